@@ -1,0 +1,485 @@
+/* run.c: the order of slices.
+ *
+ * Invariant: the replicas are read (status, profile, trim bound) only while they stand still, and
+ * they stand still only when nothing of the client is under way.
+ */
+#include "bench/run.h"
+
+#include "bench/verify.h"
+#include "engine/base/assert.h"
+#include "engine/cli/make_log.h"
+#include "engine/client/client.h"
+#include "engine/idle.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define RUN_SEND_BURST 256u
+#define RUN_FILL_PARTS 4u          /* A quarter of the log may be written and not yet verified. */
+#define RUN_SETTLE_NS  1000000000u /* Longest wait for followers to learn of the last commit. */
+
+struct run {
+    struct run_config config;
+    struct cluster_local cluster;
+    struct mem mem;
+    struct client *client;
+    struct load load;
+    struct load floor_load;
+    struct floor_client floor_client;
+    struct verify verify;
+    bool verifies;
+    bool core_runs; /* The cluster was opened. */
+    struct idle idle;
+    const volatile sig_atomic_t *interrupted;
+    uint64_t load_ns; /* Load time so far. */
+    struct histogram *stages;
+    struct histogram *echo_ns;
+    struct replica_write_profile profile; /* At the end of the warm-up. */
+};
+
+static uint64_t clock_now_ns(void)
+{
+    struct timespec now;
+    int result = clock_gettime(CLOCK_MONOTONIC, &now);
+    ASSERT(result == 0);
+    return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
+}
+
+static bool is_interrupted(const struct run *run)
+{
+    return *run->interrupted != 0;
+}
+
+static void send_records(void *context, uint64_t first_sequence, uint32_t count, uint64_t now_ns)
+{
+    struct run *run = context;
+    struct client_record records[RUN_SEND_BURST];
+    ASSERT(client_next_sequence(run->client) == first_sequence);
+    for (uint32_t i = 0; i < count && i < RUN_SEND_BURST; i++) {
+        records[i] =
+            (struct client_record){.bytes = run->config.record_bytes, .intended_ns = now_ns};
+    }
+    for (uint32_t sent = 0; sent < count;) {
+        uint32_t burst = count - sent < RUN_SEND_BURST ? count - sent : RUN_SEND_BURST;
+        uint32_t taken = client_send(run->client, now_ns, records, burst);
+        ASSERT(taken == burst);
+        sent += taken;
+    }
+}
+
+static void take_completion(void *context, const struct client_completion *completion)
+{
+    struct run *run = context;
+    if (completion->fate == CLIENT_UNANSWERED) {
+        load_unanswered(&run->load, completion->first_sequence, completion->count);
+        return;
+    }
+    load_answered(&run->load, completion->first_sequence, completion->count, completion->status,
+                  clock_now_ns());
+    if (completion->status == WIRE_OK && run->verifies) {
+        verify_acked(&run->verify, completion->first_sequence, completion->first_offset,
+                     completion->count);
+    }
+}
+
+/* True when so much of the log is unread that the load must wait for the verifier. */
+static bool is_full(struct run *run)
+{
+    if (!run->verifies) {
+        return false;
+    }
+    uint64_t unread = cluster_local_commit_position(&run->cluster);
+    uint64_t read = verify_position(&run->verify);
+    unread = unread > read ? unread - read : 0;
+    uint64_t ring_bytes = run->cluster.nodes[0].geometry.ring_bytes;
+    return unread > ring_bytes / RUN_FILL_PARTS || verify_is_filling(&run->verify);
+}
+
+/* Answers for what is under way. */
+static void drain(struct run *run)
+{
+    uint64_t now_ns = clock_now_ns();
+    uint64_t end_ns = now_ns + 2 * RUN_DRAIN_NS; /* The client itself gives up after one. */
+    while (run->load.outstanding > 0 && now_ns < end_ns) {
+        uint32_t work = client_poll(run->client, now_ns, take_completion, run);
+        idle_step(&run->idle, now_ns, work, work > 0, now_ns + RUN_FLOOR_PART_NS);
+        now_ns = clock_now_ns();
+    }
+    load_abandon(&run->load);
+}
+
+/* One slice of load of at most `length_ns`; returns how long it was. */
+static uint64_t load_slice(struct run *run, uint64_t length_ns)
+{
+    cluster_local_run_replicas(&run->cluster);
+    uint64_t begin_ns = clock_now_ns();
+    uint64_t now_ns = begin_ns;
+    load_resume(&run->load, begin_ns);
+    for (uint32_t i = 0; now_ns - begin_ns < length_ns && !is_interrupted(run); i++) {
+        uint32_t work = load_step(&run->load, now_ns, send_records, run);
+        work += client_poll(run->client, now_ns, take_completion, run);
+        uint64_t end_ns = begin_ns + length_ns;
+        uint64_t due_ns = load_deadline_ns(&run->load);
+        idle_step(&run->idle, now_ns, work, work > 0, due_ns < end_ns ? due_ns : end_ns);
+        if (i % 64 == 0 && is_full(run)) {
+            break;
+        }
+        now_ns = clock_now_ns();
+    }
+    load_stop(&run->load, now_ns);
+    drain(run);
+    cluster_local_pause(&run->cluster);
+    return now_ns - begin_ns;
+}
+
+/* Read what has become durable, and let the log be trimmed up to there. */
+static void verify_slice(struct run *run)
+{
+    if (!run->verifies) {
+        return;
+    }
+    for (uint32_t i = 0; i < run->config.cluster.node_count; i++) {
+        struct replica_status status;
+        replica_status(run->cluster.nodes[i].replica, &status);
+        uint64_t end = status.log_durable_position < status.commit_position
+                           ? status.log_durable_position
+                           : status.commit_position;
+        verify_scan(&run->verify, i, status.log_start_position, end);
+    }
+    for (uint32_t i = 0; i < run->config.cluster.node_count; i++) {
+        replica_hold_trim(run->cluster.nodes[i].replica, verify_position(&run->verify));
+    }
+}
+
+/* Sum of the write profiles of all replicas. */
+static struct replica_write_profile profile_sum(struct run *run)
+{
+    struct replica_write_profile sum = {0};
+    for (uint32_t i = 0; i < run->config.cluster.node_count; i++) {
+        struct replica_write_profile one = replica_write_profile(run->cluster.nodes[i].replica);
+        sum.writes += one.writes;
+        sum.pages += one.pages;
+        sum.in_flight_sum += one.in_flight_sum;
+    }
+    return sum;
+}
+
+static uint32_t mean_write_pages(struct run *run)
+{
+    struct replica_write_profile sum = profile_sum(run);
+    uint64_t writes = sum.writes - run->profile.writes;
+    uint64_t pages = sum.pages - run->profile.pages;
+    uint64_t mean = writes > 0 ? (pages + writes / 2) / writes : 1;
+    return mean < 1 ? 1 : mean > ENTRY_PAGES_MAX ? ENTRY_PAGES_MAX : (uint32_t)mean;
+}
+
+/* Poll the client's side of the floor for a time: echoes, or nothing. */
+static void floor_part(struct run *run, enum floor_mode mode, uint32_t pages, bool echo)
+{
+    floor_begin(&run->cluster.floor, mode, pages);
+    run->floor_client.echo_began_ns = 0;
+    cluster_local_run_floor(&run->cluster);
+    uint64_t begin_ns = clock_now_ns();
+    uint64_t now_ns = begin_ns;
+    while (now_ns - begin_ns < RUN_FLOOR_PART_NS && !is_interrupted(run)) {
+        if (echo) {
+            floor_client_echo(&run->floor_client, now_ns);
+        }
+        uint32_t work = floor_client_poll(&run->floor_client, now_ns);
+        idle_step(&run->idle, now_ns, work, work > 0, now_ns + RUN_FLOOR_PART_NS);
+        now_ns = clock_now_ns();
+    }
+    cluster_local_pause(&run->cluster);
+}
+
+static void floor_slice(struct run *run)
+{
+    if (!run->config.cluster.floors) {
+        return;
+    }
+    uint32_t pages = mean_write_pages(run);
+    floor_part(run, FLOOR_DISK, pages, false);
+    floor_part(run, FLOOR_PEER_ECHO, pages, false);
+    floor_part(run, FLOOR_COMMIT, pages, true);
+
+    floor_begin(&run->cluster.floor, FLOOR_COMMIT, pages);
+    cluster_local_run_floor(&run->cluster);
+    struct load *load = &run->floor_load;
+    uint64_t begin_ns = clock_now_ns();
+    uint64_t now_ns = begin_ns;
+    load_resume(load, begin_ns);
+    while (now_ns - begin_ns < RUN_FLOOR_NS && !is_interrupted(run)) {
+        uint32_t work = load_step(load, now_ns, floor_client_send, &run->floor_client);
+        work += floor_client_poll(&run->floor_client, now_ns);
+        uint64_t end_ns = begin_ns + RUN_FLOOR_NS;
+        uint64_t due_ns = load_deadline_ns(load);
+        idle_step(&run->idle, now_ns, work, work > 0, due_ns < end_ns ? due_ns : end_ns);
+        now_ns = clock_now_ns();
+    }
+    load_stop(load, now_ns);
+    uint64_t give_up_ns = now_ns + RUN_DRAIN_NS;
+    while (load->outstanding > 0 && now_ns < give_up_ns) {
+        uint32_t work = floor_client_poll(&run->floor_client, now_ns);
+        idle_step(&run->idle, now_ns, work, work > 0, give_up_ns);
+        now_ns = clock_now_ns();
+    }
+    load_abandon(load);
+    cluster_local_pause(&run->cluster);
+}
+
+static int find_leader(struct run *run, struct fault *fault)
+{
+    cluster_local_run_replicas(&run->cluster);
+    uint64_t begin_ns = clock_now_ns();
+    int leader = -1;
+    while (leader < 0 && clock_now_ns() - begin_ns < RUN_ELECTION_NS && !is_interrupted(run)) {
+        struct timespec nap = {.tv_nsec = 1000000};
+        (void)nanosleep(&nap, NULL);
+        leader = cluster_local_leader(&run->cluster);
+    }
+    cluster_local_pause(&run->cluster);
+    if (leader < 0) {
+        fault_set(fault, FAULT_UNAVAILABLE, "no leader was elected within 10 s");
+        return FAULT_UNAVAILABLE;
+    }
+    client_set_leader(run->client, (uint8_t)(leader + 1));
+    return 0;
+}
+
+static void warm_up(struct run *run)
+{
+    uint64_t done_ns = 0;
+    while (done_ns < run->config.warmup_ns && !is_interrupted(run)) {
+        uint64_t left_ns = run->config.warmup_ns - done_ns;
+        done_ns += load_slice(run, left_ns < RUN_SLICE_NS ? left_ns : RUN_SLICE_NS);
+        verify_slice(run);
+    }
+    load_forget(&run->load);
+    run->profile = profile_sum(run);
+    for (uint32_t i = 0; i < run->config.cluster.node_count; i++) {
+        replica_trace_stages(run->cluster.nodes[i].replica, true);
+    }
+}
+
+/* Followers learn of the last commit by the next heartbeat; then every file can be read to its end.
+ */
+static void settle(struct run *run)
+{
+    cluster_local_run_replicas(&run->cluster);
+    uint64_t begin_ns = clock_now_ns();
+    bool even = false;
+    while (!even && clock_now_ns() - begin_ns < RUN_SETTLE_NS) {
+        struct timespec nap = {.tv_nsec = 1000000};
+        (void)nanosleep(&nap, NULL);
+        uint64_t furthest = cluster_local_commit_position(&run->cluster);
+        even = true;
+        for (uint32_t i = 0; i < run->config.cluster.node_count; i++) {
+            even = even && atomic_load_explicit(&run->cluster.nodes[i].progress.commit_position,
+                                                memory_order_relaxed) == furthest;
+        }
+    }
+    cluster_local_pause(&run->cluster);
+}
+
+static int open_memory(struct run *run, struct fault *fault)
+{
+    const struct run_config *config = &run->config;
+    uint32_t node_count = config->cluster.node_count;
+    struct client_config client = {
+        .cluster = run->cluster.cluster,
+        .id = make_log_random_id(),
+        .group = CLUSTER_GROUP,
+        .node_count = node_count,
+        .outstanding_max = config->load.outstanding_max,
+        .timeout_ns = RUN_DRAIN_NS,
+        .payload_seed = config->load.seed,
+        .seed = config->load.seed,
+    };
+    for (uint32_t i = 0; i < node_count; i++) {
+        client.nodes[i].id = run->cluster.addresses[i].id;
+        client.nodes[i].address = run->cluster.addresses[i].address;
+    }
+    uint64_t bytes = client_memory_bytes(&client) + 2 * load_memory_bytes(&config->load) +
+                     verify_memory_bytes(node_count) + ENTRY_BYTES_MAX +
+                     (STAGE_COUNT + 1) * sizeof(struct histogram) + 16 * PAGE_BYTES;
+    if (mem_open(&run->mem, bytes) != 0) {
+        fault_set(fault, FAULT_ENVIRONMENT, "no memory for the client: lower --outstanding");
+        return FAULT_ENVIRONMENT;
+    }
+    run->client = client_init(&run->mem, &client, run->cluster.nics[node_count]);
+    load_init(&run->load, &run->mem, &config->load);
+    load_init(&run->floor_load, &run->mem, &config->load);
+    run->load.next_sequence = client_next_sequence(run->client);
+    run->load.first_open = run->load.next_sequence;
+    run->stages = mem_take(&run->mem, "stages", STAGE_COUNT, sizeof(struct histogram), 64);
+    run->echo_ns = mem_take(&run->mem, "echo", 1, sizeof(struct histogram), 64);
+    uint8_t *floor_bytes = mem_take(&run->mem, "floor: bytes", 1, ENTRY_BYTES_MAX, 64);
+    run->floor_client = (struct floor_client){
+        .nic = run->cluster.nics[node_count],
+        .leader = run->cluster.addresses[0].address,
+        .load = &run->floor_load,
+        .record_bytes = config->record_bytes,
+        .bytes = floor_bytes,
+        .echo_ns = run->echo_ns,
+    };
+    return 0;
+}
+
+static int open_verify(struct run *run, struct fault *fault)
+{
+    if (!run->config.cluster.durable) {
+        return 0;
+    }
+    struct verify_log logs[VOTERS_MAX];
+    uint32_t node_count = run->config.cluster.node_count;
+    for (uint32_t i = 0; i < node_count; i++) {
+        struct cluster_node *node = &run->cluster.nodes[i];
+        logs[i] = (struct verify_log){
+            .path = node->path, .store = node->store, .geometry = node->geometry};
+        replica_hold_trim(node->replica, 0);
+    }
+    struct verify_config config = {
+        .node_count = node_count,
+        .cluster = run->cluster.cluster,
+        .payload_seed = run->config.load.seed,
+        .record_bytes = run->config.record_bytes,
+    };
+    if (verify_open(&run->verify, &run->mem, &config, logs, fault) != 0) {
+        return fault->code;
+    }
+    run->verifies = true;
+    return 0;
+}
+
+static void fill_result(struct run *run, struct result *result)
+{
+    struct cluster_local *cluster = &run->cluster;
+    result->counts = run->load.counts;
+    result->load_s = (double)run->load_ns / 1e9;
+    result->response = run->load.response;
+    result->service = run->load.service;
+    result->delay = run->load.delay;
+    for (uint32_t i = 0; i < run->config.cluster.node_count; i++) {
+        const struct histogram *stages = replica_stages(cluster->nodes[i].replica);
+        for (uint32_t j = 0; j < STAGE_COUNT; j++) {
+            histogram_add(&run->stages[j], &stages[j]);
+        }
+    }
+    result->stages = run->stages;
+    if (run->config.cluster.floors) {
+        result->floors = (struct result_floors){
+            .disk = run->config.cluster.durable ? cluster->floor.disk_ns : NULL,
+            .client_echo = run->echo_ns,
+            .peer_echo = cluster->floor.peer_echo_ns,
+            .commit = run->floor_load.response,
+            .write_pages = cluster->floor.write_pages,
+        };
+    }
+    struct replica_write_profile sum = profile_sum(run);
+    result->writes = sum.writes - run->profile.writes;
+    result->write_pages = sum.pages - run->profile.pages;
+    result->writes_in_flight =
+        result->writes > 0
+            ? (double)(sum.in_flight_sum - run->profile.in_flight_sum) / (double)result->writes
+            : 0;
+    result->config.registered = cluster_local_is_registered(cluster);
+    result->verified = run->verifies;
+    if (run->verifies) {
+        result->verify = verify_finish(&run->verify);
+    }
+}
+
+/* A replica that stopped is a fatal error of the run, whatever the quorum could still do. */
+static int check_replicas(struct run *run, struct fault *fault)
+{
+    for (uint32_t i = 0; i < run->config.cluster.node_count; i++) {
+        struct replica_status status;
+        replica_status(run->cluster.nodes[i].replica, &status);
+        if (status.failed != 0) {
+            fault_set(fault, FAULT_INTERNAL, "replica %u stopped: its disk failed: %s", i + 1,
+                      strerror(-status.failed));
+            return FAULT_INTERNAL;
+        }
+    }
+    return 0;
+}
+
+static int run_slices(struct run *run, struct fault *fault)
+{
+    int result = find_leader(run, fault);
+    if (result != 0) {
+        return result;
+    }
+    warm_up(run);
+    while (run->load_ns < run->config.duration_ns && !is_interrupted(run) && result == 0) {
+        uint64_t left_ns = run->config.duration_ns - run->load_ns;
+        run->load_ns += load_slice(run, left_ns < RUN_SLICE_NS ? left_ns : RUN_SLICE_NS);
+        verify_slice(run);
+        floor_slice(run);
+        result = check_replicas(run, fault);
+    }
+    load_finish(&run->load);
+    settle(run);
+    verify_slice(run);
+    return result;
+}
+
+struct run *run_open(void)
+{
+    return calloc(1, sizeof(struct run));
+}
+
+int run_execute(struct run *run,
+                const struct run_config *config,
+                const volatile sig_atomic_t *interrupted,
+                struct result *result,
+                struct fault *fault)
+{
+    ASSERT(config->duration_ns > 0);
+    run->config = *config;
+    run->interrupted = interrupted;
+    if (cluster_local_open(&run->cluster, &config->cluster, stderr, fault) != 0) {
+        return fault->code;
+    }
+    if (config->client_cpu >= 0 && core_pin(config->client_cpu) != 0) {
+        fault_set(
+            fault, FAULT_ENVIRONMENT,
+            "cannot run on CPU %d: it does not exist or is not allowed to this process; choose "
+            "others with --cpu",
+            config->client_cpu);
+        return FAULT_ENVIRONMENT;
+    }
+    int code = open_memory(run, fault);
+    if (code == 0) {
+        code = open_verify(run, fault);
+    }
+    if (code != 0) {
+        return code;
+    }
+    fprintf(stderr, "client and verifier:\n");
+    mem_print(&run->mem, stderr);
+    mem_seal(&run->mem);
+    int fd = nic_wait_fd(run->cluster.nics[config->cluster.node_count]);
+    idle_init(&run->idle, config->cluster.idle, &fd, 1, config->cluster.exclusive_core);
+    code = run_slices(run, fault);
+    if (code == 0) {
+        fill_result(run, result);
+    }
+    return code;
+}
+
+void run_close(struct run *run)
+{
+    if (run->verifies) {
+        verify_close(&run->verify);
+    }
+    if (run->cluster.config.node_count > 0) {
+        cluster_local_close(&run->cluster, !run->config.keep_files);
+    }
+    if (run->mem.base != NULL) {
+        mem_close(&run->mem);
+    }
+    free(run);
+}

@@ -1,0 +1,115 @@
+/* limits.h: every compile-time bound of the system, and how the bounds depend on each other.
+ *
+ * Nothing in the program may grow past a number in this file. A limit that depends on another is
+ * tied to it by a static assert, so that changing one breaks the build and not the cluster. What is
+ * chosen at start (log size, memory, rates) is bounded here too.
+ */
+#ifndef ENGINE_BASE_LIMITS_H
+#define ENGINE_BASE_LIMITS_H
+
+/* Pages. The unit of the disk, of checksums and of positions. */
+#define PAGE_BYTES 4096u
+#define PAGE_SHIFT 12u
+
+/* An entry is one batch, one log index, one record on disk: 1 to 16 pages. */
+#define ENTRY_PAGES_MAX    16u
+#define ENTRY_BYTES_MAX    (ENTRY_PAGES_MAX * PAGE_BYTES)
+#define NODE_HEADER_BYTES  64u /* This node's own header, first in the first page. */
+#define ENTRY_HEADER_BYTES 96u /* The leader's header, the same on every node. */
+#define PAGE_MARK_BYTES    16u /* Last in every page. */
+#define ENTRY_BODY_OFFSET  (NODE_HEADER_BYTES + ENTRY_HEADER_BYTES)
+
+/* Client records within an entry's body. */
+#define RECORD_BYTES_MAX    60000u
+#define RECORD_HEADER_BYTES 24u
+#define ENTRY_RECORDS_MAX   2720u /* ENTRY_BYTES_MAX over the smallest record, header alone. */
+
+/* Nodes. Ids are 1 to 63, so that a set of nodes is one word. */
+#define NODE_ID_MAX 63u
+#define VOTERS_MAX  7u
+#define NODES_MAX   16u /* Voters and learners of one configuration. */
+#define PEERS_MAX   (NODES_MAX - 1u)
+
+/* Raft. */
+#define TERM_RUNS_MAX     4096u /* index -> term runs kept in memory; the oldest are dropped. */
+#define TERM_JUMP_MAX     (1ull << 32) /* A message may not raise the term by more (rule A11). */
+#define UNCOMMITTED_MIN   2u           /* K of the commit gate, lowest and highest. */
+#define UNCOMMITTED_MAX   8u
+#define EFFECTS_BATCH_MAX 64u
+
+/* Frames. A frame is the payload of one UDP datagram. */
+#define FRAME_BYTES_MAX    8192u
+#define FRAME_BYTES_MIN    64u
+#define FRAGMENTS_MAX      64u /* Of one entry; a bitmap is one word. */
+#define FRAGMENT_BYTES_MIN 1024u
+#define RX_BURST_MAX       32u
+#define TX_BURST_MAX       32u
+
+/* Streams: what may be under way to one peer, or half received from it. */
+#define STREAM_ENTRIES_MAX 256u /* Entries sent and not yet acknowledged as received. */
+#define ASSEMBLY_MAX       256u /* Entries half received by a follower. */
+
+/* The log in memory. */
+#define LOG_MEMORY_MIN    (1024u * 1024u)
+#define LOG_MEMORY_MAX    (1024u * 1024u * 1024u)
+#define LOG_RESERVE_BYTES (4u * ENTRY_BYTES_MAX) /* For no-op, configuration and trim. */
+
+/* The log on disk. */
+#define SEGMENT_BYTES_MIN     (256u * 1024u)
+#define SEGMENT_BYTES_DEFAULT (16u * 1024u * 1024u)
+#define SEGMENTS_MIN          4u
+#define SEGMENTS_MAX          65536u
+#define STATE_BYTES           65536u /* The small state of one segment boundary. */
+#define WRITES_MAX            32u    /* Log writes in flight on one disk. */
+#define WRITE_BYTES_MAX       (1024u * 1024u)
+/* The most bytes of the log whose writes may be in flight at once: the window above the end of the
+ * log in which a power cut can leave pages of a torn write (docs/STORAGE.md, recovery). */
+#define WRITE_WINDOW_BYTES (4u * 1024u * 1024u)
+#define DISK_QUEUE_MAX     64u
+#define WATERMARK_IDLE_NS  1000000u /* Idle time after which a watermark page is written. */
+
+/* Ports and poll loops. */
+#define NIC_ENDPOINTS_MAX  16u   /* Of one process's ring; net_ring has no more queues. */
+#define NIC_RING_SLOTS     1024u /* Frames waiting at one endpoint, by default. */
+#define NIC_RING_SLOTS_MAX 65536u
+#define NIC_BUFFERS        3071u /* Of one endpoint; two full rings leave it a third. */
+#define CORE_SETS_MAX      2u    /* Of one poll loop: replicas, and a benchmark's floor. */
+#define CORE_TASKS_MAX     16u   /* Polled together by one loop. */
+#define IDLE_FDS_MAX       32u
+#define IDLE_SPIN_NS       50000u    /* Of empty polls before a wait. */
+#define IDLE_NAP_NS        100000u   /* Longest nap where a port has no descriptor. */
+#define IDLE_BUSY_NS       10000000u /* Of `auto`: client work this young means yield. */
+#define DISK_LOCK_TRIES    5u        /* DISK_LOCK_WAIT_NS apart. */
+#define DISK_LOCK_WAIT_NS  50000000u
+
+/* Clients of one replica. */
+#define CLIENT_RUNS_MAX     16384u /* Runs of requests waiting for their commit. */
+#define CLIENT_STAGING_MAX  16u    /* Fragmented requests half received. */
+#define REQUEST_RECORDS_MAX 1024u  /* Records of one request frame. */
+#define READS_MAX           32u    /* Reads waiting for the disk. */
+
+/* A client. */
+#define CLIENT_OUTSTANDING_MAX (1u << 20) /* Records sent and without a fate. */
+#define CLIENT_WINDOW_FACTOR   8u /* Sequences behind the newest that may wait, x outstanding. */
+#define CLIENT_WINDOW_MIN      65536u
+
+_Static_assert((1u << PAGE_SHIFT) == PAGE_BYTES, "a page is a power of two");
+_Static_assert(PAGE_BYTES / PAGE_MARK_BYTES > ENTRY_PAGES_MAX, "the page number fits the mark");
+_Static_assert(ENTRY_BODY_OFFSET + RECORD_HEADER_BYTES + RECORD_BYTES_MAX +
+                       ENTRY_PAGES_MAX * PAGE_MARK_BYTES <=
+                   ENTRY_BYTES_MAX,
+               "the largest record fits an entry of its own");
+_Static_assert(FRAGMENTS_MAX *FRAGMENT_BYTES_MIN >= ENTRY_BYTES_MAX, "an entry fits its bitmap");
+_Static_assert(ENTRY_RECORDS_MAX *RECORD_HEADER_BYTES <= ENTRY_BYTES_MAX, "records fit an entry");
+_Static_assert((STREAM_ENTRIES_MAX & (STREAM_ENTRIES_MAX - 1)) == 0, "slot = index & (max - 1)");
+_Static_assert((ASSEMBLY_MAX & (ASSEMBLY_MAX - 1)) == 0, "slot = index & (max - 1)");
+_Static_assert(LOG_MEMORY_MIN >= 8 * ENTRY_BYTES_MAX, "the gate's entries and the reserve fit");
+_Static_assert(UNCOMMITTED_MAX *ENTRY_BYTES_MAX + LOG_RESERVE_BYTES <= LOG_MEMORY_MIN,
+               "an inherited tail never locks the no-op out");
+_Static_assert(SEGMENT_BYTES_MIN >= 2 * ENTRY_BYTES_MAX, "an entry crosses at most one boundary");
+_Static_assert(WRITE_WINDOW_BYTES >= WRITE_BYTES_MAX, "one write fits the window");
+_Static_assert(DISK_QUEUE_MAX >= WRITES_MAX, "every log write has a place in the queue");
+_Static_assert((CLIENT_WINDOW_MIN & (CLIENT_WINDOW_MIN - 1)) == 0, "slot = sequence & (max - 1)");
+_Static_assert(NODE_ID_MAX < 64, "a set of nodes is one 64-bit word");
+
+#endif

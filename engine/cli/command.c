@@ -1,0 +1,42 @@
+/* command.c: what the subcommands share. */
+#define _POSIX_C_SOURCE 200809L
+#include "engine/cli/command.h"
+
+#include "engine/base/assert.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int command_split_eal(int argc, char **argv, int *eal_argc, char ***eal_argv)
+{
+    ASSERT(argc > 0);
+    *eal_argc = 0;
+    *eal_argv = argv + argc;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--") == 0) {
+            *eal_argc = argc - i - 1;
+            *eal_argv = argv + i + 1;
+            return i;
+        }
+    }
+    return argc;
+}
+
+int command_fail(const struct fault *fault)
+{
+    ASSERT(fault->code != 0);
+    ASSERT(fault->text[0] != '\0');
+    fflush(stdout);
+    fprintf(stderr, "thole: %s\n", fault->text);
+    return fault->code;
+}
+
+bool command_has_colors(FILE *stream)
+{
+    const char *no_color = getenv("NO_COLOR");
+    if (no_color != NULL && no_color[0] != '\0') {
+        return false;
+    }
+    return isatty(fileno(stream)) == 1;
+}

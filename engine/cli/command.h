@@ -1,0 +1,42 @@
+/* command.h: one subcommand of the program, and what all of them share.
+ *
+ * A command parses its own flags (argp), turns them into a configuration of the engine or of the
+ * benchmark, and runs it. Results go to stdout and everything else to stderr. It returns the exit
+ * code of the program, from enum fault_code.
+ */
+#ifndef ENGINE_CLI_COMMAND_H
+#define ENGINE_CLI_COMMAND_H
+
+#include "engine/base/fault.h"
+
+#include <argp.h>
+#include <stdbool.h>
+
+struct command {
+    const char *name;                  /* "demo", or of a group: "floor disk". */
+    const char *summary;               /* One line of `thole --help`. */
+    int (*run)(int argc, char **argv); /* argv[0] is "thole NAME". */
+};
+
+/* Cut argv at the first `--`: what follows it is for EAL, verbatim. Returns the new argc. */
+int command_split_eal(int argc, char **argv, int *eal_argc, char ***eal_argv);
+
+/* Print `fault` on stderr, one line after the program's name, and return its exit code. */
+int command_fail(const struct fault *fault);
+
+/* True when `stream` is a terminal that takes colors (NO_COLOR unset). */
+bool command_has_colors(FILE *stream);
+
+extern const struct command command_format;
+extern const struct command command_log_verify;
+extern const struct command command_version;
+
+/* How this program was built (build.c, made by meson). */
+extern const char build_version[];
+extern const char build_commit[];
+extern const char build_type[];
+extern const char build_compiler[];
+extern const char build_dpdk_version[];
+extern const char build_liburing_version[];
+
+#endif

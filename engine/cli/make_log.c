@@ -1,0 +1,151 @@
+/* make_log.c: folder, file, format; in this order, undone when a step fails. */
+#define _DEFAULT_SOURCE
+#include "engine/cli/make_log.h"
+
+#include "engine/base/mem.h"
+#include "storage/disk_uring.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+bool make_log_path(const char *data, char *path, size_t path_bytes)
+{
+    struct stat status;
+    bool device = stat(data, &status) == 0 && !S_ISDIR(status.st_mode);
+    int length = device ? snprintf(path, path_bytes, "%s", data)
+                        : snprintf(path, path_bytes, "%s/%s", data, MAKE_LOG_NAME);
+    return length > 0 && (size_t)length < path_bytes;
+}
+
+uint64_t make_log_random_id(void)
+{
+    uint64_t id = 0;
+    while (id == 0) {
+        ssize_t got = getrandom(&id, sizeof(id), 0);
+        ASSERT(got == (ssize_t)sizeof(id));
+    }
+    return id;
+}
+
+/* Write the superblocks of an empty log to the file. */
+static int format_file(const char *path, const struct format_config *config, struct fault *fault)
+{
+    struct mem mem;
+    uint64_t bytes = disk_uring_memory_bytes() + 4 * PAGE_BYTES;
+    if (mem_open(&mem, bytes) != 0) {
+        fault_set(fault, FAULT_ENVIRONMENT, "no memory to format %s", path);
+        return -ENOMEM;
+    }
+    uint8_t *page = mem_take(&mem, "format: one page", 1, PAGE_BYTES, PAGE_BYTES);
+    struct disk_uring_config disk_config = {.path = path, .access = DISK_ACCESS_WRITE};
+    struct disk *disk = NULL;
+    int result = disk_uring_open(&disk, &mem, &disk_config, fault);
+    if (result == 0) {
+        struct geometry geometry;
+        result = storage_format(disk, config, page, &geometry, fault);
+        disk_close(disk);
+    }
+    mem_close(&mem);
+    return result;
+}
+
+/* What is in the way of a new log at `path`. */
+static int clear_place(const char *data, const char *path, bool force, struct fault *fault)
+{
+    struct stat status;
+    if (stat(path, &status) != 0 || S_ISBLK(status.st_mode)) {
+        return 0; /* Nothing; or a device, which is asked for by name and zeroed. */
+    }
+    if (!force) {
+        fault_set(fault, FAULT_ENVIRONMENT,
+                  "%s holds a log already: give --force to destroy it, or name another folder",
+                  data);
+        return -EEXIST;
+    }
+    if (!S_ISREG(status.st_mode)) {
+        fault_set(fault, FAULT_ENVIRONMENT, "%s is not a file: name a folder or a block device",
+                  path);
+        return -EINVAL;
+    }
+    /* Its lock is taken first: a log that a running node has open is never destroyed. */
+    struct mem mem;
+    if (mem_open(&mem, disk_uring_memory_bytes() + PAGE_BYTES) != 0) {
+        fault_set(fault, FAULT_ENVIRONMENT, "no memory to open %s", path);
+        return -ENOMEM;
+    }
+    struct disk *disk = NULL;
+    struct disk_uring_config config = {.path = path, .access = DISK_ACCESS_WRITE};
+    int result = disk_uring_open(&disk, &mem, &config, fault);
+    if (result == 0) {
+        if (unlink(path) != 0) {
+            result = -errno;
+            fault_set(fault, FAULT_ENVIRONMENT, "cannot remove %s: %s", path, strerror(errno));
+        }
+        disk_close(disk);
+    }
+    mem_close(&mem);
+    return result;
+}
+
+/* The file and its superblocks, at a place that is clear. */
+static int
+make_file(const char *path, uint64_t bytes, const struct format_config *config, struct fault *fault)
+{
+    int result = disk_uring_create(path, bytes, fault);
+    if (result != 0) {
+        return result;
+    }
+    result = format_file(path, config, fault);
+    struct stat status;
+    if (result != 0 && stat(path, &status) == 0 && S_ISREG(status.st_mode)) {
+        (void)unlink(path);
+    }
+    return result;
+}
+
+int make_log(const char *data,
+             uint64_t bytes,
+             const struct format_config *config,
+             bool force,
+             struct fault *fault)
+{
+    ASSERT(config->store != 0);
+    ASSERT(bytes % PAGE_BYTES == 0);
+    if (bytes < format_bytes_min(config->segment_bytes)) {
+        fault_set(fault, FAULT_ENVIRONMENT,
+                  "%llu bytes are too few for a log of such segments: give at least %llu",
+                  (unsigned long long)bytes,
+                  (unsigned long long)format_bytes_min(config->segment_bytes));
+        return -ENOSPC;
+    }
+    struct stat status;
+    bool folder_made = false;
+    if (stat(data, &status) != 0) {
+        folder_made = mkdir(data, 0755) == 0;
+        if (!folder_made) {
+            int code = -errno;
+            fault_set(fault, FAULT_ENVIRONMENT, "cannot make the folder %s: %s", data,
+                      strerror(-code));
+            return code;
+        }
+    }
+    char path[PATH_MAX];
+    int result = -ENAMETOOLONG;
+    if (make_log_path(data, path, sizeof(path))) {
+        result = clear_place(data, path, force, fault);
+    } else {
+        fault_set(fault, FAULT_ENVIRONMENT, "the name of the folder %s is too long", data);
+    }
+    if (result == 0) {
+        result = make_file(path, bytes, config, fault);
+    }
+    if (result != 0 && folder_made) {
+        (void)rmdir(data);
+    }
+    return result;
+}

@@ -1,0 +1,127 @@
+/* client.h: the client of a cluster: requests out, fates back. Pure, over a nic.
+ *
+ * Each record gets the next sequence, is sent once, to whoever is thought to lead, and has exactly
+ * one fate: the cluster's answer, or unanswered after the timeout. What an unanswered record became
+ * is not known (sessions, which tell, come later). Records are packed into requests as full as
+ * frames allow; a larger one travels alone, in fragments.
+ *
+ * No I/O but the nic, no clock, no allocation after client_init(), no randomness but the seed. It
+ * must not know replicas, disks or sockets. One thread.
+ */
+#ifndef ENGINE_CLIENT_CLIENT_H
+#define ENGINE_CLIENT_CLIENT_H
+
+#include "engine/base/counter.h"
+#include "engine/base/mem.h"
+#include "engine/base/prng.h"
+#include "engine/wire.h"
+#include "net/nic.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct client_node {
+    uint8_t id;
+    struct nic_address address;
+};
+
+struct client_config {
+    uint64_t cluster;
+    uint64_t id; /* Random, not 0: replies to another process are not taken for ours. */
+    uint16_t group;
+    uint32_t node_count; /* 1 to NODES_MAX. */
+    struct client_node nodes[NODES_MAX];
+    uint32_t outstanding_max; /* Records without a fate, 1 to CLIENT_OUTSTANDING_MAX. */
+    uint64_t timeout_ns;      /* An answer later than this is not waited for. */
+    uint64_t payload_seed;    /* Of records sent without payload: see client_fill_payload(). */
+    uint64_t seed;            /* Of whom to ask next, when nobody knows. */
+};
+
+/* A record to send. */
+struct client_record {
+    const uint8_t *payload; /* NULL: client_fill_payload(payload_seed, its sequence). */
+    uint32_t bytes;         /* 0 to RECORD_BYTES_MAX. */
+    uint64_t intended_ns;   /* When it should have been sent: the completion repeats it. */
+};
+
+enum client_fate {
+    CLIENT_ANSWERED,   /* `status` says how. */
+    CLIENT_UNANSWERED, /* Unknown: the timeout passed. */
+};
+
+/* Consecutive records with one fate. They were sent, and meant to be sent, at the same times. */
+struct client_completion {
+    uint64_t first_sequence;
+    uint32_t count;
+    enum client_fate fate;
+    enum wire_status status;
+    uint64_t first_offset; /* ANSWERED and WIRE_OK: of the first; the others follow it. */
+    uint64_t intended_ns;
+    uint64_t sent_ns;
+};
+
+typedef void (*client_complete)(void *context, const struct client_completion *completion);
+
+/* The answer to client_read(). */
+struct client_read_result {
+    enum client_fate fate;
+    struct wire_read_reply reply; /* ANSWERED. */
+    const uint8_t *records;       /* As in a body; within client_poll() only. */
+    uint32_t records_bytes;
+};
+
+typedef void (*client_read_done)(void *context, const struct client_read_result *result);
+
+#define CLIENT_COUNTERS(X)                                                                         \
+    X(records_sent)                                                                                \
+    X(records_answered)                                                                            \
+    X(records_unanswered) X(requests_sent) X(frames_sent) X(frames_dropped) X(replies)             \
+        X(replies_repeated) X(replies_late) X(replies_unknown) X(leader_changes) X(reads_sent)     \
+            X(reads_answered) X(reads_unanswered) X(reads_late)
+COUNTERS_DECLARE(client, CLIENT_COUNTERS);
+
+struct client;
+
+uint64_t client_memory_bytes(const struct client_config *config);
+
+/* Take the memory; `nic` is borrowed for the client's life. */
+struct client *client_init(struct mem *mem, const struct client_config *config, struct nic *nic);
+
+/* Send records in their order, the first with client_next_sequence(). Returns how many were taken:
+ * fewer than `count` when outstanding_max is reached, and then nothing of the others. Payloads are
+ * copied. `now_ns` is not 0. Some 20 ns a record of 64 bytes (tests/unit/test_client.c prints it).
+ */
+MUST_USE uint32_t client_send(struct client *client,
+                              uint64_t now_ns,
+                              const struct client_record *records,
+                              uint32_t count);
+
+/* Take what has arrived, give up what is too old, and tell both to `complete`, which may call
+ * client_send(). Returns the number of frames and completions. */
+uint32_t
+client_poll(struct client *client, uint64_t now_ns, client_complete complete, void *context);
+
+/* Ask for committed records from `offset` on; one read may be under way. `node` 0: the presumed
+ * leader. The answer comes to `done` within a later client_poll(). False: one is under way. */
+MUST_USE bool client_read(struct client *client,
+                          uint64_t now_ns,
+                          uint8_t node,
+                          struct wire_read read,
+                          client_read_done done,
+                          void *context);
+
+/* When client_poll() has something to give up: UINT64_MAX, or a time at or before it. */
+uint64_t client_deadline_ns(const struct client *client);
+
+uint64_t client_next_sequence(const struct client *client);
+uint32_t client_outstanding(const struct client *client);
+uint8_t client_leader(const struct client *client); /* To whom requests go. Never 0. */
+void client_set_leader(struct client *client, uint8_t node);
+const struct client_counters *client_counters(const struct client *client);
+const struct wire_counters *client_wire_counters(const struct client *client);
+
+/* The bytes that stand for a record: from seed and sequence alone, so that whoever finds them in a
+ * log can tell whether they are the ones sent. */
+void client_fill_payload(uint64_t seed, uint64_t sequence, uint8_t *payload, uint32_t bytes);
+
+#endif

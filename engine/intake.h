@@ -1,0 +1,108 @@
+/* intake.h: client requests -> entries. The leader's batch and its gate (design D2).
+ *
+ * Records are copied once, from the frame into the open log slot. At the end of a burst the open
+ * entry is sealed if fewer than K entries are uncommitted; while K fly, it grows. No timer: commits
+ * are the clock, and they do not need the leader's own disk. A full entry may fly beyond the lowest
+ * K, up to UNCOMMITTED_MAX: so K grows by itself when entries fill, and falls back when they do
+ * not.
+ *
+ * Every request gets an answer: its offsets when they are committed, busy at a bound, full when the
+ * smallest log among the voters has no room, not leader with a hint. A leader that loses its office
+ * drops what waits: the client counts it as unknown.
+ *
+ * Must not know peers, votes or the disk.
+ */
+#ifndef ENGINE_INTAKE_H
+#define ENGINE_INTAKE_H
+
+#include "engine/log.h"
+#include "engine/outbox.h"
+#include "engine/raft/raft.h"
+#include "engine/replica.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Consecutive records of one request within one entry: answered by one reply. */
+struct intake_run {
+    uint64_t index; /* Of their entry. */
+    uint64_t first_offset;
+    uint64_t session;
+    uint64_t first_sequence;
+    uint64_t client;
+    uint64_t client_boot;
+    uint64_t token;
+    struct nic_address address;
+    uint32_t record_count;
+};
+
+/* A request of several frames, half received. */
+struct intake_staging {
+    uint64_t client; /* 0: free. */
+    uint64_t client_boot;
+    uint64_t token;
+    uint64_t touched_ns;
+    uint32_t request_bytes;
+    uint32_t received_bytes;
+    uint32_t fragment_count;
+    uint32_t offsets[FRAGMENTS_MAX]; /* Of the fragments held. */
+    uint8_t *bytes;                  /* ENTRY_BYTES_MAX. */
+};
+
+struct intake {
+    uint8_t *slot; /* Of the open entry; NULL: none is open. */
+    uint32_t body_bytes;
+    uint32_t record_count;
+    uint64_t opened_ns;
+    struct intake_run *runs; /* A FIFO in the order of indexes. */
+    uint64_t run_head;       /* Next to answer. */
+    uint64_t run_tail;       /* Next free. */
+    struct intake_staging stagings[CLIENT_STAGING_MAX];
+};
+
+struct intake_context {
+    struct raft *raft;
+    struct log *log;
+    struct outbox *outbox;
+    struct replica_counters *counters;
+    struct wire_header header;
+    uint64_t cluster;
+    uint64_t now_ns;
+    uint64_t durable_position;
+    uint64_t space_position; /* Of the smallest log among the voters. */
+};
+
+uint64_t intake_memory_bytes(void);
+void intake_init(struct intake *intake, struct mem *mem);
+
+/* A request came: take its records, or answer at once why not. False: the open entry is too full
+ * for them and is ripe; seal it, then offer the same frame again. */
+MUST_USE bool intake_request(struct intake *intake,
+                             const struct intake_context *context,
+                             const struct wire_frame *frame,
+                             struct nic_address from);
+
+/* True when the open entry holds records and may be sealed now. */
+bool intake_is_ripe(const struct intake *intake, const struct intake_context *context);
+static inline bool intake_is_open(const struct intake *intake)
+{
+    return intake->record_count > 0;
+}
+
+/* Seal the open entry; returns its bytes, for the core to take. */
+const uint8_t *intake_seal(struct intake *intake, const struct intake_context *context);
+
+/* Seal an entry that is not the clients': it passes the gate, and draws on the reserve. NULL when
+ * even that is used up. Not while records wait in the open entry. */
+const uint8_t *intake_make(const struct intake_context *context,
+                           enum entry_kind kind,
+                           const void *body,
+                           uint32_t body_bytes);
+
+/* Answer what is committed. Returns replies. */
+uint32_t intake_commit(struct intake *intake, const struct intake_context *context, uint64_t index);
+
+/* The office is lost: forget what waits. */
+void intake_reset(struct intake *intake);
+
+#endif

@@ -1,0 +1,93 @@
+/* machine.h: the state beside the log, the same function of the log on every replica.
+ *
+ * Small on purpose (design D10): the configuration in force, the log start, and what a segment
+ * boundary needs so that the log can begin there: a log without a blocking snapshot. Entries tell
+ * it twice: when they are appended (a configuration counts at once, and is rolled back by a cut)
+ * and when they are committed (a trim moves the start).
+ *
+ * Must not know frames, disks or memory slots: it gets entry headers and bodies, gives bytes.
+ */
+#ifndef ENGINE_MACHINE_H
+#define ENGINE_MACHINE_H
+
+#include "engine/base/assert.h"
+#include "engine/base/entry.h"
+#include "engine/base/mem.h"
+#include "engine/raft/raft.h"
+#include "storage/recover.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define MACHINE_TRIMS_MAX          16u /* Trims appended and not yet applied. */
+#define MACHINE_CONFIGURATIONS_MAX 4u  /* At most one is uncommitted; the rest are committed. */
+#define CONFIGURATION_BODY_BYTES   (32u + NODES_MAX * 16u)
+#define TRIM_BODY_BYTES            32u
+
+struct machine_trim {
+    uint64_t index;
+    struct log_start start;
+};
+
+struct machine {
+    struct raft_configuration configurations[MACHINE_CONFIGURATIONS_MAX]; /* Oldest first. */
+    uint32_t configuration_count;
+    struct machine_trim trims[MACHINE_TRIMS_MAX]; /* Ascending by index. */
+    uint32_t trim_count;
+    struct log_start *boundaries; /* By segment number % boundary_count: where segments begin. */
+    uint64_t boundary_count;
+    uint64_t segment_bytes;
+    uint64_t written_segment; /* States up to this boundary are handed to the disk. */
+    uint64_t applied_index;
+    struct log_start wanted_start; /* By the last trim applied. */
+};
+
+uint64_t machine_memory_bytes(void);
+void machine_init(struct machine *machine, struct mem *mem);
+
+/* Begin at a log start, with the configuration in force there. */
+void machine_begin(struct machine *machine,
+                   const struct log_start *start,
+                   const struct raft_configuration *configuration,
+                   uint64_t ring_bytes,
+                   uint64_t segment_bytes);
+
+/* An entry was appended (recovered, taken or proposed). `entry` holds all its bytes, checked. */
+void machine_append(struct machine *machine, const uint8_t *entry);
+
+/* Entries after `keep` were cut. */
+void machine_cut(struct machine *machine, uint64_t keep);
+
+/* Entries up to `index` are committed. True when the wanted start has moved. */
+MUST_USE bool machine_apply(struct machine *machine, uint64_t index);
+
+/* The configuration in force: the last one appended. */
+const struct raft_configuration *machine_configuration(const struct machine *machine);
+
+/* The next boundary whose small state should be written, now that entries up to `index` and
+ * `position` are applied: false when there is none. machine_state_written() ticks it off. */
+MUST_USE bool machine_state_owed(const struct machine *machine,
+                                 uint64_t position,
+                                 struct log_start *boundary,
+                                 uint8_t bytes[CONFIGURATION_BODY_BYTES]);
+void machine_state_written(struct machine *machine, const struct log_start *boundary);
+
+/* The last boundary at or below `position`, to trim to; false when it is not above the start. */
+MUST_USE bool machine_boundary_below(const struct machine *machine,
+                                     uint64_t position,
+                                     struct log_start *boundary);
+
+/* Bodies of configuration and trim entries, and the bytes of a small state. Decoding returns false
+ * for bytes that no leader makes: the entry's checksums held, so it is refused and counted. */
+void configuration_encode(const struct raft_configuration *configuration,
+                          uint8_t body[CONFIGURATION_BODY_BYTES]);
+MUST_USE bool configuration_decode(const uint8_t *body,
+                                   uint32_t body_bytes,
+                                   struct raft_configuration *configuration);
+void trim_encode(const struct log_start *start, uint8_t body[TRIM_BODY_BYTES]);
+MUST_USE bool trim_decode(const uint8_t *body, uint32_t body_bytes, struct log_start *start);
+
+/* Check the body of a taken entry of any kind; NULL or what is wrong. */
+const char *machine_check(const uint8_t *entry);
+
+#endif

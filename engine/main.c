@@ -1,0 +1,85 @@
+/* main.c: the list of subcommands, and the choice of one.
+ *
+ * The only file of engine/ that names the benchmark: its commands are listed here and nothing else
+ * of it is known.
+ */
+#include "bench/bench.h"
+#include "engine/cli/command.h"
+
+#include <argp.h>
+#include <stdio.h>
+#include <string.h>
+
+#define COMMAND_NAME_BYTES 64
+
+static const struct command *const commands[] = {
+    &command_demo,       &command_bench_run, &command_floor_disk,
+    &command_log_verify, &command_format,    &command_version,
+};
+#define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+
+static void print_help(FILE *out)
+{
+    fprintf(out, "Usage: thole COMMAND [OPTION...] [-- EAL ARGUMENTS]\n\n"
+                 "A durable Raft log over DPDK and io_uring, and the benchmark that shows its "
+                 "latency\nbeside the floor of the machine.\n\n");
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        fprintf(out, "  %-12s %s\n", commands[i]->name, commands[i]->summary);
+    }
+    fprintf(out,
+            "\nExit codes: 0 ok; 1 a check failed or a run is invalid; 2 usage; 3 the machine or "
+            "a folder is\nnot as needed; 4 no leader, no quorum or a timeout; 5 internal.\n\n"
+            "`thole COMMAND --help` explains a command. Example:\n  thole demo\n");
+}
+
+/* Words of argv that make up the command's name; 0: it is another command. */
+static int words_matched(const struct command *command, int argc, char **argv)
+{
+    char name[COMMAND_NAME_BYTES];
+    snprintf(name, sizeof(name), "%s", command->name);
+    int words = 0;
+    char *rest = NULL;
+    for (char *word = strtok_r(name, " ", &rest); word != NULL; word = strtok_r(NULL, " ", &rest)) {
+        words++;
+        if (words >= argc || strcmp(argv[words], word) != 0) {
+            return 0;
+        }
+    }
+    return words;
+}
+
+/* The name was not found: say what is near it. */
+static int unknown_command(int argc, char **argv)
+{
+    fprintf(stderr, "thole: no command `%s%s%s`; the commands are:", argv[1], argc > 2 ? " " : "",
+            argc > 2 ? argv[2] : "");
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        fprintf(stderr, "%s %s", i == 0 ? "" : ",", commands[i]->name);
+    }
+    fprintf(stderr, " (see thole --help)\n");
+    return FAULT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    argp_err_exit_status = FAULT_USAGE;
+    if (argc < 2) {
+        print_help(stderr);
+        return FAULT_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "help") == 0) {
+        print_help(stdout);
+        return 0;
+    }
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        int words = words_matched(commands[i], argc, argv);
+        if (words > 0) {
+            char name[COMMAND_NAME_BYTES + 8];
+            snprintf(name, sizeof(name), "thole %s", commands[i]->name);
+            argv[words] = name;
+            return commands[i]->run(argc - words, argv + words);
+        }
+    }
+    return unknown_command(argc, argv);
+}

@@ -1,0 +1,204 @@
+/* follower.c: what a follower believes of its log, and what it says of it.
+ *
+ * `verified_index` is how far the log is known to equal the leader's: a matched APPEND and a taken
+ * ENTRY move it, a new term sets it back to the commit index. Only what is verified and durable is
+ * acknowledged, only what is verified is committed (rules C4, E2).
+ *
+ * A conflict does not cut at once: entries below the cut may still be on their way to the disk. The
+ * cut is wanted, then owed, then written, then durable; meanwhile nothing above it is taken, given
+ * out or believed, whoever leads (rules E3, E6). A cut once wanted is carried out.
+ */
+#include "engine/raft/internal.h"
+
+void follower_new_term(struct raft *r)
+{
+    r->verified_index = r->commit_index;
+    r->append_token = 0;
+    r->append_session = 0;
+    r->append_prev = (struct raft_entry_id){0, 0};
+    r->acked_index = 0;
+    r->owed_append_reply = false;
+}
+
+/* The entry `id` of the leader's log is in this one too. All committed entries are (rules C3, C11);
+ * a leader that says otherwise has lost committed entries, and this node stops (rule C2). */
+static bool follower_has(const struct raft *r, struct raft_entry_id id)
+{
+    uint64_t own_term = raft_term_of(r, id.index);
+
+    if (id.index <= r->commit_index) {
+        ASSERT(own_term == 0 || own_term == id.term);
+        return true;
+    }
+    return id.index <= raft_firm_index(r) && own_term == id.term;
+}
+
+static void follower_verify(struct raft *r, uint64_t index)
+{
+    ASSERT(index <= raft_firm_index(r));
+    r->verified_index = raft_max(r->verified_index, index);
+}
+
+static void follower_learn_commit(struct raft *r, uint64_t leader_commit)
+{
+    r->leader_commit = raft_max(r->leader_commit, leader_commit);
+    uint64_t index = raft_min(r->leader_commit, r->verified_index);
+    if (index > r->commit_index) {
+        raft_commit_to(r, index);
+    }
+}
+
+/* An APPEND of this term. An old token proves nothing about now: it is dropped (rule N7). */
+void follower_on_append(struct raft *r, const struct raft_message *m)
+{
+    ASSERT(m->term == r->state.term);
+    if (m->token <= r->append_token) {
+        r->counters.stale_token++;
+        return;
+    }
+    election_follow(r, m->from);
+    election_heard(r);
+    r->append_token = m->token;
+    r->append_session = m->append.session;
+    r->append_prev = m->append.prev;
+    r->owed_append_reply = true;
+    if (follower_has(r, m->append.prev)) {
+        follower_verify(r, m->append.prev.index);
+    }
+    follower_learn_commit(r, m->append.commit_index);
+}
+
+static void follower_want_cut(struct raft *r, struct raft_entry_id keep)
+{
+    ASSERT(r->role == RAFT_FOLLOWER);
+    ASSERT(r->cut != CUT_WRITING);
+    ASSERT(keep.index >= r->commit_index);
+    ASSERT(keep.index >= r->verified_index);
+    r->cut = CUT_WANTED;
+    r->cut_keep = keep;
+    r->counters.cuts++;
+}
+
+/* Place one entry of this term's leader against the log. */
+static enum raft_taken follower_place(struct raft *r, const struct raft_event *event)
+{
+    struct raft_entry_id id = event->entry.id;
+    struct raft_entry_id previous = {event->entry.previous_term, id.index - 1};
+    uint64_t own_term = raft_term_of(r, id.index);
+
+    if (id.index <= r->commit_index) {
+        ASSERT(own_term == 0 || own_term == id.term);
+        return RAFT_KNOWN;
+    }
+    if (id.index > raft_firm_index(r) && r->cut != CUT_NONE) {
+        return RAFT_WAIT;
+    }
+    if (id.index > r->terms.last_index + 1 || !follower_has(r, previous)) {
+        return RAFT_REFUSED;
+    }
+    if (LIKELY(id.index == r->terms.last_index + 1)) {
+        raft_log_append(r, id, event->entry.configuration);
+        follower_verify(r, id.index);
+        return RAFT_TAKEN;
+    }
+    if (own_term == id.term) {
+        follower_verify(r, id.index);
+        return RAFT_KNOWN;
+    }
+    if (own_term == 0) {
+        return RAFT_REFUSED; /* Below the known runs: what is not known is not cut. */
+    }
+    if (r->cut != CUT_WRITING) {
+        election_follow(r,
+                        event->entry.from); /* Who has a leader's log to make room for, follows. */
+        follower_want_cut(r, previous);
+    }
+    return RAFT_WAIT;
+}
+
+enum raft_taken follower_on_entry(struct raft *r, const struct raft_event *event)
+{
+    uint8_t from = event->entry.from;
+    uint64_t term = event->entry.term;
+
+    ASSERT(from != r->config.self);
+    ASSERT(event->entry.id.index > 0);
+    ASSERT(event->entry.id.term > 0);
+    ASSERT(event->entry.id.term <= term);
+    ASSERT(event->entry.previous_term <= event->entry.id.term);
+    ASSERT((event->entry.previous_term == 0) == (event->entry.id.index == 1));
+    if (!raft_accept_sender(r, from) || !raft_accept_term(r, term)) {
+        return RAFT_REFUSED;
+    }
+    if (UNLIKELY(term > r->state.term || r->role == RAFT_CANDIDATE)) {
+        election_become_follower(r, term, from);
+    }
+    ASSERT(r->term_leader == RAFT_NOBODY || r->term_leader == from);
+    r->term_leader = from;
+
+    enum raft_taken taken = follower_place(r, event);
+    if (LIKELY(taken == RAFT_TAKEN)) {
+        /* Never seen before, so it is fresh; an entry known already may be an old echo. */
+        election_follow(r, from);
+        election_heard(r);
+    }
+    if (taken != RAFT_REFUSED) {
+        follower_learn_commit(r, event->entry.commit_index);
+    }
+    return taken;
+}
+
+/* There is a leader to answer, and no promise of this term runs ahead of the disk. */
+bool follower_may_reply(const struct raft *r)
+{
+    return r->role == RAFT_FOLLOWER && r->leader != RAFT_NOBODY && r->append_token != 0 &&
+           r->state_durable.term == r->state.term;
+}
+
+void follower_build_reply(const struct raft *r, struct raft_message *reply)
+{
+    struct raft_entry_id prev = r->append_prev;
+
+    ASSERT(follower_may_reply(r));
+    reply->token = r->append_token;
+    reply->append_reply.session = r->append_session;
+    reply->append_reply.matched = follower_has(r, prev);
+    reply->append_reply.bootstrapped = r->state.bootstrapped;
+    reply->append_reply.verified_index = r->verified_index;
+    reply->append_reply.durable_index = raft_ackable_index(r);
+    if (!reply->append_reply.matched) {
+        prev.index = raft_min(prev.index, raft_firm_index(r));
+        struct raft_entry_id hint = terms_at_most(&r->terms, prev);
+        if (hint.index < r->commit_index) {
+            hint = (struct raft_entry_id){raft_term_of(r, r->commit_index), r->commit_index};
+        }
+        reply->append_reply.hint = hint;
+    }
+}
+
+/* What is kept is on disk, so that the cut stands on something. */
+bool follower_cut_ready(const struct raft *r)
+{
+    return UNLIKELY(r->cut == CUT_WANTED) && r->durable_index >= r->cut_keep.index;
+}
+
+/* CUT_LOG leaves: from here on the log ends at `keep`. */
+void follower_cut_drained(struct raft *r)
+{
+    ASSERT(follower_cut_ready(r));
+    ASSERT(r->cut_keep.index >= r->commit_index);
+    terms_cut(&r->terms, r->cut_keep.index);
+    ASSERT(terms_last(&r->terms).term == r->cut_keep.term);
+    membership_cut(r, r->cut_keep.index);
+    r->handed_index = r->cut_keep.index;
+    r->durable_index = r->cut_keep.index;
+    r->cut = CUT_WRITING;
+}
+
+void follower_cut_durable(struct raft *r, uint64_t epoch)
+{
+    ASSERT(r->cut == CUT_WRITING);
+    ASSERT(epoch == r->epoch + 1);
+    r->epoch = epoch;
+    r->cut = CUT_NONE;
+}

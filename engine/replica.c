@@ -1,0 +1,529 @@
+/* replica.c: the life of a replica, and its loop. See replica.h.
+ *
+ * Invariant: the core, the log in memory and the wal name the same last entry between iterations, and
+ * the core is told of the disk only here, in tell_durable() and follow_trim().
+ */
+#include "engine/replica_state.h"
+
+#include <errno.h>
+#include <string.h>
+
+COUNTERS_DEFINE(replica, REPLICA_COUNTERS);
+
+/* A write that has not completed after this long never will: the node exits with its reason (D11).
+ */
+#define DISK_DEAD_NS 10000000000ull
+
+static uint32_t peers_of(const struct replica_config *config)
+{
+    ASSERT(config->node_count >= 1);
+    ASSERT(config->node_count <= VOTERS_MAX);
+    return config->node_count - 1;
+}
+
+uint64_t replica_memory_bytes(const struct replica_config *config)
+{
+    uint64_t bytes = sizeof(struct replica) + raft_size_bytes() + wal_memory_bytes() +
+                     log_memory_bytes(config->log_memory_bytes) + machine_memory_bytes() +
+                     intake_memory_bytes() + reader_memory_bytes() +
+                     stream_memory_bytes(peers_of(config)) +
+                     TERM_RUNS_MAX * sizeof(struct raft_run) +
+                     STAGE_COUNT * sizeof(struct histogram) + 64ull * PAGE_BYTES;
+    return (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+}
+
+struct replica *replica_create(struct mem *mem,
+                               const struct replica_config *config,
+                               struct nic *nic,
+                               struct disk *disk)
+{
+    ASSERT(config->heartbeat_ns > 0);
+    ASSERT(config->election_max_ns >= config->election_min_ns);
+    struct replica *r = mem_take(mem, "replica", 1, sizeof *r, 64);
+    r->config = *config;
+    r->nic = nic;
+    r->disk = disk;
+    r->outbox.nic = nic;
+    r->raft = mem_take(mem, "raft core", 1, raft_size_bytes(), 64);
+    struct wal_config wal = {.cluster = config->cluster, .node = config->self, .disk = disk};
+    r->wal = wal_create(mem, &wal);
+    log_init(&r->log, mem, config->log_memory_bytes);
+    machine_init(&r->machine, mem);
+    intake_init(&r->intake, mem);
+    reader_init(&r->reader, mem);
+    stream_in_init(&r->in, mem);
+    for (uint32_t i = 0; i < config->node_count; i++) {
+        const struct replica_node *node = &config->nodes[i];
+        if (node->id != config->self) {
+            stream_out_init(&r->outs[r->peer_count++], mem, node->id, node->address);
+            r->self.peers |= 1ull << node->id;
+        }
+    }
+    ASSERT(r->peer_count == peers_of(config));
+    r->recovered_runs = mem_take(mem, "recovered runs", TERM_RUNS_MAX, sizeof(struct raft_run), 64);
+    r->stages = mem_take(mem, "stage histograms", STAGE_COUNT, sizeof(struct histogram), 64);
+    r->hold_trim_position = UINT64_MAX;
+    return r;
+}
+
+static void begin(struct replica *r, const struct raft_configuration *configuration)
+{
+    log_begin(&r->log, &r->found.start, r->found.ring_bytes);
+    machine_begin(&r->machine, &r->found.start, configuration, r->found.ring_bytes,
+                  r->found.segment_bytes);
+    r->begun = true;
+}
+
+/* The configuration of the file: every voter, no store but the own one known. */
+static struct raft_configuration file_configuration(const struct replica *r)
+{
+    struct raft_configuration configuration = {0};
+    for (uint32_t id = 1; id <= NODE_ID_MAX; id++) {
+        for (uint32_t i = 0; i < r->config.node_count; i++) {
+            if (r->config.nodes[i].id == id) {
+                configuration.voters |= 1ull << id;
+                configuration.members[configuration.member_count++] = (struct raft_member){
+                    .id = (uint8_t)id, .store = id == r->config.self ? r->found.store : 0};
+            }
+        }
+    }
+    ASSERT(configuration.member_count == r->config.node_count);
+    return configuration;
+}
+
+static void
+visit_state(void *context, const struct log_start *start, const void *bytes, uint32_t count)
+{
+    struct replica *r = context;
+    struct raft_configuration configuration;
+    ASSERT(start->position == r->found.start.position);
+    bool good = configuration_decode(bytes, count, &configuration);
+    ASSERT(good);
+    begin(r, &configuration);
+}
+
+static void visit_entry(void *context, const uint8_t *entry)
+{
+    struct replica *r = context;
+    const struct entry_header *header = entry_header_of(entry);
+    if (!r->begun) {
+        struct raft_configuration configuration = file_configuration(r);
+        begin(r, &configuration);
+    }
+    log_take(&r->log, header, false);
+    machine_append(&r->machine, entry);
+    uint32_t count = r->recovered_run_count;
+    if (count > 0 && r->recovered_runs[count - 1].term == header->term) {
+        return;
+    }
+    if (count == TERM_RUNS_MAX) {
+        memmove(r->recovered_runs, r->recovered_runs + 1, (count - 1) * sizeof(struct raft_run));
+        count--;
+    }
+    r->recovered_runs[count] =
+        (struct raft_run){.term = header->term, .first_index = header->index};
+    r->recovered_run_count = count + 1;
+}
+
+static void start_core(struct replica *r, uint64_t now_ns)
+{
+    struct wal_hard hard = wal_hard_durable(r->wal);
+    struct raft_config config = {
+        .self = r->config.self,
+        .store = wal_store(r->wal),
+        .boot = wal_boot(r->wal),
+        .election_min_ns = r->config.election_min_ns,
+        .election_max_ns = r->config.election_max_ns,
+        .heartbeat_ns = r->config.heartbeat_ns,
+        .seed = r->config.seed ^ wal_boot(r->wal) << 32 ^ r->config.self,
+    };
+    struct raft_recovered recovered = {
+        .term = hard.term,
+        .vote = hard.vote,
+        .entry_term = hard.entry_term,
+        .epoch = wal_epoch(r->wal),
+        .bootstrapped = hard.bootstrapped,
+        .start = {.term = r->log.start.last.term, .index = r->log.start.last.index},
+        .last = {.term = r->log.last.term, .index = r->log.last.index},
+        .runs = r->recovered_runs,
+        .run_count = r->recovered_run_count,
+        .configuration = *machine_configuration(&r->machine),
+    };
+    raft_init(r->raft, &config, &recovered, now_ns);
+    r->told_hard = hard;
+    r->told_durable = wal_durable(r->wal);
+    r->told_start = wal_start_durable(r->wal);
+    r->write_first = r->log.last.index + 1;
+    r->write_last = r->log.last.index;
+    r->commit_position = r->log.start.position;
+    r->committed_offset = r->log.start.offset;
+}
+
+int replica_open(struct replica *r, uint64_t now_ns, struct fault *fault)
+{
+    struct recover_visitor visitor = {.entry = visit_entry, .state = visit_state, .context = r};
+    int result = wal_open(r->wal, &visitor, &r->found, fault);
+    if (result != 0) {
+        return result;
+    }
+    if (!r->begun) {
+        struct raft_configuration configuration = file_configuration(r);
+        begin(r, &configuration);
+    }
+    ASSERT(r->log.last.index == r->found.last.index);
+    ASSERT(r->log.end_position == r->found.end_position);
+    start_core(r, now_ns);
+    r->self.cluster = r->config.cluster;
+    r->self.group = r->config.group;
+    r->self.node = r->config.self;
+    r->self.boot = wal_boot(r->wal);
+    r->header = (struct wire_header){
+        .from = r->config.self,
+        .group = r->config.group,
+        .cluster = r->config.cluster,
+        .from_store = wal_store(r->wal),
+        .from_boot = wal_boot(r->wal),
+    };
+    r->now_ns = now_ns;
+    r->expected_ns = now_ns;
+    r->opened = true;
+    return 0;
+}
+
+struct stream_context replica_stream_context(struct replica *r)
+{
+    struct stream_context context = {
+        .raft = r->raft,
+        .log = &r->log,
+        .outbox = &r->outbox,
+        .counters = &r->counters,
+        .header = r->header,
+        .cluster = r->config.cluster,
+        .now_ns = r->now_ns,
+        .durable_position = wal_durable(r->wal).position,
+        .space_position = wal_start_durable(r->wal).position + wal_ring_bytes(r->wal),
+        .taker = r,
+        .take = replica_take,
+    };
+    context.header.term = raft_term(r->raft);
+    return context;
+}
+
+struct intake_context replica_intake_context(struct replica *r)
+{
+    uint64_t space = wal_start_durable(r->wal).position + wal_ring_bytes(r->wal);
+    uint64_t patience_ns = r->config.election_max_ns;
+    uint64_t silent_ns = r->now_ns > patience_ns ? r->now_ns - patience_ns : 0;
+    for (uint32_t i = 0; i < r->peer_count; i++) {
+        uint64_t peer_space = stream_out_space(&r->outs[i], silent_ns);
+        space = peer_space < space ? peer_space : space;
+    }
+    return (struct intake_context){
+        .raft = r->raft,
+        .log = &r->log,
+        .outbox = &r->outbox,
+        .counters = &r->counters,
+        .header = r->header,
+        .cluster = r->config.cluster,
+        .now_ns = r->now_ns,
+        .durable_position = wal_durable(r->wal).position,
+        .space_position = space,
+    };
+}
+
+struct reader_context replica_reader_context(struct replica *r)
+{
+    return (struct reader_context){
+        .log = &r->log,
+        .outbox = &r->outbox,
+        .counters = &r->counters,
+        .header = r->header,
+        .cluster = r->config.cluster,
+        .committed_offset = r->committed_offset,
+        .committed_index = raft_commit_index(r->raft),
+        .leader = raft_leader(r->raft),
+    };
+}
+
+enum raft_taken replica_step(struct replica *r, struct raft_event *event)
+{
+    event->now_ns = r->now_ns;
+    return raft_step(r->raft, event);
+}
+
+/* Tell the core something that no entry hangs on. */
+static void tell(struct replica *r, struct raft_event event)
+{
+    enum raft_taken taken = replica_step(r, &event);
+    ASSERT(taken == RAFT_REFUSED);
+}
+
+static void tell_durable(struct replica *r)
+{
+    /* The cut first: what is durable from now on is so in its epoch. */
+    if (r->cut_asked && wal_epoch(r->wal) == r->cut_epoch) {
+        r->cut_asked = false;
+        tell(r, (struct raft_event){.kind = RAFT_EVENT_CUT_DURABLE,
+                                    .cut_durable = {.epoch = r->cut_epoch}});
+    }
+    struct wal_durable durable = wal_durable(r->wal);
+    if (durable.index != r->told_durable.index || durable.epoch != r->told_durable.epoch) {
+        r->told_durable = durable;
+        tell(r,
+             (struct raft_event){.kind = RAFT_EVENT_LOG_DURABLE,
+                                 .log_durable = {.epoch = durable.epoch, .index = durable.index}});
+        replica_time_until(r, STAGE_LOCAL_DURABLE, durable.index);
+    }
+    struct wal_hard hard = wal_hard_durable(r->wal);
+    if (hard.term != r->told_hard.term || hard.vote != r->told_hard.vote ||
+        hard.entry_term != r->told_hard.entry_term ||
+        hard.bootstrapped != r->told_hard.bootstrapped) {
+        r->told_hard = hard;
+        tell(r, (struct raft_event){.kind = RAFT_EVENT_STATE_DURABLE,
+                                    .state_durable = {.term = hard.term,
+                                                      .vote = hard.vote,
+                                                      .entry_term = hard.entry_term,
+                                                      .bootstrapped = hard.bootstrapped}});
+    }
+}
+
+/* Move the start where an applied trim wants it, once everything below it is durable here. */
+static void follow_trim(struct replica *r)
+{
+    const struct log_start *wanted = &r->machine.wanted_start;
+    if (wanted->position > r->log.start.position &&
+        wal_durable(r->wal).position >= wanted->position) {
+        wal_set_start(r->wal, wanted);
+    }
+    struct log_start start = wal_start_durable(r->wal);
+    if (start.position > r->told_start.position) {
+        r->told_start = start;
+        log_trim(&r->log, &start);
+        r->counters.trims++;
+        tell(r, (struct raft_event){
+                    .kind = RAFT_EVENT_TRIMMED,
+                    .trimmed = {.start = {.term = start.last.term, .index = start.last.index}}});
+    }
+}
+
+/* Finished reads: cookies number the streams first, then the reader's jobs. */
+static uint32_t reap_reads(struct replica *r)
+{
+    uint32_t count = 0;
+    uint32_t cookie;
+    while (wal_read_done(r->wal, &cookie)) {
+        if (cookie < r->peer_count) {
+            r->outs[cookie].fetch.state = FETCH_READY;
+        } else {
+            ASSERT(cookie - r->peer_count < READER_BUFFERS);
+            r->reader.jobs[cookie - r->peer_count].state = READER_READY;
+        }
+        count++;
+    }
+    return count;
+}
+
+/* Bytes to read at `position`: what the buffer holds, up to what is durable. */
+static uint32_t read_bytes(const struct replica *r, uint64_t position, uint32_t buffer_bytes)
+{
+    uint64_t durable = wal_durable(r->wal).position;
+    uint64_t bytes = position < durable ? durable - position : 0;
+    return bytes < buffer_bytes ? (uint32_t)bytes : buffer_bytes;
+}
+
+static void start_reads(struct replica *r)
+{
+    for (uint32_t i = 0; i < r->peer_count; i++) {
+        struct stream_fetch *fetch = &r->outs[i].fetch;
+        if (fetch->state != FETCH_WANTED) {
+            continue;
+        }
+        fetch->bytes = read_bytes(r, fetch->position, STREAM_FETCH_BYTES);
+        if (fetch->bytes == 0) {
+            fetch->state = FETCH_NONE;
+        } else if (wal_read(r->wal, fetch->position, fetch->bytes, fetch->buffer, i)) {
+            fetch->state = FETCH_READING;
+            r->counters.disk_fetches++;
+        }
+    }
+    for (uint32_t i = 0; i < READER_BUFFERS; i++) {
+        struct reader_job *job = &r->reader.jobs[i];
+        if (job->state != READER_WANTED) {
+            continue;
+        }
+        job->bytes = read_bytes(r, job->position, READER_BUFFER_BYTES);
+        if (job->bytes == 0) {
+            job->state = READER_READY; /* Cut away under it: reader_serve() tells the client. */
+        } else if (wal_read(r->wal, job->position, job->bytes, job->buffer, r->peer_count + i)) {
+            job->state = READER_READING;
+        }
+    }
+}
+
+static uint32_t reap(struct replica *r)
+{
+    uint32_t work = wal_poll(r->wal, r->now_ns);
+    tell_durable(r);
+    follow_trim(r);
+    work += reap_reads(r);
+    struct reader_context context = replica_reader_context(r);
+    work += reader_serve(&r->reader, &context);
+    return work;
+}
+
+/* The own disk's health, and time that was lost (D11). */
+static void watch(struct replica *r)
+{
+    if (r->now_ns > r->expected_ns && r->now_ns - r->expected_ns > r->config.election_min_ns / 2) {
+        r->counters.time_lost++;
+        tell(r, (struct raft_event){.kind = RAFT_EVENT_TIME_LOST});
+    }
+    uint64_t oldest = wal_oldest_write_ns(r->wal);
+    uint64_t age = oldest < r->now_ns ? r->now_ns - oldest : 0;
+    uint64_t waiting = r->log.end_position - wal_durable(r->wal).position;
+    bool stalled = age > r->config.disk_stall_ns ||
+                   (raft_is_leader(r->raft) && waiting > r->log.ring_bytes / 2);
+    if (stalled != r->unhealthy) {
+        r->unhealthy = stalled;
+        r->counters.disk_stalls += stalled;
+        tell(r, (struct raft_event){.kind = stalled ? RAFT_EVENT_UNHEALTHY : RAFT_EVENT_HEALTHY});
+    }
+    if (age > DISK_DEAD_NS) {
+        r->failed = -ETIMEDOUT;
+    }
+    if (wal_failed(r->wal) != 0) {
+        r->failed = wal_failed(r->wal);
+    }
+}
+
+uint32_t replica_poll(struct replica *r, uint64_t now_ns)
+{
+    ASSERT(r->opened);
+    ASSERT(now_ns >= r->now_ns);
+    if (r->failed != 0) {
+        return 0;
+    }
+    r->now_ns = now_ns;
+    r->working = false;
+    replica_time_iteration(r);
+    uint32_t work = replica_receive(r);
+    work += reap(r);
+    watch(r);
+    if (r->failed != 0) {
+        return work;
+    }
+    work += replica_seal(r);
+    if (now_ns >= raft_deadline_ns(r->raft)) {
+        tell(r, (struct raft_event){.kind = RAFT_EVENT_TICK});
+        work++;
+    }
+    work += replica_drain(r);
+    start_reads(r);
+    uint64_t deadline_ns = replica_deadline_ns(r);
+    r->expected_ns = deadline_ns > now_ns ? deadline_ns : now_ns; /* An idle loop may sleep till then. */
+    r->working = r->working || wal_oldest_write_ns(r->wal) != UINT64_MAX;
+    return work;
+}
+
+uint64_t replica_deadline_ns(const struct replica *r)
+{
+    uint64_t deadline = raft_deadline_ns(r->raft);
+    uint64_t other = wal_deadline_ns(r->wal);
+    deadline = other < deadline ? other : deadline;
+    if (!raft_is_leader(r->raft)) { /* What the other role left behind is nobody's business. */
+        other = stream_in_deadline_ns(&r->in);
+        return other < deadline ? other : deadline;
+    }
+    for (uint32_t i = 0; i < r->peer_count; i++) {
+        other = stream_out_deadline_ns(&r->outs[i]);
+        deadline = other < deadline ? other : deadline;
+    }
+    return deadline;
+}
+
+bool replica_is_working(const struct replica *r)
+{
+    return r->working;
+}
+
+void replica_stop(struct replica *r)
+{
+    r->stopping = true;
+    wal_stop(r->wal);
+}
+
+bool replica_is_stopped(const struct replica *r)
+{
+    return r->failed != 0 || (r->stopping && wal_is_idle(r->wal));
+}
+
+void replica_status(const struct replica *r, struct replica_status *status)
+{
+    struct wal_durable durable = wal_durable(r->wal);
+    *status = (struct replica_status){
+        .id = r->config.self,
+        .role = raft_role(r->raft),
+        .leader = raft_leader(r->raft),
+        .term = raft_term(r->raft),
+        .commit_index = raft_commit_index(r->raft),
+        .durable_index = durable.index,
+        .last_index = raft_last(r->raft).index,
+        .epoch = wal_epoch(r->wal),
+        .boot = wal_boot(r->wal),
+        .store = wal_store(r->wal),
+        .log_start_offset = r->log.start.offset,
+        .log_end_offset = r->committed_offset,
+        .log_start_position = r->log.start.position,
+        .log_durable_position = durable.position,
+        .commit_position = r->commit_position,
+        .durable = r->disk->durable,
+        .takes_proposals = raft_takes_proposals(r->raft),
+        .failed = r->failed,
+    };
+}
+
+const struct replica_counters *replica_counters(const struct replica *r)
+{
+    return &r->counters;
+}
+
+const struct wire_counters *replica_wire_counters(const struct replica *r)
+{
+    return &r->wire_counters;
+}
+
+const struct raft *replica_raft(const struct replica *r)
+{
+    return r->raft;
+}
+
+const struct wal *replica_wal(const struct replica *r)
+{
+    return r->wal;
+}
+
+void replica_trace_stages(struct replica *r, bool on)
+{
+    r->tracing = on;
+}
+
+const struct histogram *replica_stages(const struct replica *r)
+{
+    return r->stages;
+}
+
+struct replica_write_profile replica_write_profile(const struct replica *r)
+{
+    return r->profile;
+}
+
+void replica_hold_trim(struct replica *r, uint64_t position)
+{
+    r->hold_trim_position = position;
+}
+
+void replica_on_apply(struct replica *r, replica_apply_hook hook, void *context)
+{
+    r->apply_hook = hook;
+    r->apply_context = context;
+}

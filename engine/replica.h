@@ -1,0 +1,147 @@
+/* replica.h: one replica of one group: core, log, streams, intake and reader joined to a nic and a
+ * disk. A plain step function: one core can run one replica in production, three of them in
+ * `thole demo`, and a whole simulated cluster in a test.
+ *
+ * replica_poll() is the whole engine, one call an iteration: receive, reap the disk, seal the
+ * batch, tick, drain. It must not know which nic or disk it has, nor what time it is but by its
+ * argument.
+ */
+#ifndef ENGINE_REPLICA_H
+#define ENGINE_REPLICA_H
+
+#include "engine/base/assert.h"
+#include "engine/base/counter.h"
+#include "engine/base/fault.h"
+#include "engine/base/histogram.h"
+#include "engine/base/mem.h"
+#include "engine/raft/raft.h"
+#include "engine/wire.h"
+#include "net/nic.h"
+#include "storage/disk.h"
+#include "storage/wal.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct replica; /* Taken from a struct mem by replica_create(). */
+
+struct replica_node {
+    uint8_t id;
+    struct nic_address address;
+};
+
+struct replica_config {
+    uint64_t cluster;
+    uint16_t group;
+    uint8_t self;
+    uint32_t node_count; /* The voters of the configuration file, self included. */
+    struct replica_node nodes[NODES_MAX];
+    uint64_t election_min_ns;
+    uint64_t election_max_ns;
+    uint64_t heartbeat_ns;
+    uint64_t disk_stall_ns;    /* A leader whose oldest own write is older steps down. */
+    uint64_t log_memory_bytes; /* Of log slots: a power of two, LOG_MEMORY_MIN to LOG_MEMORY_MAX. */
+    uint64_t
+        retention_bytes; /* 0: nothing is trimmed. Otherwise older segments go, oldest first. */
+    uint64_t seed;
+};
+
+/* Durations of one commit, by stage, for entries that this replica led. */
+enum replica_stage {
+    STAGE_RECEIVE,          /* First frame of the entry taken -> entry sealed. */
+    STAGE_SUBMIT,           /* Sealed -> handed to the disk and the streams. */
+    STAGE_LOCAL_DURABLE,    /* Submitted -> durable here. */
+    STAGE_FOLLOWER_DURABLE, /* Submitted -> first follower's ack taken. */
+    STAGE_QUORUM,           /* Submitted -> committed. */
+    STAGE_REPLY,            /* Committed -> reply handed to the nic. */
+    STAGE_COUNT
+};
+
+struct replica_status {
+    uint8_t id;
+    enum raft_role role;
+    uint8_t leader; /* RAFT_NOBODY when unknown. */
+    uint64_t term;
+    uint64_t commit_index;
+    uint64_t durable_index;
+    uint64_t last_index;
+    uint64_t epoch;
+    uint64_t boot;
+    uint64_t store;
+    uint64_t log_start_offset;
+    uint64_t log_end_offset; /* Of committed records. */
+    uint64_t log_start_position;
+    uint64_t log_durable_position;
+    uint64_t commit_position; /* End of the last committed entry. */
+    bool durable;             /* False in memory mode. */
+    bool takes_proposals;
+    int failed; /* 0, or -errno of the disk: the replica is stopped. */
+};
+
+#define REPLICA_COUNTERS(X)                                                                        \
+    X(entries_sealed)                                                                              \
+    X(entries_taken) X(entries_applied) X(records_applied) X(requests) X(request_records)          \
+        X(replies) X(busy) X(full) X(not_leader) X(too_large) X(reads) X(cuts) X(fragments_sent)   \
+            X(fragments_repaired) X(fragments_received) X(fragments_known) X(fragments_refused)    \
+                X(pages_bad) X(polls_sent) X(acks_sent) X(disk_fetches) X(staged) X(trims)         \
+                    X(states_written) X(time_lost) X(disk_stalls) X(frames_dropped)
+COUNTERS_DECLARE(replica, REPLICA_COUNTERS);
+
+/* Bytes replica_create() takes from its mem: printed at start, never exceeded. */
+uint64_t replica_memory_bytes(const struct replica_config *config);
+
+/* Take the memory. `nic` and `disk` are borrowed until replica_fini. */
+struct replica *replica_create(struct mem *mem,
+                               const struct replica_config *config,
+                               struct nic *nic,
+                               struct disk *disk);
+
+/* Recover the log and become a follower. Blocks on the disk: start-up only. 0, or a negative errno
+ * with the fault told (a damaged node refuses: docs/STORAGE.md). */
+MUST_USE int replica_open(struct replica *replica, uint64_t now_ns, struct fault *fault);
+
+/* Run one iteration and return the work done (frames + completions + entries; 0: idle). `now_ns` is
+ * read once by the caller. Never blocks, never allocates; bounded by RX_BURST_MAX frames. */
+uint32_t replica_poll(struct replica *replica, uint64_t now_ns);
+
+/* When replica_poll() wants to be called even if nothing arrives. */
+uint64_t replica_deadline_ns(const struct replica *replica);
+
+/* True when client or log work was under way within the last iteration (idle policy, D16). */
+bool replica_is_working(const struct replica *replica);
+
+/* Clean stop: no new work is taken; poll until replica_is_stopped(). */
+void replica_stop(struct replica *replica);
+bool replica_is_stopped(const struct replica *replica);
+
+void replica_status(const struct replica *replica, struct replica_status *status);
+const struct replica_counters *replica_counters(const struct replica *replica);
+const struct wire_counters *replica_wire_counters(const struct replica *replica);
+const struct raft *replica_raft(const struct replica *replica);
+const struct wal *replica_wal(const struct replica *replica);
+
+/* Stage histograms, in the order of enum replica_stage. Recorded only after
+ * replica_trace_stages(true). */
+void replica_trace_stages(struct replica *replica, bool on);
+const struct histogram *replica_stages(const struct replica *replica);
+
+/* Distribution of log writes handed to the disk: count by pages, index ENTRY..; `pages` up to
+ * WRITE_BYTES_MAX / PAGE_BYTES. And the mean number in flight, for the commit floor and raw
+ * writers. */
+struct replica_write_profile {
+    uint64_t writes;
+    uint64_t pages;
+    uint64_t
+        in_flight_sum; /* Sum over writes of writes in flight when submitted, itself included. */
+};
+struct replica_write_profile replica_write_profile(const struct replica *replica);
+
+/* Trimming waits for a reader of the file: no start beyond this position is proposed. UINT64_MAX:
+ * no limit, the default. */
+void replica_hold_trim(struct replica *replica, uint64_t position);
+
+/* Called for every applied (committed) entry, in order: for checkers. May be NULL. */
+typedef void (*replica_apply_hook)(void *context, uint8_t node, const uint8_t *entry);
+void replica_on_apply(struct replica *replica, replica_apply_hook hook, void *context);
+
+#endif

@@ -1,0 +1,113 @@
+/* replica_receive.c: frames in. The nic's burst -> wire_decode -> core, streams, intake or reader.
+ */
+#include "engine/replica_state.h"
+
+static struct stream_out *out_of(struct replica *r, uint8_t peer)
+{
+    for (uint32_t i = 0; i < r->peer_count; i++) {
+        if (r->outs[i].peer == peer) {
+            return &r->outs[i];
+        }
+    }
+    return NULL;
+}
+
+static void step_message(struct replica *r, const struct raft_message *message)
+{
+    struct raft_event event = {.kind = RAFT_EVENT_MESSAGE, .message = message};
+    enum raft_taken taken = replica_step(r, &event);
+    ASSERT(taken == RAFT_REFUSED);
+}
+
+static void receive_ack(struct replica *r, const struct wire_frame *frame)
+{
+    struct raft_message message;
+    wire_ack_message(frame, &message);
+    step_message(r, &message);
+    struct stream_out *out = out_of(r, frame->header.from);
+    if (out != NULL && raft_is_leader(r->raft) && frame->header.term == raft_term(r->raft) &&
+        frame->header.from_boot == raft_replication(r->raft, frame->header.from).boot) {
+        struct stream_context context = replica_stream_context(r);
+        stream_out_ack(out, &context, &frame->ack);
+        replica_time_until(r, STAGE_FOLLOWER_DURABLE, frame->ack.durable_index);
+    }
+}
+
+static void receive_entry(struct replica *r, const struct wire_frame *frame)
+{
+    struct stream_context context = replica_stream_context(r);
+    if (stream_in_entry(&r->in, &context, frame) > 0) {
+        r->working = true;
+    }
+    /* At once, so that a burst of more entries than the window holds is taken in order. */
+    r->counters.entries_taken += stream_in_deliver(&r->in, &context);
+}
+
+static void
+receive_request(struct replica *r, const struct wire_frame *frame, struct nic_address from)
+{
+    r->working = true;
+    struct intake_context context = replica_intake_context(r);
+    if (intake_request(&r->intake, &context, frame, from)) {
+        return;
+    }
+    replica_seal_open(r);
+    context = replica_intake_context(r);
+    bool answered = intake_request(&r->intake, &context, frame, from);
+    ASSERT(answered);
+}
+
+static void receive(struct replica *r, const struct nic_frame *received)
+{
+    struct wire_frame frame;
+    if (wire_decode(&r->self, received->data, received->bytes, &frame, &r->wire_counters) !=
+        WIRE_DROP_ok) {
+        r->counters.frames_dropped++;
+        return;
+    }
+    if (frame.header.from != 0) {
+        uint64_t *boot = &r->peer_boots[frame.header.from];
+        *boot = frame.header.from_boot > *boot ? frame.header.from_boot : *boot;
+    }
+    switch ((enum wire_kind)frame.header.kind) {
+    case WIRE_PRE_VOTE:
+    case WIRE_PRE_VOTE_REPLY:
+    case WIRE_VOTE:
+    case WIRE_VOTE_REPLY:
+    case WIRE_APPEND:
+        step_message(r, &frame.message);
+        break;
+    case WIRE_ACK:
+        receive_ack(r, &frame);
+        break;
+    case WIRE_ENTRY:
+        receive_entry(r, &frame);
+        break;
+    case WIRE_REQUEST:
+        receive_request(r, &frame, received->from);
+        break;
+    case WIRE_READ: {
+        struct reader_context context = replica_reader_context(r);
+        reader_request(&r->reader, &context, &frame, received->from);
+        break;
+    }
+    case WIRE_REPLY:
+    case WIRE_READ_REPLY:
+        r->counters.frames_dropped++; /* For clients; wire_decode() lets none through to a node. */
+        break;
+    }
+}
+
+uint32_t replica_receive(struct replica *r)
+{
+    struct nic_frame frames[RX_BURST_MAX];
+    uint32_t count = nic_rx_burst(r->nic, frames, RX_BURST_MAX);
+    if (count == 0) {
+        return 0;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        receive(r, &frames[i]);
+    }
+    nic_rx_release(r->nic, frames, count);
+    return count;
+}

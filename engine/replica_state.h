@@ -1,0 +1,109 @@
+/* replica_state.h: the inside of a replica, for replica.c (life and loop), replica_receive.c
+ * (frames in) and replica_drain.c (effects out). Nothing else includes it. */
+#ifndef ENGINE_REPLICA_STATE_H
+#define ENGINE_REPLICA_STATE_H
+
+#include "engine/intake.h"
+#include "engine/log.h"
+#include "engine/machine.h"
+#include "engine/outbox.h"
+#include "engine/reader.h"
+#include "engine/replica.h"
+#include "engine/stream.h"
+
+/* Entries whose stages are being timed: more than can be uncommitted. */
+#define STAGE_ENTRIES 64u
+
+/* When one entry passed its stages; 0: not yet. */
+struct stage_times {
+    uint64_t index;
+    uint64_t received_ns;
+    uint64_t sealed_ns;
+    uint64_t submitted_ns;
+    uint64_t local_ns;
+    uint64_t follower_ns;
+    uint64_t committed_ns;
+    uint64_t replied_ns;
+};
+
+struct replica {
+    struct replica_config config;
+    struct nic *nic;
+    struct disk *disk;
+    struct wal *wal;
+    struct raft *raft;
+    struct log log;
+    struct machine machine;
+    struct intake intake;
+    struct reader reader;
+    struct outbox outbox;
+    struct stream_in in;
+    uint32_t peer_count;
+    struct stream_out outs[PEERS_MAX];
+    uint64_t peer_boots[NODE_ID_MAX + 1]; /* Highest seen. */
+    struct wire_self self;
+    struct wire_counters wire_counters;
+    struct replica_counters counters;
+    struct wire_header header; /* What every frame of ours begins with. */
+    struct recovery found;
+    struct raft_run *recovered_runs; /* TERM_RUNS_MAX; only during open. */
+    uint32_t recovered_run_count;
+    bool begun; /* The log and the machine have their start. */
+    bool opened;
+    /* What the core has been told of the disk. */
+    struct wal_hard told_hard;
+    struct wal_durable told_durable;
+    struct log_start told_start;
+    bool cut_asked;
+    uint64_t cut_epoch;
+    bool unhealthy;
+    /* Entries handed over by the core and not yet taken by the wal: [write_first, write_last]. */
+    uint64_t write_first;
+    uint64_t write_last;
+    /* Applied. */
+    uint64_t committed_offset;
+    uint64_t commit_position;
+    uint64_t hold_trim_position;
+    uint64_t trim_index; /* Last trim proposed here; no second one before it is committed. */
+    bool was_leader;
+    bool working;
+    bool stopping;
+    int failed;
+    uint64_t now_ns;
+    uint64_t expected_ns;
+    replica_apply_hook apply_hook;
+    void *apply_context;
+    bool tracing;
+    struct stage_times times[STAGE_ENTRIES];
+    struct histogram *stages; /* STAGE_COUNT */
+    struct replica_write_profile profile;
+    uint32_t writes_in_flight;
+};
+
+struct stream_context replica_stream_context(struct replica *r);
+struct intake_context replica_intake_context(struct replica *r);
+struct reader_context replica_reader_context(struct replica *r);
+
+/* Give the core one event. */
+enum raft_taken replica_step(struct replica *r, struct raft_event *event);
+
+/* The core has taken an entry whose bytes stand in their slot. */
+void replica_take(void *replica, const uint8_t *entry);
+
+/* Take one burst of frames. Returns frames. */
+uint32_t replica_receive(struct replica *r);
+
+/* Seal what is ripe, and what is not the clients'. Returns entries. */
+uint32_t replica_seal(struct replica *r);
+/* Seal the open entry and propose it. */
+void replica_seal_open(struct replica *r);
+
+/* Carry out what the core owes; send; submit. Returns effects and frames. */
+uint32_t replica_drain(struct replica *r);
+
+/* Stages. */
+void replica_time_sealed(struct replica *r, uint64_t index, uint64_t received_ns);
+void replica_time_until(struct replica *r, enum replica_stage stage, uint64_t index);
+void replica_time_iteration(struct replica *r);
+
+#endif

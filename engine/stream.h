@@ -1,0 +1,159 @@
+/* stream.h: what stands between core and network, one per peer: loss is its business (design D7).
+ *
+ * Sending half (leader): fragments entries to the frame size, within the window and the credit that
+ * the follower gave, and repairs exactly what the follower says is missing, from memory or from
+ * disk. Receiving half (follower): puts fragments straight into their log slot, checks an entry
+ * when its last fragment is in, and offers whole entries to the core in order.
+ *
+ * A fragment is copied only into a free slot above the log's last entry, once, and never after the
+ * entry is complete. An entry that conflicts with the log's tail waits in one staging slot until
+ * the core has cut. A credit is absolute, never falls within a session, and rides in every ack.
+ *
+ * Must not know votes, sessions of clients, or devices. Time is an argument.
+ */
+#ifndef ENGINE_STREAM_H
+#define ENGINE_STREAM_H
+
+#include "engine/log.h"
+#include "engine/outbox.h"
+#include "engine/raft/raft.h"
+#include "engine/replica.h"
+#include "engine/wire.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* How long a hole may stay open before it is asked for: longer than a burst is reordered. */
+#define STREAM_GAP_NS 20000u
+/* Bounds of the time after which a silent peer is polled. */
+#define STREAM_POLL_MIN_NS 1000000u
+#define STREAM_POLL_MAX_NS 50000000u
+/* Fragments that one drain may send to one peer: bounds an iteration. */
+#define STREAM_FRAGMENTS_PER_DRAIN 128u
+/* A disk fetch for a peer that is behind what memory holds. */
+#define STREAM_FETCH_BYTES (2u * ENTRY_BYTES_MAX)
+
+enum stream_fetch_state { FETCH_NONE, FETCH_WANTED, FETCH_READING, FETCH_READY };
+
+/* Entries read back from disk for one peer. */
+struct stream_fetch {
+    enum stream_fetch_state state;
+    uint64_t want_index;
+    uint64_t position; /* Of the buffer's first byte. */
+    uint32_t bytes;
+    uint8_t *buffer; /* STREAM_FETCH_BYTES. */
+};
+
+/* Leader's half. */
+struct stream_out {
+    uint8_t peer;
+    struct nic_address address;
+    bool active;
+    uint32_t session;
+    uint64_t boot;
+    uint64_t next_index; /* Next to send for the first time. */
+    uint64_t
+        next_position; /* Where it begins; 0 with next_index 1 is right, UINT64_MAX: not known. */
+    uint32_t next_offset; /* Bytes of it sent already. */
+    uint64_t received_index;
+    uint64_t credit_position;
+    uint64_t space_position; /* 0: not told yet. */
+    uint64_t heard_ns;       /* When it told so last. */
+    uint64_t missing_index;  /* 0: nothing asked for. */
+    uint64_t missing_bitmap;
+    uint64_t repaired_ns; /* Last repair, so that one hole is not filled twice in a round trip. */
+    uint64_t repaired_index;
+    uint64_t poll_ns; /* When to poll, if anything is outstanding. */
+    uint64_t poll_interval_ns;
+    struct stream_fetch fetch;
+};
+
+/* One entry half received. */
+struct stream_assembly {
+    uint64_t index; /* 0: free. */
+    uint64_t term;
+    uint64_t previous_term;
+    uint64_t position;
+    uint64_t bitmap; /* Fragments held. */
+    uint32_t used_bytes;
+    uint16_t fragment_bytes;
+    uint8_t pages;
+    bool staged;   /* Its bytes are in the staging slot. */
+    bool complete; /* Checked. */
+    struct page_mark last_mark;
+};
+
+/* Follower's half. */
+struct stream_in {
+    uint8_t leader;
+    uint64_t term;
+    uint32_t session;
+    bool staging_used;
+    bool ack_owed;
+    bool asked;           /* The leader polled: tell what is missing at once. */
+    uint64_t seen_index;  /* Highest entry of which a fragment or a poll came. */
+    uint64_t seen_bitmap; /* Of that entry: fragments that were sent before the last seen one. */
+    uint64_t gap_ns;      /* Since when something is missing; 0: nothing. */
+    uint64_t told_ns;     /* When it was last asked for. */
+    uint64_t credit_position;
+    uint64_t commit_index;              /* Highest that the leader's entries told. */
+    uint8_t *staging;                   /* ENTRY_BYTES_MAX. */
+    struct stream_assembly *assemblies; /* By index & (ASSEMBLY_MAX - 1). */
+};
+
+/* What both halves work on; the replica's, for the length of a call. */
+struct stream_context {
+    struct raft *raft;
+    struct log *log;
+    struct outbox *outbox;
+    struct replica_counters *counters;
+    struct wire_header header; /* Everything but kind, to, to_boot, token. */
+    uint64_t cluster;
+    uint64_t now_ns;
+    uint64_t durable_position; /* Of the own disk. */
+    uint64_t space_position;   /* Where the own disk's ring is full. */
+    void *taker;               /* Argument of take. */
+    /* An entry whose bytes are complete and that the core has taken is now the log's last. */
+    void (*take)(void *taker, const uint8_t *entry);
+};
+
+uint64_t stream_memory_bytes(uint32_t peers);
+void stream_out_init(struct stream_out *out,
+                     struct mem *mem,
+                     uint8_t peer,
+                     struct nic_address address);
+void stream_in_init(struct stream_in *in, struct mem *mem);
+
+/* Leader: send what the peer may have: repairs, new entries, a poll. Returns frames sent. */
+uint32_t stream_out_send(struct stream_out *out, const struct stream_context *context);
+
+/* Leader: an ack came from this peer. */
+void stream_out_ack(struct stream_out *out,
+                    const struct stream_context *context,
+                    const struct wire_ack *ack);
+
+/* Leader: what the peer's disk can take; UINT64_MAX when it has not said so in this session, or not
+ * since `silent_ns`: a voter that is down must not fill the log of the others. */
+uint64_t stream_out_space(const struct stream_out *out, uint64_t silent_ns);
+
+/* Leader: when the stream wants to be called though nothing arrives. */
+uint64_t stream_out_deadline_ns(const struct stream_out *out);
+
+/* Follower: a fragment came. Returns 1 if it was new. */
+uint32_t stream_in_entry(struct stream_in *in,
+                         const struct stream_context *context,
+                         const struct wire_frame *frame);
+
+/* Follower: offer what is complete and next to the core. Called after fragments and after a cut. */
+uint32_t stream_in_deliver(struct stream_in *in, const struct stream_context *context);
+
+/* Follower: fill the stream's part of an ack, and remember that it was told. */
+void stream_in_fill_ack(struct stream_in *in,
+                        const struct stream_context *context,
+                        struct wire_ack *ack);
+
+/* Follower: an ack is owed now, by a poll or a hole. */
+bool stream_in_ack_owed(const struct stream_in *in, const struct stream_context *context);
+uint64_t stream_in_deadline_ns(const struct stream_in *in);
+
+#endif

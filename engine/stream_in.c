@@ -1,0 +1,410 @@
+/* stream_in.c: the follower's half of a stream. See stream.h. */
+#include "engine/machine.h"
+#include "engine/stream.h"
+
+#include <string.h>
+
+/* A hole is asked for again when its repair has had time to arrive. */
+#define TELL_AGAIN_NS 1000000u
+
+uint64_t stream_memory_bytes(uint32_t peers)
+{
+    return (uint64_t)peers * (STREAM_FETCH_BYTES + PAGE_BYTES) + ENTRY_BYTES_MAX +
+           ASSEMBLY_MAX * sizeof(struct stream_assembly) + 3ull * PAGE_BYTES;
+}
+
+void stream_in_init(struct stream_in *in, struct mem *mem)
+{
+    *in = (struct stream_in){0};
+    in->staging = mem_take(mem, "staging slot", 1, ENTRY_BYTES_MAX, PAGE_BYTES);
+    in->assemblies = mem_take(mem, "assemblies", ASSEMBLY_MAX, sizeof(struct stream_assembly), 64);
+}
+
+static struct stream_assembly *assembly_at(const struct stream_in *in, uint64_t index)
+{
+    return &in->assemblies[index & (ASSEMBLY_MAX - 1)];
+}
+
+static void forget(struct stream_in *in, struct stream_assembly *assembly)
+{
+    if (assembly->staged) {
+        in->staging_used = false;
+    }
+    *assembly = (struct stream_assembly){0};
+}
+
+/* Follow the core and the leader: a new term, leader or session forgets what was half received.
+ * False: the frame is of another leader, or of an older session. */
+static bool
+follow(struct stream_in *in, const struct stream_context *context, const struct wire_frame *frame)
+{
+    uint64_t term = raft_term(context->raft);
+    if (frame->header.term != term || raft_leader(context->raft) != frame->header.from ||
+        raft_is_leader(context->raft)) {
+        return false;
+    }
+    bool same = in->term == term && in->leader == frame->header.from;
+    if (same && frame->entry.session < in->session) {
+        return false;
+    }
+    if (!same || frame->entry.session > in->session) {
+        memset(in->assemblies, 0, ASSEMBLY_MAX * sizeof *in->assemblies);
+        in->leader = frame->header.from;
+        in->term = term;
+        in->session = frame->entry.session;
+        in->staging_used = false;
+        in->seen_index = 0;
+        in->seen_bitmap = 0;
+        in->gap_ns = 0;
+        in->credit_position = 0;
+        in->commit_index = 0;
+    }
+    if (frame->entry.commit_index > in->commit_index) {
+        in->commit_index = frame->entry.commit_index;
+    }
+    return true;
+}
+
+static uint32_t fragment_count(uint32_t used_bytes, uint32_t fragment_bytes)
+{
+    return (used_bytes - NODE_HEADER_BYTES + fragment_bytes - 1) / fragment_bytes;
+}
+
+static uint64_t all_fragments(uint32_t count)
+{
+    ASSERT(count >= 1);
+    ASSERT(count <= FRAGMENTS_MAX);
+    return count == 64 ? ~0ull : (1ull << count) - 1;
+}
+
+static uint64_t received_index(const struct stream_in *in, const struct stream_context *context)
+{
+    uint64_t index = raft_verified_index(context->raft);
+    for (uint32_t i = 0; i < ASSEMBLY_MAX; i++) {
+        const struct stream_assembly *next = assembly_at(in, index + 1);
+        if (next->index != index + 1 || !next->complete) {
+            break;
+        }
+        index++;
+    }
+    return index;
+}
+
+/* Which fragments of the first incomplete entry should have come by now; 0: none. */
+static uint64_t missing_of(const struct stream_in *in, uint64_t index)
+{
+    if (index > in->seen_index) {
+        return 0;
+    }
+    const struct stream_assembly *assembly = assembly_at(in, index);
+    uint64_t expected = index < in->seen_index ? ~0ull : in->seen_bitmap;
+    if (assembly->index != index) {
+        return expected;
+    }
+    uint64_t all = all_fragments(fragment_count(assembly->used_bytes, assembly->fragment_bytes));
+    return expected & all & ~assembly->bitmap;
+}
+
+static void watch_gap(struct stream_in *in, const struct stream_context *context)
+{
+    if (missing_of(in, received_index(in, context) + 1) == 0) {
+        in->gap_ns = 0;
+    } else if (in->gap_ns == 0) {
+        in->gap_ns = context->now_ns;
+    }
+}
+
+static void see(struct stream_in *in, uint64_t index, uint64_t bitmap)
+{
+    if (index > in->seen_index) {
+        in->seen_index = index;
+        in->seen_bitmap = bitmap;
+    } else if (index == in->seen_index) {
+        in->seen_bitmap |= bitmap;
+    }
+}
+
+/* Where the bytes of a new entry go: its slot, or the staging slot when it conflicts with the tail.
+ * NULL: nowhere now; it will be asked for again. */
+static uint8_t *room_for(struct stream_in *in,
+                         const struct stream_context *context,
+                         const struct stream_assembly *assembly)
+{
+    if (assembly->staged) {
+        return in->staging;
+    }
+    uint32_t bytes = (uint32_t)assembly->pages * PAGE_BYTES;
+    if (assembly->position < context->log->end_position ||
+        assembly->position + bytes > context->space_position) {
+        return NULL;
+    }
+    return log_place(context->log, assembly->position, bytes, context->durable_position);
+}
+
+/* Begin an entry, or find the one begun. NULL: this fragment cannot be used now. */
+static struct stream_assembly *
+begin(struct stream_in *in, const struct stream_context *context, const struct wire_entry *entry)
+{
+    struct stream_assembly *assembly = assembly_at(in, entry->id.index);
+    if (assembly->index == entry->id.index) {
+        bool same = assembly->term == entry->id.term && assembly->position == entry->position &&
+                    assembly->used_bytes == entry->used_bytes &&
+                    assembly->fragment_bytes == entry->fragment_bytes;
+        return same ? assembly : NULL;
+    }
+    ASSERT(assembly->index == 0 || assembly->index <= raft_verified_index(context->raft));
+    struct stream_assembly fresh = {
+        .index = entry->id.index,
+        .term = entry->id.term,
+        .previous_term = entry->previous_term,
+        .position = entry->position,
+        .used_bytes = entry->used_bytes,
+        .fragment_bytes = entry->fragment_bytes,
+        .pages = entry->pages,
+        .last_mark = entry->last_mark,
+    };
+    if (entry->id.index <= context->log->last.index) {
+        if (raft_entry_term(context->raft, entry->id.index) == entry->id.term) {
+            fresh.complete = true; /* The log has these very bytes. */
+        } else if (!in->staging_used && entry->id.index == raft_verified_index(context->raft) + 1) {
+            fresh.staged = true;
+            in->staging_used = true;
+            context->counters->staged++;
+        } else {
+            return NULL;
+        }
+    }
+    forget(in, assembly);
+    *assembly = fresh;
+    return assembly;
+}
+
+/* All fragments are in: finish the last page and check every byte. A page whose mark fails forgets
+ * its fragments, and they are asked for again. */
+static void finish(struct stream_in *in,
+                   const struct stream_context *context,
+                   struct stream_assembly *assembly,
+                   uint8_t *bytes)
+{
+    uint32_t entry_bytes = (uint32_t)assembly->pages * PAGE_BYTES;
+    memset(bytes, 0, NODE_HEADER_BYTES);
+    memset(bytes + assembly->used_bytes, 0, entry_bytes - PAGE_MARK_BYTES - assembly->used_bytes);
+    memcpy(bytes + entry_bytes - PAGE_MARK_BYTES, &assembly->last_mark, PAGE_MARK_BYTES);
+    const struct entry_header *header = entry_header_of(bytes);
+    bool named = entry_header_check(header, context->cluster) == NULL &&
+                 header->term == assembly->term && header->index == assembly->index &&
+                 header->previous_term == assembly->previous_term &&
+                 header->position == assembly->position && header->pages == assembly->pages &&
+                 entry_used_bytes(header->body_bytes) == assembly->used_bytes;
+    if (named && entry_check(bytes, context->cluster) == NULL && machine_check(bytes) == NULL) {
+        assembly->complete = true;
+        return;
+    }
+    context->counters->pages_bad++;
+    uint64_t forgotten = 0;
+    for (uint32_t page = 0; named && page < assembly->pages; page++) {
+        if (entry_page_valid(bytes + (uint64_t)page * PAGE_BYTES, page, header)) {
+            continue;
+        }
+        uint32_t from = page == 0 ? 0 : page * PAGE_BYTES - NODE_HEADER_BYTES;
+        uint32_t to = (page + 1) * PAGE_BYTES - NODE_HEADER_BYTES;
+        for (uint32_t bit = from / assembly->fragment_bytes;
+             bit < FRAGMENTS_MAX && bit * assembly->fragment_bytes < to; bit++) {
+            forgotten |= 1ull << bit;
+        }
+    }
+    if (forgotten == 0) {
+        forget(in, assembly);
+    } else {
+        assembly->bitmap &= ~forgotten;
+    }
+}
+
+uint32_t stream_in_entry(struct stream_in *in,
+                         const struct stream_context *context,
+                         const struct wire_frame *frame)
+{
+    const struct wire_entry *entry = &frame->entry;
+    if (!follow(in, context, frame)) {
+        context->counters->fragments_refused++;
+        return 0;
+    }
+    if (frame->payload_bytes == 0) {
+        see(in, entry->id.index, ~0ull);
+        in->ack_owed = true;
+        in->asked = true;
+        return 0;
+    }
+    uint64_t verified = raft_verified_index(context->raft);
+    if (entry->id.index <= verified) {
+        context->counters->fragments_known++;
+        return 0;
+    }
+    uint32_t number = entry->offset / entry->fragment_bytes;
+    see(in, entry->id.index, all_fragments(number + 1));
+    if (entry->id.index > verified + ASSEMBLY_MAX) {
+        context->counters->fragments_refused++;
+        return 0;
+    }
+    struct stream_assembly *assembly = begin(in, context, entry);
+    if (assembly == NULL) {
+        context->counters->fragments_refused++;
+        return 0;
+    }
+    if (assembly->complete || (assembly->bitmap >> number & 1u) != 0) {
+        context->counters->fragments_known++;
+        return 0;
+    }
+    uint8_t *bytes = room_for(in, context, assembly);
+    if (bytes == NULL) {
+        context->counters->fragments_refused++;
+        if (assembly->bitmap == 0) {
+            forget(in, assembly);
+        }
+        return 0;
+    }
+    memcpy(bytes + NODE_HEADER_BYTES + entry->offset, frame->payload, frame->payload_bytes);
+    context->counters->fragments_received++;
+    assembly->bitmap |= 1ull << number;
+    if (assembly->bitmap ==
+        all_fragments(fragment_count(assembly->used_bytes, assembly->fragment_bytes))) {
+        finish(in, context, assembly, bytes);
+    }
+    return 1;
+}
+
+/* Offer one complete entry. True when the next one may be offered. */
+static bool
+offer(struct stream_in *in, const struct stream_context *context, struct stream_assembly *assembly)
+{
+    const uint8_t *bytes = NULL;
+    struct raft_configuration configuration;
+    const struct raft_configuration *carried = NULL;
+    if (assembly->index > context->log->last.index) {
+        if (assembly->position != context->log->end_position) {
+            forget(in, assembly); /* Placed before a cut that moved the end: ask for it again. */
+            return false;
+        }
+        uint8_t *slot =
+            log_place(context->log, assembly->position, (uint32_t)assembly->pages * PAGE_BYTES,
+                      context->durable_position);
+        if (slot == NULL) {
+            return false;
+        }
+        if (assembly->staged) {
+            memcpy(slot, in->staging, (uint64_t)assembly->pages * PAGE_BYTES);
+        } else if (assembly->bitmap == 0) {
+            forget(in, assembly); /* Known when it began, cut since. */
+            return false;
+        }
+        const struct entry_header *header = entry_header_of(slot);
+        ASSERT(header->index == assembly->index);
+        if (header->kind == ENTRY_CONFIGURATION) {
+            uint8_t body[CONFIGURATION_BODY_BYTES];
+            entry_body_read(slot, 0, body, sizeof body);
+            bool good = configuration_decode(body, sizeof body, &configuration);
+            ASSERT(good);
+            configuration.index = header->index;
+            carried = &configuration;
+        }
+        bytes = slot;
+    }
+    struct raft_event event = {
+        .kind = RAFT_EVENT_ENTRY,
+        .now_ns = context->now_ns,
+        .entry = {.from = in->leader,
+                  .term = in->term,
+                  .commit_index = in->commit_index,
+                  .id = {.term = assembly->term, .index = assembly->index},
+                  .previous_term = assembly->previous_term,
+                  .configuration = carried},
+    };
+    switch (raft_step(context->raft, &event)) {
+    case RAFT_TAKEN:
+        ASSERT(bytes != NULL);
+        context->take(context->taker, bytes);
+        forget(in, assembly);
+        return true;
+    case RAFT_KNOWN:
+        forget(in, assembly);
+        return true;
+    case RAFT_WAIT:
+        return false;
+    case RAFT_REFUSED:
+        forget(in, assembly);
+        return false;
+    }
+    return false;
+}
+
+uint32_t stream_in_deliver(struct stream_in *in, const struct stream_context *context)
+{
+    uint32_t taken = 0;
+    bool ours = in->term == raft_term(context->raft) && in->leader == raft_leader(context->raft);
+    while (ours && taken < ASSEMBLY_MAX) {
+        uint64_t index = raft_verified_index(context->raft) + 1;
+        struct stream_assembly *next = assembly_at(in, index);
+        if (next->index != index || !next->complete || !offer(in, context, next)) {
+            break;
+        }
+        taken++;
+    }
+    if (in->session != 0) {
+        watch_gap(in, context);
+    }
+    return taken;
+}
+
+void stream_in_fill_ack(struct stream_in *in,
+                        const struct stream_context *context,
+                        struct wire_ack *ack)
+{
+    uint64_t credit = context->durable_position + context->log->ring_bytes;
+    if (credit > context->space_position) {
+        credit = context->space_position;
+    }
+    if (credit > in->credit_position) {
+        in->credit_position = credit;
+    }
+    ack->credit_position = in->credit_position;
+    ack->space_position = context->space_position;
+    bool ours = in->term == raft_term(context->raft) && in->leader == raft_leader(context->raft) &&
+                in->session == ack->session;
+    ack->received_index = raft_verified_index(context->raft);
+    ack->has_missing = false;
+    ack->missing_index = 0;
+    ack->missing_bitmap = 0;
+    bool ripe = in->asked || (in->gap_ns != 0 && context->now_ns - in->gap_ns >= STREAM_GAP_NS);
+    if (ripe) {
+        in->told_ns = context->now_ns; /* Whatever it says: one ack for one ripe gap. */
+    }
+    if (ours) {
+        ack->received_index = received_index(in, context);
+        uint64_t missing = missing_of(in, ack->received_index + 1);
+        if (missing != 0 && ripe) {
+            ack->has_missing = true;
+            ack->missing_index = ack->received_index + 1;
+            ack->missing_bitmap = missing;
+        }
+    }
+    in->ack_owed = false;
+    in->asked = false;
+}
+
+uint64_t stream_in_deadline_ns(const struct stream_in *in)
+{
+    if (in->ack_owed) {
+        return 0;
+    }
+    if (in->gap_ns == 0) {
+        return UINT64_MAX;
+    }
+    uint64_t ripe = in->gap_ns + STREAM_GAP_NS;
+    uint64_t again = in->told_ns + TELL_AGAIN_NS;
+    return in->told_ns > in->gap_ns && again > ripe ? again : ripe;
+}
+
+bool stream_in_ack_owed(const struct stream_in *in, const struct stream_context *context)
+{
+    return context->now_ns >= stream_in_deadline_ns(in);
+}

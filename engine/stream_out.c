@@ -1,0 +1,298 @@
+/* stream_out.c: the leader's half of a stream. See stream.h. */
+#include "engine/stream.h"
+
+#include <string.h>
+
+/* A hole that was just repaired is not repaired again before the repair can have arrived. */
+#define REPAIR_AGAIN_NS 200000u
+
+void stream_out_init(struct stream_out *out,
+                     struct mem *mem,
+                     uint8_t peer,
+                     struct nic_address address)
+{
+    *out = (struct stream_out){.peer = peer, .address = address};
+    out->fetch.buffer = mem_take(mem, "fetch buffer", 1, STREAM_FETCH_BYTES, PAGE_BYTES);
+}
+
+uint64_t stream_out_space(const struct stream_out *out, uint64_t silent_ns)
+{
+    bool told = out->active && out->space_position != 0 && out->heard_ns >= silent_ns;
+    return told ? out->space_position : UINT64_MAX;
+}
+
+static bool outstanding(const struct stream_out *out, uint64_t match_index)
+{
+    return out->active && match_index + 1 < out->next_index;
+}
+
+uint64_t stream_out_deadline_ns(const struct stream_out *out)
+{
+    bool reads = out->fetch.state == FETCH_READING; /* Its completion comes first. */
+    return out->active && !reads ? out->poll_ns : UINT64_MAX;
+}
+
+static void expect_progress(struct stream_out *out, uint64_t now_ns)
+{
+    out->poll_interval_ns = STREAM_POLL_MIN_NS;
+    out->poll_ns = now_ns + out->poll_interval_ns;
+}
+
+/* Follow the core: a new session forgets everything in flight. */
+static struct raft_replication follow(struct stream_out *out, const struct stream_context *context)
+{
+    struct raft_replication replication = raft_replication(context->raft, out->peer);
+    if (!replication.active) {
+        out->active = false;
+        out->poll_ns = UINT64_MAX;
+        return replication;
+    }
+    if (!out->active || out->session != replication.session || out->boot != replication.boot) {
+        out->active = true;
+        out->session = replication.session;
+        out->boot = replication.boot;
+        out->next_index = replication.next_index;
+        out->next_offset = 0;
+        out->received_index = replication.next_index - 1;
+        out->credit_position = 0;
+        out->space_position = 0;
+        out->missing_index = 0;
+        out->repaired_index = 0;
+        expect_progress(out, context->now_ns);
+    }
+    return replication;
+}
+
+/* Find an entry among the fetched bytes; else say where to read on. */
+static const uint8_t *find_fetched(struct stream_fetch *fetch, const struct stream_context *context)
+{
+    uint32_t at = 0;
+    while (at + PAGE_BYTES <= fetch->bytes) {
+        const struct entry_header *header = entry_header_of(fetch->buffer + at);
+        bool good = entry_header_check(header, context->cluster) == NULL &&
+                    header->position == fetch->position + at;
+        if (!good || header->index > fetch->want_index) {
+            fetch->state =
+                FETCH_NONE; /* Overtaken by a trim, or rotten: the follower keeps asking. */
+            return NULL;
+        }
+        uint32_t entry_bytes = (uint32_t)header->pages * PAGE_BYTES;
+        if (at + entry_bytes > fetch->bytes) {
+            break;
+        }
+        if (header->index == fetch->want_index) {
+            return fetch->buffer + at;
+        }
+        at += entry_bytes;
+    }
+    fetch->position += at;
+    fetch->state = FETCH_WANTED;
+    return NULL;
+}
+
+/* The bytes of an entry, from memory or as fetched; NULL: not yet, a fetch is under way. */
+static const uint8_t *
+bytes_for(struct stream_out *out, const struct stream_context *context, uint64_t index)
+{
+    const uint8_t *bytes = log_bytes(context->log, index);
+    if (bytes != NULL) {
+        return bytes;
+    }
+    struct stream_fetch *fetch = &out->fetch;
+    if (index <= context->log->start.last.index || fetch->state == FETCH_READING) {
+        return NULL;
+    }
+    bool ahead = fetch->state == FETCH_READY && index >= entry_header_of(fetch->buffer)->index;
+    if (!ahead && (fetch->state != FETCH_WANTED || fetch->want_index != index)) {
+        fetch->position = log_find_index(context->log, index).position;
+        fetch->state = FETCH_WANTED;
+    }
+    fetch->want_index = index;
+    return fetch->state == FETCH_READY ? find_fetched(fetch, context) : NULL;
+}
+
+static struct wire_frame
+frame_of(const struct stream_out *out, const struct stream_context *context, const uint8_t *entry)
+{
+    const struct entry_header *header = entry_header_of(entry);
+    struct wire_frame frame = {.header = context->header};
+    frame.header.kind = WIRE_ENTRY;
+    frame.header.to = out->peer;
+    frame.header.to_boot = out->boot;
+    frame.entry = (struct wire_entry){
+        .session = out->session,
+        .fragment_bytes = (uint16_t)wire_fragment_bytes(context->outbox->nic->frame_bytes_max),
+        .pages = header->pages,
+        .used_bytes = entry_used_bytes(header->body_bytes),
+        .id = {.term = header->term, .index = header->index},
+        .previous_term = header->previous_term,
+        .position = header->position,
+        .commit_index = raft_commit_index(context->raft),
+    };
+    memcpy(&frame.entry.last_mark, entry + (uint64_t)header->pages * PAGE_BYTES - PAGE_MARK_BYTES,
+           sizeof frame.entry.last_mark);
+    return frame;
+}
+
+/* Send the fragment at `offset` of the entry; returns where the next one begins. */
+static uint32_t send_fragment(const struct stream_out *out,
+                              const struct stream_context *context,
+                              struct wire_frame *frame,
+                              const uint8_t *entry,
+                              uint32_t offset)
+{
+    uint32_t used = frame->entry.used_bytes - NODE_HEADER_BYTES;
+    ASSERT(offset < used);
+    uint32_t bytes = used - offset;
+    if (bytes > frame->entry.fragment_bytes) {
+        bytes = frame->entry.fragment_bytes;
+    }
+    frame->entry.offset = offset;
+    frame->payload = entry + NODE_HEADER_BYTES + offset;
+    frame->payload_bytes = bytes;
+    outbox_put(context->outbox, out->address, frame);
+    context->counters->fragments_sent++;
+    return offset + bytes;
+}
+
+static uint32_t repair(struct stream_out *out, const struct stream_context *context)
+{
+    const uint8_t *entry = bytes_for(out, context, out->missing_index);
+    if (entry == NULL) {
+        return 0;
+    }
+    struct wire_frame frame = frame_of(out, context, entry);
+    uint32_t used = frame.entry.used_bytes - NODE_HEADER_BYTES;
+    uint32_t sent = 0;
+    for (uint32_t offset = 0, bit = 0; offset < used; bit++) {
+        ASSERT(bit < FRAGMENTS_MAX);
+        if ((out->missing_bitmap >> bit & 1u) != 0) {
+            offset = send_fragment(out, context, &frame, entry, offset);
+            context->counters->fragments_repaired++;
+            sent++;
+        } else {
+            offset += frame.entry.fragment_bytes;
+        }
+    }
+    out->repaired_index = out->missing_index;
+    out->repaired_ns = context->now_ns;
+    out->missing_index = 0;
+    return sent;
+}
+
+/* Send the next entry, or what the budget leaves of it. Returns frames; 0: not now. */
+static uint32_t
+send_next(struct stream_out *out, const struct stream_context *context, uint32_t budget)
+{
+    const uint8_t *entry = bytes_for(out, context, out->next_index);
+    if (entry == NULL) {
+        return 0;
+    }
+    const struct entry_header *header = entry_header_of(entry);
+    ASSERT(header->index == out->next_index);
+    if (header->position + (uint64_t)header->pages * PAGE_BYTES > out->credit_position) {
+        return 0;
+    }
+    struct wire_frame frame = frame_of(out, context, entry);
+    uint32_t used = frame.entry.used_bytes - NODE_HEADER_BYTES;
+    uint32_t sent = 0;
+    while (out->next_offset < used && sent < budget) {
+        out->next_offset = send_fragment(out, context, &frame, entry, out->next_offset);
+        sent++;
+    }
+    if (out->next_offset >= used) {
+        out->next_index++;
+        out->next_offset = 0;
+    }
+    return sent;
+}
+
+/* Ask the peer how far it is: the tail, or the ack of it, may have been lost. */
+static uint32_t poll_peer(struct stream_out *out, const struct stream_context *context)
+{
+    const uint8_t *entry = bytes_for(out, context, out->next_index - 1);
+    if (entry == NULL) {
+        return 0;
+    }
+    out->poll_interval_ns *= 2;
+    if (out->poll_interval_ns > STREAM_POLL_MAX_NS) {
+        out->poll_interval_ns = STREAM_POLL_MAX_NS;
+    }
+    out->poll_ns = context->now_ns + out->poll_interval_ns;
+    struct wire_frame frame = frame_of(out, context, entry);
+    outbox_put(context->outbox, out->address, &frame);
+    context->counters->polls_sent++;
+    return 1;
+}
+
+uint32_t stream_out_send(struct stream_out *out, const struct stream_context *context)
+{
+    struct raft_replication replication = follow(out, context);
+    if (!replication.active) {
+        return 0;
+    }
+    uint32_t sent = 0;
+    bool idle = !outstanding(out, replication.match_index);
+    uint64_t kept_index = context->log->start.last.index + 1;
+    bool waits = false; /* For the one fetch: whoever needs it first keeps it until it is served. */
+    if (out->missing_index >= kept_index) {
+        sent += repair(out, context);
+        waits = out->missing_index != 0;
+    }
+    if (!idle && !waits && context->now_ns >= out->poll_ns && out->next_index > kept_index) {
+        uint32_t polls = poll_peer(out, context);
+        sent += polls;
+        waits = polls == 0;
+    }
+    while (!waits && sent < STREAM_FRAGMENTS_PER_DRAIN && out->next_index <= context->log->last.index &&
+           out->next_index - out->received_index <= STREAM_ENTRIES_MAX) {
+        uint32_t more = send_next(out, context, STREAM_FRAGMENTS_PER_DRAIN - sent);
+        if (more == 0) {
+            break;
+        }
+        sent += more;
+    }
+    if (!outstanding(out, replication.match_index)) {
+        out->poll_ns = UINT64_MAX;
+    } else if (idle || out->poll_ns == UINT64_MAX) {
+        expect_progress(out, context->now_ns);
+    }
+    return sent;
+}
+
+void stream_out_ack(struct stream_out *out,
+                    const struct stream_context *context,
+                    const struct wire_ack *ack)
+{
+    struct raft_replication replication = follow(out, context);
+    if (!replication.active || ack->session != out->session) {
+        return;
+    }
+    uint64_t received = ack->received_index;
+    if (received >= out->next_index) {
+        /* It had them already: nothing of that needs sending. */
+        received = received > context->log->last.index ? context->log->last.index : received;
+        out->next_index = received + 1;
+        out->next_offset = 0;
+    }
+    if (received > out->received_index) {
+        out->received_index = received;
+        expect_progress(out, context->now_ns);
+    }
+    if (out->missing_index <= out->received_index) {
+        out->missing_index = 0; /* It has come meanwhile. */
+    }
+    if (ack->credit_position > out->credit_position) {
+        out->credit_position = ack->credit_position;
+    }
+    out->space_position = ack->space_position;
+    out->heard_ns = context->now_ns;
+    bool wanted = ack->has_missing && ack->missing_index > out->received_index &&
+                  ack->missing_index < out->next_index + (out->next_offset > 0 ? 1 : 0);
+    bool just_done = ack->missing_index == out->repaired_index &&
+                     context->now_ns - out->repaired_ns < REPAIR_AGAIN_NS;
+    if (wanted && !just_done) {
+        out->missing_index = ack->missing_index;
+        out->missing_bitmap = ack->missing_bitmap;
+    }
+}

@@ -1,0 +1,221 @@
+/* wire.h: the bytes of frames, and the only validator of frames.
+ *
+ * wire_decode() makes every check once, at the edge; whatever it lets through is asserted inside
+ * and never checked again. Bad frames are counted by reason and dropped without an answer. All
+ * integers are little endian; docs/PROTOCOL.md has the layout byte by byte. The room for the
+ * authentication tag (design D17) is in every header and must be zero.
+ *
+ *     frame = header (WIRE_HEADER_BYTES) | fixed part of its kind | payload
+ *
+ * Between nodes the CRC covers header and fixed part: an ENTRY's payload is covered by the marks of
+ * its pages. In frames to and from clients it covers everything. Knows nothing of Raft's rules, of
+ * devices or of the log.
+ */
+#ifndef ENGINE_WIRE_H
+#define ENGINE_WIRE_H
+
+#include "engine/base/assert.h"
+#include "engine/base/counter.h"
+#include "engine/base/entry.h"
+#include "engine/raft/raft.h"
+
+#include <stdint.h>
+
+#define WIRE_MAGIC           0x464f4854u /* "THOF" */
+#define WIRE_VERSION         1u
+#define WIRE_HEADER_BYTES    88u
+#define WIRE_TAG_BYTES       16u
+#define WIRE_FIXED_BYTES_MAX 104u
+#define WIRE_HEAD_BYTES_MAX  (WIRE_HEADER_BYTES + WIRE_FIXED_BYTES_MAX)
+
+enum wire_kind {
+    WIRE_PRE_VOTE = 1,
+    WIRE_PRE_VOTE_REPLY,
+    WIRE_VOTE,
+    WIRE_VOTE_REPLY,
+    WIRE_APPEND,       /* Heartbeat and probe. */
+    WIRE_ENTRY,        /* One fragment of one entry; with no payload it asks for an ACK (a poll). */
+    WIRE_ACK,          /* Append reply, and the state of the follower's stream. */
+    WIRE_REQUEST = 32, /* Client: append these records. */
+    WIRE_REPLY,
+    WIRE_READ, /* Client: read from this offset. */
+    WIRE_READ_REPLY,
+};
+
+/* Of every frame. */
+struct wire_header {
+    uint8_t kind;
+    uint8_t from; /* Node id; 0: a client. */
+    uint8_t to;   /* Node id; 0: a client, or whoever serves this address. */
+    uint16_t group;
+    uint64_t cluster;
+    uint64_t from_store; /* A node's store id; a client's random id. */
+    uint64_t from_boot;  /* A client: 0, or whatever makes replies to another process strange. */
+    uint64_t to_boot;    /* 0: not known to the sender. */
+    uint64_t term;       /* 0 in client frames. */
+    uint64_t token;
+};
+
+/* ENTRY. A fragment is bytes [offset, offset + payload) of the entry's used part, which begins
+ * behind the node header and ends with the body (entry_used_bytes); the padding does not travel,
+ * and the last page's mark rides in every fragment. fragment_bytes is the same within a session,
+ * offset a multiple of it, and every fragment but the last is full. */
+struct wire_entry {
+    uint32_t session;
+    uint16_t fragment_bytes;
+    uint8_t pages;
+    uint32_t used_bytes; /* entry_used_bytes(): counted from the first page's first byte. */
+    uint32_t offset;     /* Of this fragment, counted from NODE_HEADER_BYTES. */
+    struct raft_entry_id id;
+    uint64_t previous_term;
+    uint64_t position;
+    uint64_t commit_index;
+    struct page_mark last_mark;
+};
+
+/* ACK: what raft_message.append_reply says, and the follower's stream. */
+struct wire_ack {
+    uint32_t session;
+    bool matched;
+    bool bootstrapped;
+    bool has_missing;
+    struct raft_entry_id hint;
+    uint64_t verified_index;
+    uint64_t durable_index;
+    uint64_t received_index;  /* Every entry up to here is held whole. */
+    uint64_t credit_position; /* Absolute: entries may be sent that end at or below it. */
+    uint64_t space_position;  /* Start of its log plus its ring: where its disk is full. */
+    uint64_t missing_index;   /* has_missing: an entry of which these fragments are missing. */
+    uint64_t missing_bitmap;
+};
+
+/* REQUEST. The payload, over all fragments of the request, is records as they stand in an entry's
+ * body (struct record_header, bytes, padding): they are copied as they are. Sequences are
+ * consecutive from first_sequence. header.token names the request for reassembly. */
+struct wire_request {
+    uint64_t session;
+    uint64_t first_sequence;
+    uint32_t record_count;
+    uint32_t request_bytes; /* Of all fragments. */
+    uint32_t offset;        /* Of this fragment's payload. */
+};
+
+enum wire_status {
+    WIRE_OK = 0,
+    WIRE_BUSY,       /* At a bound; nothing was taken; try again. */
+    WIRE_FULL,       /* The log has no room. Refused. */
+    WIRE_NOT_LEADER, /* `leader` says who may be. */
+    WIRE_TOO_LARGE,
+    WIRE_TRIMMED, /* Below the log start. */
+    WIRE_STATUS_COUNT
+};
+
+/* REPLY: the fate of record_count records from first_sequence on. */
+struct wire_reply {
+    uint64_t session;
+    uint64_t first_sequence;
+    uint64_t first_offset; /* OK: of the first record; the others follow it. */
+    uint32_t record_count;
+    uint8_t status; /* enum wire_status */
+    uint8_t leader; /* Node id or 0. */
+};
+
+/* READ: committed records from `offset` on, skipping `skip` bytes of the first one's payload.
+ * READ_REPLY's payload: record_count records as in a body, the first one without the bytes skipped.
+ * A record that does not fit a frame comes alone and in pieces, each a record of its own with the
+ * piece's bytes; `partial` says that more of it follows. One frame out for one frame in. */
+struct wire_read {
+    uint64_t offset;
+    uint32_t skip;
+};
+
+struct wire_read_reply {
+    uint64_t offset; /* Of the first record in the payload. */
+    uint64_t start_offset;
+    uint64_t committed_offset; /* Committed records end before it. */
+    uint32_t skip;
+    uint32_t record_count;
+    uint8_t status;
+    uint8_t leader;
+    bool partial;
+};
+
+/* A frame, decoded; and what to encode. `payload` points into the received frame or is the
+ * caller's, sent as the nic's body. */
+struct wire_frame {
+    struct wire_header header;
+    union {
+        struct raft_message message; /* The six kinds of raft.h; ACK uses `ack`. */
+        struct wire_entry entry;
+        struct wire_ack ack;
+        struct wire_request request;
+        struct wire_reply reply;
+        struct wire_read read;
+        struct wire_read_reply read_reply;
+    };
+    const uint8_t *payload;
+    uint32_t payload_bytes;
+};
+
+/* Why a frame was dropped; each has a counter of the same name. */
+#define WIRE_COUNTERS(X)                                                                           \
+    X(ok)                                                                                          \
+    X(short_frame)                                                                                 \
+    X(long_frame)                                                                                  \
+    X(wrong_length) X(wrong_magic) X(newer_version) X(wrong_version) X(unknown_kind) X(wrong_crc)  \
+        X(wrong_cluster) X(wrong_group) X(wrong_destination) X(own_frame) X(unknown_sender)        \
+            X(wrong_boot) X(nonzero_tag) X(bad_field) X(absurd_term)
+COUNTERS_DECLARE(wire, WIRE_COUNTERS);
+
+#define WIRE_REASON(name) WIRE_DROP_##name,
+enum wire_reason { WIRE_COUNTERS(WIRE_REASON) };
+
+/* Who we are, for the checks. */
+struct wire_self {
+    uint64_t cluster;
+    uint64_t boot; /* to_boot must be this or 0. A client: its random id again. */
+    uint16_t group;
+    uint8_t node;   /* 0: a client. */
+    raft_set peers; /* Node ids that may send to us; ignored when we are a client. */
+};
+
+/* Decode and check a frame. Returns WIRE_DROP_ok (0) with `out` filled, or the reason, counted in
+ * `counters`; then `out` holds nothing. Reads each byte at most once for the CRC. Any bytes may be
+ * given; `data` needs no alignment. */
+MUST_USE enum wire_reason wire_decode(const struct wire_self *self,
+                                      const uint8_t *data,
+                                      uint32_t bytes,
+                                      struct wire_frame *out,
+                                      struct wire_counters *counters);
+
+/* Encode header and fixed part into `head` (WIRE_HEAD_BYTES_MAX bytes); returns their length. The
+ * payload, if any, is sent behind it unchanged; for client kinds it is read for the CRC. For the
+ * raft kinds header.{kind,from,to,term,token,from_store,from_boot} are taken from `message`;
+ * header.kind is then 0 or any of them, to say that it is a message. */
+uint32_t wire_encode(const struct wire_frame *frame, uint8_t *head);
+
+/* Bytes of header and fixed part of a kind. */
+uint32_t wire_head_bytes(enum wire_kind kind);
+
+/* The largest fragment of an entry that fits a frame of this size: a multiple of 8, at least
+ * FRAGMENT_BYTES_MIN (asserted). */
+uint32_t wire_fragment_bytes(uint32_t frame_bytes_max);
+
+/* Bytes of records that fit one REQUEST of this frame size, a multiple of 8: what a longer record
+ * is cut into. Every fragment of a request but the last has the same size, which divides its
+ * offset. */
+uint32_t wire_request_bytes(uint32_t frame_bytes_max);
+
+/* Check the records of a whole request: headers, consecutive sequences, session, padding, and that
+ * they fill `records_bytes` exactly. wire_decode() does it for a request of one frame; who puts
+ * fragments together does it once they are whole. `records` needs no alignment. */
+MUST_USE bool wire_records_check(const uint8_t *records,
+                                 uint32_t records_bytes,
+                                 const struct wire_request *request);
+
+/* The append reply within an ACK as the core wants it. */
+void wire_ack_message(const struct wire_frame *frame, struct raft_message *message);
+
+const char *wire_status_name(enum wire_status status);
+
+#endif

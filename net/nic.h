@@ -1,0 +1,114 @@
+/* nic.h: frames to and from the network.
+ *
+ * The contract is weak on purpose, so that a simulator can be at least as unkind as a network: a
+ * frame may be lost, repeated, delayed or reordered; it is never silently truncated. Bursts
+ * amortise the indirect call. A frame here is the payload of one UDP datagram; Ethernet, ARP, IPv4
+ * and UDP stay below. Nothing in this file knows Raft, and nothing outside net/nic_dpdk.c knows
+ * DPDK.
+ */
+#ifndef NET_NIC_H
+#define NET_NIC_H
+
+#include "engine/base/assert.h"
+#include "engine/base/counter.h"
+#include "engine/base/limits.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Where a frame comes from or goes to. Host byte order. */
+struct nic_address {
+    uint32_t ipv4;
+    uint16_t port;
+};
+
+/* A received frame. `data` is 8-byte aligned or not as the device pleases (copy headers out), and
+ * readable until nic_rx_release(). */
+struct nic_frame {
+    const uint8_t *data;
+    uint32_t bytes;
+    struct nic_address from;
+    void *owner; /* The implementation's buffer. */
+};
+
+/* A frame to send: `head` then `body`. Both are copied before tx_burst() returns. */
+struct nic_send {
+    struct nic_address to;
+    const uint8_t *head;
+    const uint8_t *body; /* NULL when body_bytes is 0. */
+    uint32_t head_bytes;
+    uint32_t body_bytes;
+};
+
+#define NIC_COUNTERS(X)                                                                            \
+    X(rx_frames)                                                                                   \
+    X(rx_bytes)                                                                                    \
+    X(tx_frames)                                                                                   \
+    X(tx_bytes)                                                                                    \
+    X(tx_dropped)                                                                                  \
+    X(rx_not_ipv4)                                                                                 \
+    X(rx_not_udp)                                                                                  \
+    X(rx_not_mine)                                                                                 \
+    X(rx_short)                                                                                    \
+    X(rx_long) X(rx_checksum) X(rx_fragmented) X(rx_no_buffer) X(tx_no_buffer) X(tx_unknown)
+COUNTERS_DECLARE(nic, NIC_COUNTERS);
+
+struct nic;
+
+struct nic_ops {
+    uint32_t (*rx_burst)(struct nic *nic, struct nic_frame *frames, uint32_t frames_max);
+    void (*rx_release)(struct nic *nic, const struct nic_frame *frames, uint32_t count);
+    uint32_t (*tx_burst)(struct nic *nic, const struct nic_send *sends, uint32_t count);
+    int (*wait_fd)(const struct nic *nic);
+    void (*close)(struct nic *nic);
+};
+
+/* First member of every implementation. */
+struct nic {
+    const struct nic_ops *ops;
+    struct nic_address self;
+    uint32_t frame_bytes_max; /* Largest frame this port carries, <= FRAME_BYTES_MAX. */
+    struct nic_counters counters;
+};
+
+/* Take up to `frames_max` (1 to RX_BURST_MAX) frames; returns how many, 0 when idle. */
+static inline uint32_t nic_rx_burst(struct nic *nic, struct nic_frame *frames, uint32_t frames_max)
+{
+    ASSERT(frames_max > 0);
+    ASSERT(frames_max <= RX_BURST_MAX);
+    uint32_t count = nic->ops->rx_burst(nic, frames, frames_max);
+    ASSERT(count <= frames_max);
+    return count;
+}
+
+/* Give back frames of one burst, all of them, before the next burst is taken. */
+static inline void nic_rx_release(struct nic *nic, const struct nic_frame *frames, uint32_t count)
+{
+    nic->ops->rx_release(nic, frames, count);
+}
+
+/* Send up to TX_BURST_MAX frames. Frames that the port does not take are dropped and counted: a
+ * frame may be lost anyway, and what matters is repaired above. Returns how many were taken. */
+static inline uint32_t nic_tx_burst(struct nic *nic, const struct nic_send *sends, uint32_t count)
+{
+    ASSERT(count <= TX_BURST_MAX);
+    return nic->ops->tx_burst(nic, sends, count);
+}
+
+/* A descriptor that becomes readable when a frame may have arrived, or -1: the port has none. */
+static inline int nic_wait_fd(const struct nic *nic)
+{
+    return nic->ops->wait_fd(nic);
+}
+
+static inline void nic_close(struct nic *nic)
+{
+    nic->ops->close(nic);
+}
+
+static inline bool nic_address_equal(struct nic_address a, struct nic_address b)
+{
+    return a.ipv4 == b.ipv4 && a.port == b.port;
+}
+
+#endif

@@ -1,0 +1,91 @@
+/* disk.h: whole pages to and from one file or block device.
+ *
+ * A completed write is durable; there is no flush to forget. The order of requests in flight is not
+ * defined, so whoever submits keeps them disjoint. A write that fails or is short is reported once
+ * and never retried here: the disk has lied, and asking again is no evidence (docs/STORAGE.md). One
+ * issuer: all calls come from one thread. Nothing outside storage/disk_uring.c knows io_uring.
+ */
+#ifndef STORAGE_DISK_H
+#define STORAGE_DISK_H
+
+#include "engine/base/assert.h"
+#include "engine/base/limits.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum disk_op { DISK_READ, DISK_WRITE };
+
+/* A request. `buffer` belongs to the disk from submit to completion. */
+struct disk_io {
+    enum disk_op op;
+    uint32_t bytes;  /* Multiple of PAGE_BYTES, > 0. */
+    uint64_t offset; /* In the file; multiple of PAGE_BYTES. */
+    void *buffer;    /* PAGE_BYTES aligned. */
+    uint64_t cookie; /* Returned in disk_done. */
+};
+
+struct disk_done {
+    uint64_t cookie;
+    int32_t result; /* 0, or -errno. A short transfer is -EIO. */
+};
+
+struct disk;
+
+struct disk_ops {
+    uint32_t (*submit)(struct disk *disk, const struct disk_io *ios, uint32_t count);
+    uint32_t (*poll)(struct disk *disk, struct disk_done *done, uint32_t done_max);
+    int (*wait_fd)(const struct disk *disk);
+    void (*close)(struct disk *disk);
+};
+
+/* First member of every implementation. */
+struct disk {
+    const struct disk_ops *ops;
+    uint64_t bytes;     /* Of the file, a multiple of PAGE_BYTES. */
+    uint32_t in_flight; /* Kept by the inline functions below. */
+    bool durable;       /* False for the memory disk: a completed write is gone with the process. */
+    bool registered;    /* Buffers are registered with the kernel. */
+};
+
+/* Hand over up to DISK_QUEUE_MAX - in_flight requests. Returns how many were taken, in order. */
+static inline uint32_t disk_submit(struct disk *disk, const struct disk_io *ios, uint32_t count)
+{
+    ASSERT(disk->in_flight + count <= DISK_QUEUE_MAX);
+    uint32_t taken = disk->ops->submit(disk, ios, count);
+    ASSERT(taken <= count);
+    disk->in_flight += taken;
+    return taken;
+}
+
+/* Take up to `done_max` completions; never blocks. */
+static inline uint32_t disk_poll(struct disk *disk, struct disk_done *done, uint32_t done_max)
+{
+    if (disk->in_flight == 0) {
+        return 0;
+    }
+    uint32_t count = disk->ops->poll(disk, done, done_max);
+    ASSERT(count <= done_max);
+    ASSERT(count <= disk->in_flight);
+    disk->in_flight -= count;
+    return count;
+}
+
+/* A descriptor that becomes readable when a request completes, or -1. */
+static inline int disk_wait_fd(const struct disk *disk)
+{
+    return disk->ops->wait_fd(disk);
+}
+
+/* Close after every request has completed. */
+static inline void disk_close(struct disk *disk)
+{
+    ASSERT(disk->in_flight == 0);
+    disk->ops->close(disk);
+}
+
+/* One request, submitted and awaited by polling: for start-up and format only. 0 or -errno.
+ * Asserts that nothing else is in flight. Defined in storage/disk.c. */
+MUST_USE int disk_transfer(struct disk *disk, const struct disk_io *io);
+
+#endif

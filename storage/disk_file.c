@@ -1,0 +1,373 @@
+/* disk_file.c: see disk_file.h. Knows files and their filesystems; no ring, no log. */
+#define _GNU_SOURCE /* O_DIRECT, fallocate */
+#include "storage/disk_file.h"
+
+#include "engine/base/limits.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Filesystems that cannot hold a log, and why. The numbers are statfs(2)'s f_type. */
+static const struct {
+    uint32_t type;
+    const char *name;
+    const char *why;
+} filesystems_unfit[] = {
+    {0x9123683eu, "btrfs", "it copies on write: an overwrite may find no space"},
+    {0x2fc12fc1u, "zfs", "it copies on write: an overwrite may find no space"},
+    {0xca451a4eu, "bcachefs", "it copies on write: an overwrite may find no space"},
+    {0x01021994u, "tmpfs", "it is memory: nothing on it survives a power cut"},
+    {0x858458f6u, "ramfs", "it is memory: nothing on it survives a power cut"},
+};
+
+#define FILESYSTEM_MEND "put it on ext4 or xfs, or give a block device"
+
+/* 0, or -EOPNOTSUPP when the filesystem of this open file or folder is one of the unfit. */
+static int filesystem_check(int fd, const char *path, struct fault *fault)
+{
+    struct statfs status;
+    if (fstatfs(fd, &status) != 0) {
+        int error = errno;
+        fault_set(fault, FAULT_ENVIRONMENT, "cannot ask for the filesystem of %s: %s", path,
+                  strerror(error));
+        return -error;
+    }
+    for (uint32_t i = 0; i < sizeof(filesystems_unfit) / sizeof(filesystems_unfit[0]); i++) {
+        if ((uint32_t)status.f_type == filesystems_unfit[i].type) {
+            fault_set(fault, FAULT_ENVIRONMENT,
+                      "%s is on %s, which cannot hold a durable log (%s); " FILESYSTEM_MEND, path,
+                      filesystems_unfit[i].name, filesystems_unfit[i].why);
+            return -EOPNOTSUPP;
+        }
+    }
+    return 0;
+}
+
+static void open_fault(const char *path, int error, struct fault *fault)
+{
+    struct stat status;
+    if (stat(path, &status) == 0 && S_ISDIR(status.st_mode)) {
+        fault_set(fault, FAULT_ENVIRONMENT, "%s is a folder, not a log; name the file in it", path);
+        return;
+    }
+    switch (error) {
+    case ENOENT:
+        fault_set(fault, FAULT_ENVIRONMENT, "%s does not exist; make it with `thole format`", path);
+        return;
+    case EACCES:
+    case EPERM:
+        fault_set(fault, FAULT_ENVIRONMENT,
+                  "may not open %s (%s); see its owner and mode with `ls -l %s`", path,
+                  strerror(error), path);
+        return;
+    case EINVAL:
+        fault_set(fault, FAULT_ENVIRONMENT,
+                  "the filesystem of %s has no direct I/O (O_DIRECT is refused); " FILESYSTEM_MEND,
+                  path);
+        return;
+    case EBUSY:
+        fault_set(fault, FAULT_ENVIRONMENT,
+                  "%s is in use: mounted, or opened by another process; see `lsblk %s`", path,
+                  path);
+        return;
+    default:
+        fault_set(fault, FAULT_ENVIRONMENT, "cannot open %s: %s", path, strerror(error));
+        return;
+    }
+}
+
+/* The lock of a killed process outlives it by a moment: the kernel takes its ring down in the
+ * background. So a held lock is asked for again before it is believed. */
+static int file_lock(int fd, const char *path, enum disk_access access, struct fault *fault)
+{
+    if (access == DISK_ACCESS_READ_SHARED) {
+        return 0;
+    }
+    int operation = (access == DISK_ACCESS_WRITE ? LOCK_EX : LOCK_SH) | LOCK_NB;
+    for (uint32_t try = 0; try <= DISK_LOCK_TRIES; try++) {
+        if (flock(fd, operation) == 0) {
+            return 0;
+        }
+        if (errno != EWOULDBLOCK) {
+            int error = errno;
+            fault_set(fault, FAULT_ENVIRONMENT, "cannot lock %s: %s", path, strerror(error));
+            return -error;
+        }
+        if (try < DISK_LOCK_TRIES) {
+            struct timespec pause = {.tv_nsec = DISK_LOCK_WAIT_NS};
+            (void)nanosleep(&pause, NULL);
+        }
+    }
+    fault_set(fault, FAULT_ENVIRONMENT,
+              "%s is locked by another process; stop it first (`fuser -v %s` names it)", path,
+              path);
+    return -EBUSY;
+}
+
+/* Length of a file or a block device, in whole pages. */
+static int file_measure(struct disk_file *file, const char *path, struct fault *fault)
+{
+    struct stat status;
+    uint64_t bytes = 0;
+    int error = fstat(file->fd, &status) == 0 ? 0 : errno;
+    if (error == 0 && S_ISBLK(status.st_mode)) {
+        error = ioctl(file->fd, BLKGETSIZE64, &bytes) == 0 ? 0 : errno;
+    } else if (error == 0 && S_ISREG(status.st_mode)) {
+        bytes = (uint64_t)status.st_size;
+    } else if (error == 0) {
+        error = EINVAL;
+    }
+    if (error != 0) {
+        fault_set(fault, FAULT_ENVIRONMENT, "%s is neither a file nor a block device", path);
+        return -error;
+    }
+    file->bytes = bytes - bytes % PAGE_BYTES;
+    if (file->bytes == 0) {
+        fault_set(fault, FAULT_ENVIRONMENT,
+                  "%s holds no log: it has %" PRIu64 " bytes; make one with `thole format`", path,
+                  bytes);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static int
+file_check(struct disk_file *file, const char *path, enum disk_access access, struct fault *fault)
+{
+    struct stat status;
+    bool block_device = fstat(file->fd, &status) == 0 && S_ISBLK(status.st_mode);
+    int result = block_device ? 0 : filesystem_check(file->fd, path, fault);
+    if (result == 0) {
+        result = file_lock(file->fd, path, access, fault);
+    }
+    if (result == 0) {
+        result = file_measure(file, path, fault);
+    }
+    return result;
+}
+
+static bool path_is_block_device(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0 && S_ISBLK(status.st_mode);
+}
+
+int disk_file_open(const char *path,
+                   enum disk_access access,
+                   struct disk_file *file,
+                   struct fault *fault)
+{
+    ASSERT(path != NULL);
+    int flags = O_DIRECT | O_CLOEXEC;
+    flags |= access == DISK_ACCESS_WRITE ? O_RDWR | O_DSYNC : O_RDONLY;
+    if (access == DISK_ACCESS_WRITE && path_is_block_device(path)) {
+        flags |= O_EXCL; /* For a device: not while it is mounted. */
+    }
+    file->bytes = 0;
+    file->fd = open(path, flags);
+    if (file->fd < 0) {
+        int error = errno;
+        open_fault(path, error, fault);
+        return -error;
+    }
+    int result = file_check(file, path, access, fault);
+    if (result != 0) {
+        disk_file_close(file);
+        return result;
+    }
+    ASSERT(file->bytes > 0);
+    return 0;
+}
+
+void disk_file_close(struct disk_file *file)
+{
+    ASSERT(file->fd >= 0);
+    /* A ring may hold the open file a little longer; the lock must not stay with it. */
+    (void)flock(file->fd, LOCK_UN);
+    int result = close(file->fd);
+    ASSERT(result == 0);
+    file->fd = -1;
+}
+
+/* Open the folder that holds `path`. A descriptor, or -errno. */
+static int folder_open(const char *path)
+{
+    char folder[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    uint64_t bytes = slash == NULL ? 0 : (uint64_t)(slash - path);
+    if (bytes >= sizeof(folder)) {
+        return -ENAMETOOLONG;
+    }
+    memcpy(folder, path, bytes);
+    folder[bytes] = '\0';
+    const char *name = slash == NULL ? "." : bytes == 0 ? "/" : folder;
+    int fd = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+/* Is the folder's filesystem fit, and has it the space? */
+static int folder_check(int folder, const char *path, uint64_t bytes, struct fault *fault)
+{
+    int result = filesystem_check(folder, path, fault);
+    if (result != 0) {
+        return result;
+    }
+    struct statvfs status;
+    if (fstatvfs(folder, &status) != 0) {
+        int error = errno;
+        fault_set(fault, FAULT_ENVIRONMENT, "cannot ask for the space beside %s: %s", path,
+                  strerror(error));
+        return -error;
+    }
+    uint64_t free_bytes = (uint64_t)status.f_bavail * status.f_frsize;
+    if (free_bytes < bytes) {
+        fault_set(fault, FAULT_ENVIRONMENT,
+                  "too little space for %s: needs %" PRIu64 " MiB, its filesystem has %" PRIu64
+                  " MiB; free some, choose another folder, or a smaller size",
+                  path, bytes >> 20, free_bytes >> 20);
+        return -ENOSPC;
+    }
+    return 0;
+}
+
+/* Write zeros over [0, bytes) and wait until they are durable. */
+static int zeros_write(int fd, uint64_t bytes)
+{
+    uint64_t chunk_bytes = bytes < WRITE_BYTES_MAX ? bytes : WRITE_BYTES_MAX;
+    void *zeros = NULL;
+    if (posix_memalign(&zeros, PAGE_BYTES, chunk_bytes) != 0) {
+        return -ENOMEM;
+    }
+    memset(zeros, 0, chunk_bytes);
+    int result = 0;
+    for (uint64_t offset = 0; offset < bytes && result == 0;) {
+        uint64_t count = bytes - offset < chunk_bytes ? bytes - offset : chunk_bytes;
+        ssize_t written = pwrite(fd, zeros, count, (off_t)offset);
+        if (written > 0 && written % PAGE_BYTES == 0) {
+            offset += (uint64_t)written;
+        } else if (written >= 0 || errno != EINTR) {
+            result = written >= 0 ? -EIO : -errno;
+        }
+    }
+    free(zeros);
+    if (result == 0 && fdatasync(fd) != 0) {
+        result = -errno;
+    }
+    return result;
+}
+
+static void fill_fault(const char *path, int result, struct fault *fault)
+{
+    if (result == -ENOSPC || result == -EDQUOT) {
+        fault_set(fault, FAULT_ENVIRONMENT,
+                  "the space ran out (or a quota did) while writing %s; free some, choose another "
+                  "folder, or a smaller size",
+                  path);
+        return;
+    }
+    fault_set(fault, FAULT_ENVIRONMENT, "cannot pre-write %s: %s", path, strerror(-result));
+}
+
+/* The new file's length and every block of it. */
+static int file_fill(int fd, const char *path, uint64_t bytes, struct fault *fault)
+{
+    int result = 0;
+    /* In one piece where the filesystem can; where it cannot, the zeros allocate. */
+    if (fallocate(fd, 0, 0, (off_t)bytes) != 0 && errno != EOPNOTSUPP) {
+        result = -errno;
+    }
+    if (result == 0) {
+        result = zeros_write(fd, bytes);
+    }
+    if (result != 0) {
+        fill_fault(path, result, fault);
+    }
+    return result;
+}
+
+static int file_create_in(int folder, const char *path, uint64_t bytes, struct fault *fault)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_DIRECT | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        int error = errno;
+        if (error == EEXIST) {
+            fault_set(fault, FAULT_ENVIRONMENT, "%s exists already and is left as it is", path);
+            return -error;
+        }
+        if (error == EINVAL) {
+            (void)unlink(path); /* Without O_DIRECT the kernel makes the file, then refuses it. */
+        }
+        open_fault(path, error, fault);
+        return -error;
+    }
+    int result = file_lock(fd, path, DISK_ACCESS_WRITE, fault);
+    if (result == 0) {
+        result = file_fill(fd, path, bytes, fault);
+    }
+    if (result == 0 && fsync(folder) != 0) {
+        result = -errno;
+        fault_set(fault, FAULT_ENVIRONMENT, "cannot make %s's folder entry durable: %s", path,
+                  strerror(-result));
+    }
+    if (result != 0) {
+        (void)unlink(path);
+    }
+    struct disk_file file = {.fd = fd};
+    disk_file_close(&file);
+    return result;
+}
+
+static int device_zero(const char *path, uint64_t bytes, struct fault *fault)
+{
+    struct disk_file file;
+    int result = disk_file_open(path, DISK_ACCESS_WRITE, &file, fault);
+    if (result != 0) {
+        return result;
+    }
+    if (file.bytes < bytes) {
+        fault_set(fault, FAULT_ENVIRONMENT,
+                  "too little space on %s: needs %" PRIu64 " MiB, has %" PRIu64 " MiB", path,
+                  bytes >> 20, file.bytes >> 20);
+        result = -ENOSPC;
+    } else {
+        result = zeros_write(file.fd, bytes);
+        if (result != 0) {
+            fill_fault(path, result, fault);
+        }
+    }
+    disk_file_close(&file);
+    return result;
+}
+
+int disk_file_create(const char *path, uint64_t bytes, struct fault *fault)
+{
+    ASSERT(bytes > 0);
+    ASSERT(bytes % PAGE_BYTES == 0);
+    if (path_is_block_device(path)) {
+        return device_zero(path, bytes, fault);
+    }
+    int folder = folder_open(path);
+    if (folder < 0) {
+        fault_set(fault, FAULT_ENVIRONMENT, "cannot open the folder of %s: %s; make it first", path,
+                  strerror(-folder));
+        return folder;
+    }
+    int result = folder_check(folder, path, bytes, fault);
+    if (result == 0) {
+        result = file_create_in(folder, path, bytes, fault);
+    }
+    (void)close(folder);
+    return result;
+}

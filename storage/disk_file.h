@@ -1,0 +1,38 @@
+/* disk_file.h: the file or block device under a disk: found fit, opened, locked, made.
+ *
+ * Everything here runs at start or format and speaks in faults. Whoever gets a descriptor from here
+ * may rely on: O_DIRECT, O_DSYNC, a filesystem that overwrites in place, a lock as asked for.
+ */
+#ifndef STORAGE_DISK_FILE_H
+#define STORAGE_DISK_FILE_H
+
+#include "engine/base/assert.h"
+#include "engine/base/fault.h"
+
+#include <stdint.h>
+
+/* What the opener will do. */
+enum disk_access {
+    DISK_ACCESS_WRITE,       /* Read and write; exclusive lock. */
+    DISK_ACCESS_READ,        /* Offline reading; shared lock, refused while a writer is open. */
+    DISK_ACCESS_READ_SHARED, /* Reading beside a live writer (a verifier); no lock. */
+};
+
+struct disk_file {
+    int fd;
+    uint64_t bytes; /* Whole pages, rounded down. */
+};
+
+/* Open and lock. 0, or -errno with the reason in `fault`; see disk_uring_open(). */
+MUST_USE int disk_file_open(const char *path,
+                            enum disk_access access,
+                            struct disk_file *file,
+                            struct fault *fault);
+
+/* Unlock and close. */
+void disk_file_close(struct disk_file *file);
+
+/* Make a file, pre-written; see disk_uring_create(). */
+MUST_USE int disk_file_create(const char *path, uint64_t bytes, struct fault *fault);
+
+#endif

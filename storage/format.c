@@ -1,0 +1,63 @@
+/* format.c: the first superblocks of an empty log. */
+#include "storage/format.h"
+
+#include "storage/superblock.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+uint64_t format_bytes_min(uint64_t segment_bytes)
+{
+    struct geometry geometry;
+    uint64_t each_bytes = segment_bytes == 0 ? SEGMENT_BYTES_DEFAULT : segment_bytes;
+    bool valid =
+        geometry_init(&geometry, SEGMENTS_MIN * each_bytes, each_bytes, WRITE_WINDOW_BYTES);
+    ASSERT(valid);
+    return geometry_file_bytes(&geometry);
+}
+
+int storage_format(struct disk *disk,
+                   const struct format_config *config,
+                   uint8_t *page,
+                   struct geometry *geometry,
+                   struct fault *fault)
+{
+    ASSERT(config->node >= 1);
+    ASSERT(config->store != 0);
+    uint64_t segment_bytes = config->segment_bytes;
+    if (segment_bytes == 0) {
+        segment_bytes = SEGMENT_BYTES_DEFAULT;
+    }
+    if (segment_bytes % PAGE_BYTES != 0 || (segment_bytes < SEGMENT_BYTES_MIN && !config->small)) {
+        fault_set(fault, FAULT_USAGE,
+                  "a segment of %" PRIu64 " bytes is not a multiple of %u and at least %u",
+                  segment_bytes, PAGE_BYTES, SEGMENT_BYTES_MIN);
+        return -EINVAL;
+    }
+    uint64_t window_bytes = config->window_bytes == 0 ? WRITE_WINDOW_BYTES : config->window_bytes;
+    if (!geometry_fit(geometry, disk->bytes, segment_bytes, window_bytes)) {
+        fault_set(fault, FAULT_ENVIRONMENT,
+                  "%" PRIu64 " bytes are too few for a log of %u segments of %" PRIu64
+                  " bytes: set `[storage] size` to at least %" PRIu64,
+                  disk->bytes, SEGMENTS_MIN, segment_bytes, format_bytes_min(segment_bytes));
+        return -ENOSPC;
+    }
+    struct superblock superblock = {
+        .node = config->node,
+        .cluster = config->cluster,
+        .store = config->store,
+        .ring_bytes = geometry->ring_bytes,
+        .segment_bytes = geometry->segment_bytes,
+        .window_bytes = geometry->window_bytes,
+    };
+    /* Both slots hold a valid copy from the start, so that one without is always damage. */
+    for (uint64_t sequence = 2; sequence >= 1; sequence--) {
+        superblock.sequence = sequence;
+        superblock.epoch = 1;
+        int result = superblock_store(disk, page, &superblock, fault);
+        if (result != 0) {
+            return result;
+        }
+    }
+    return 0;
+}

@@ -1,0 +1,37 @@
+/* format.h: make an empty log on a disk that is all zero.
+ *
+ * The disk's maker has written every byte with zeros (a first write into a hole costs a journal
+ * commit), and format relies on it: an old log's pages left in the ring would be read as damage.
+ */
+#ifndef STORAGE_FORMAT_H
+#define STORAGE_FORMAT_H
+
+#include "engine/base/assert.h"
+#include "engine/base/fault.h"
+#include "storage/disk.h"
+#include "storage/segment.h"
+
+#include <stdint.h>
+
+struct format_config {
+    uint64_t cluster;
+    uint64_t store; /* Random, not 0. */
+    uint8_t node;
+    uint64_t segment_bytes; /* 0: SEGMENT_BYTES_DEFAULT; the same on every node of the cluster. */
+    uint64_t window_bytes;  /* 0: WRITE_WINDOW_BYTES. */
+    bool small;             /* Allow segments below SEGMENT_BYTES_MIN: tests. */
+};
+
+/* Write all four superblock copies through `page` (PAGE_BYTES, page aligned). As many whole
+ * segments as fit disk->bytes. 0; or a negative errno and the fault: too small, or a failed write.
+ */
+MUST_USE int storage_format(struct disk *disk,
+                            const struct format_config *config,
+                            uint8_t *page,
+                            struct geometry *geometry,
+                            struct fault *fault);
+
+/* The smallest file that holds a log of such segments (0: the default). */
+uint64_t format_bytes_min(uint64_t segment_bytes);
+
+#endif

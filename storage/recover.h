@@ -1,0 +1,103 @@
+/* recover.h: what a log on disk holds, proven; reads only and never guesses.
+ *
+ * Finds the longest complete prefix that chains (T) and the highest durable watermark that anything
+ * valid vouches for (D), and tells clean, torn, damaged, suspect, stale and foreign apart. The
+ * rules and their reasons are in docs/STORAGE.md, "Recovery". "The first bad record is the tail" is
+ * not one of them: it loses acknowledged data.
+ */
+#ifndef STORAGE_RECOVER_H
+#define STORAGE_RECOVER_H
+
+#include "engine/base/assert.h"
+#include "engine/base/entry.h"
+#include "engine/base/fault.h"
+#include "storage/disk.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Term and index of an entry. */
+struct log_id {
+    uint64_t term;
+    uint64_t index;
+};
+
+/* A segment boundary as the small state there tells it; the log start is one of these. */
+struct log_start {
+    uint64_t position;  /* Of the first entry at or after the boundary. */
+    struct log_id last; /* The entry before it; {0, 0}: none. */
+    uint64_t offset;    /* Client offset of the first record from there. */
+};
+
+enum recover_kind {
+    RECOVER_CLEAN, /* The log ends where its last entry ends. */
+    RECOVER_TORN,  /* Writes in flight at a power cut are (partly) missing; nothing there was acked.
+                    */
+    RECOVER_DAMAGED, /* T < D, or a last entry that is not the one recorded: corruption in the
+                        middle. */
+    RECOVER_SUSPECT, /* T >= D and a bad page in the window above: torn below 4 KiB, or rot. */
+};
+
+struct recovery {
+    enum recover_kind kind;
+    /* The superblock, as found. */
+    uint64_t cluster;
+    uint8_t node;
+    uint64_t store;
+    uint64_t boot;
+    uint64_t term;
+    uint64_t entry_term;
+    uint8_t vote;
+    bool bootstrapped;
+    uint64_t epoch;
+    uint64_t cut_position;
+    struct log_id cut_last;
+    struct log_start start;
+    uint64_t ring_bytes;
+    uint64_t segment_bytes;
+    /* The log. */
+    uint64_t end_position;     /* T */
+    uint64_t durable_position; /* D */
+    struct log_id last;        /* Of the proven prefix. */
+    uint64_t next_offset;
+    uint64_t entry_count;
+    /* What is wrong, for DAMAGED and SUSPECT (votes and repair use it later). */
+    struct log_id true_last;  /* Highest identity that the log is known to have held. */
+    bool tail_unreadable;     /* Bad pages above whose entry is unknown. */
+    struct log_id vote_bound; /* A candidate must be at least this (design D5). */
+    uint64_t mismatch_index;  /* Not 0: what the prefix holds there is not what was written last. */
+    uint32_t bad_pages;
+    uint64_t bad_position; /* Of the first one. */
+    char what[256];        /* One line for people. Empty for CLEAN. */
+};
+
+/* Called for every entry of the proven prefix in order; `entry` is valid during the call. Void
+ * entry pointer fields of a visitor may be NULL. */
+struct recover_visitor {
+    void (*entry)(void *context, const uint8_t *entry);
+    /* The small state at the log start, when the log was trimmed: `bytes` as given to
+     * wal_put_state. */
+    void (*state)(void *context, const struct log_start *start, const void *bytes, uint32_t count);
+    void *context;
+    /* An identity known above the prefix: of a record in force at `position` whose headers can be
+     * read, or of its predecessor. Of one index the last one told counts. */
+    void (*known)(void *context, struct log_id id, uint64_t position);
+};
+
+/* Read the superblock and the ring through `disk` and tell what is there. `cluster` and `node` may
+ * be 0: not checked (offline tools). Returns 0 with `recovery` filled, whatever the kind; or a
+ * negative errno with the fault told: not a log, foreign, newer, truncated, or a superblock slot
+ * without a valid copy. Idempotent; writes nothing. `buffer` has RECOVER_BUFFER_BYTES, page
+ * aligned. */
+#define RECOVER_BUFFER_BYTES (2u * 1024u * 1024u)
+MUST_USE int recover(struct disk *disk,
+                     uint64_t cluster,
+                     uint8_t node,
+                     uint8_t *buffer,
+                     const struct recover_visitor *visitor,
+                     struct recovery *recovery,
+                     struct fault *fault);
+
+const char *recover_kind_name(enum recover_kind kind);
+
+#endif

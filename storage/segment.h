@@ -1,0 +1,84 @@
+/* segment.h: the ring's geometry: position -> file offset, segment boundaries, small states.
+ *
+ * A position is absolute in an endless log; position p lies at ring byte p % ring_bytes. A range
+ * splits in two at the ring's end and nowhere else. Entries may cross a segment boundary, so a log
+ * start is the first entry at or after one, and a boundary's number is its position /
+ * segment_bytes.
+ *
+ * Pure arithmetic and encoding: it reads and writes no disk.
+ */
+#ifndef STORAGE_SEGMENT_H
+#define STORAGE_SEGMENT_H
+
+#include "engine/base/assert.h"
+#include "storage/layout.h"
+#include "storage/recover.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct geometry {
+    uint64_t ring_offset; /* Of the ring in the file. */
+    uint64_t ring_bytes;
+    uint64_t segment_bytes;
+    uint64_t window_bytes; /* Most bytes of log writes in flight. */
+    uint64_t segment_count;
+};
+
+/* A contiguous part of a range in the file. */
+struct ring_part {
+    uint64_t offset;
+    uint32_t bytes;
+};
+
+/* Fill `geometry` from what the superblock says. False when the numbers are not a geometry. */
+MUST_USE bool geometry_init(struct geometry *geometry,
+                            uint64_t ring_bytes,
+                            uint64_t segment_bytes,
+                            uint64_t window_bytes);
+
+/* The geometry of the most whole segments that fit a file; false: fewer than SEGMENTS_MIN. */
+MUST_USE bool geometry_fit(struct geometry *geometry,
+                           uint64_t file_bytes,
+                           uint64_t segment_bytes,
+                           uint64_t window_bytes);
+
+/* Bytes that the file must have. */
+uint64_t geometry_file_bytes(const struct geometry *geometry);
+
+/* The one or two parts of [position, position + bytes); returns how many. bytes <= ring_bytes. */
+uint32_t ring_split(const struct geometry *geometry,
+                    uint64_t position,
+                    uint32_t bytes,
+                    struct ring_part parts[2]);
+
+/* Number of the boundary at or below a position. */
+static inline uint64_t segment_number(const struct geometry *geometry, uint64_t position)
+{
+    return position / geometry->segment_bytes;
+}
+
+/* Where the small state of a boundary lies in the file. */
+uint64_t state_at(const struct geometry *geometry, uint64_t segment);
+
+/* Identity of the log that a small state belongs to. */
+struct state_owner {
+    uint64_t cluster;
+    uint64_t store;
+    uint64_t segment;
+};
+
+/* Make a small state in `pages` (STATE_BYTES); returns the bytes to write, whole pages. */
+uint32_t state_encode(uint8_t *pages,
+                      const struct state_owner *owner,
+                      const struct log_start *boundary,
+                      const void *bytes,
+                      uint32_t byte_count);
+
+/* Check a small state and give its bytes' count; NULL, or what is wrong. */
+const char *state_check(const uint8_t *pages,
+                        const struct state_owner *owner,
+                        const struct log_start *boundary,
+                        uint32_t *byte_count);
+
+#endif

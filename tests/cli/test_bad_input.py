@@ -1,0 +1,225 @@
+"""What the program says when the machine, a folder or a load is not as it should be."""
+import ctypes
+import fcntl
+import os
+import shutil
+import struct
+import subprocess
+
+import support
+from support import Case, QUICK, thole
+
+SYS_IO_URING_SETUP = 425
+SYS_IO_URING_REGISTER = 427
+
+
+def forbid_io_uring():
+    """In the child: io_uring answers ENOSYS, as where a container's seccomp filter forbids it."""
+    code = b"".join([
+        struct.pack("<HBBI", 0x20, 0, 0, 0),  # Load the number of the system call.
+        struct.pack("<HBBI", 0x35, 0, 2, SYS_IO_URING_SETUP),
+        struct.pack("<HBBI", 0x25, 1, 0, SYS_IO_URING_REGISTER),
+        struct.pack("<HBBI", 0x06, 0, 0, 0x00050000 | 38),  # ENOSYS
+        struct.pack("<HBBI", 0x06, 0, 0, 0x7fff0000),  # Allow.
+    ])
+    buffer = ctypes.create_string_buffer(code)
+    program = struct.pack("<H6xQ", len(code) // 8, ctypes.addressof(buffer))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(38, 1, 0, 0, 0) != 0 or libc.prctl(22, 2, program, 0, 0) != 0:
+        os._exit(125)
+
+
+class Folder(Case):
+    """`thole log verify` on what is no whole log."""
+
+    def assert_refused(self, data, *words):
+        process = thole("log", "verify", data)
+        self.assert_exit(process, 3)
+        self.assert_says(process, "thole: ", *words)
+        self.assertEqual(process.stdout, "")
+
+    def test_a_fresh_log_is_clean(self):
+        process = thole("log", "verify", self.formatted(), "--json")
+        self.assert_exit(process, 0)
+        self.assertEqual(self.object_of(process)["entries"], 0)
+
+    def test_a_folder_that_is_missing_or_without_a_log_is_3(self):
+        self.assert_refused(self.path("nowhere"))
+        os.mkdir(self.path("empty"))
+        self.assert_refused(self.path("empty"), "empty")
+
+    def test_a_file_that_is_no_log_is_3_and_format_leaves_it_alone(self):
+        data = self.path("n1")
+        os.mkdir(data)
+        with open(os.path.join(data, "log"), "wb") as out:
+            out.write(os.urandom(1 << 20))
+        self.assert_refused(data)
+        process = thole("format", "-c", self.configuration(), "--node", "1")
+        self.assert_exit(process, 3)
+        self.assert_says(process, "--force")
+        self.assertEqual(os.path.getsize(os.path.join(data, "log")), 1 << 20)
+
+    def test_a_truncated_log_is_3(self):
+        data = self.formatted()
+        os.truncate(os.path.join(data, "log"), 32 << 20)
+        self.assert_refused(data)
+
+    def test_a_log_of_a_newer_format_is_3_and_both_versions_are_named(self):
+        data = self.formatted()
+
+        def newer(page):
+            page[4:6] = struct.pack("<H", 2)
+        self.rewrite_superblocks(os.path.join(data, "log"), newer)
+        self.assert_refused(data, "2", "1")
+
+    def test_a_superblock_without_a_valid_copy_is_refused(self):
+        data = self.formatted()
+        with open(os.path.join(data, "log"), "r+b") as file:
+            for slot in range(4):
+                file.seek(slot * 65536 + 100)
+                file.write(b"\xff")
+        process = thole("log", "verify", data)
+        self.assertIn(process.returncode, [1, 3])
+        self.assert_says(process, "thole: ")
+
+    def test_a_locked_log_is_3(self):
+        data = self.formatted()
+        with open(os.path.join(data, "log"), "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            self.assert_refused(data)
+            process = thole("format", "-c", self.configuration(), "--node", "1", "--force")
+            self.assert_exit(process, 3)
+
+    def test_a_rotten_page_in_the_middle_is_1(self):
+        kept = self.path("kept")
+        process = thole("demo", *QUICK, "--rate", "2k", "--dir", kept, cwd=self.folder)
+        self.assertIn(process.returncode, [0, 1])
+        log = os.path.join(kept, "n2", "log")
+        with open(log, "r+b") as file:
+            file.seek(os.path.getsize(log) - 4096)
+            ring_end = file.tell()
+            position = self.first_entry(file, ring_end)
+            file.seek(position + 8 * 4096 + 2000)
+            file.write(b"\x5a\xa5\x5a")
+        process = thole("log", "verify", os.path.join(kept, "n2"), "--json")
+        self.assert_exit(process, 1)
+        found = self.object_of(process)
+        self.assertFalse(found["whole"])
+        self.assertTrue(found["what"])
+
+    def first_entry(self, file, end):
+        """Where the ring's first entry lies: the first page that begins with a node header."""
+        for position in range(1 << 20, end, 65536):
+            file.seek(position)
+            if file.read(4) == b"THNN":
+                return position
+        return self.fail("no entry in the log")
+
+
+class Format(Case):
+    def test_format_refuses_an_existing_log_and_force_replaces_it(self):
+        self.formatted()
+        again = ["format", "-c", self.configuration(), "--node", "1"]
+        process = thole(*again)
+        self.assert_exit(process, 3)
+        self.assert_says(process, "--force")
+        self.assert_exit(thole(*again, "--force"), 0)
+
+    def test_a_missing_or_bad_configuration_is_an_error_with_its_line(self):
+        self.assertIn(thole("format", "-c", self.path("no.ini"), "--node", "1").returncode, [2, 3])
+        path = self.configuration()
+        with open(path, "a", encoding="ascii") as out:
+            out.write("colour = red\n")
+        process = thole("format", "-c", path, "--node", "1")
+        self.assert_exit(process, 2)
+        self.assert_says(process, "colour", "cluster.ini:9")
+
+    def test_a_node_that_is_not_in_the_configuration_is_2(self):
+        self.assert_exit(thole("format", "-c", self.configuration(), "--node", "4"), 2)
+        self.assert_exit(thole("format", "-c", self.configuration(), "--node", "0"), 2)
+        self.assert_exit(thole("format", "-c", self.configuration()), 2)
+
+    def test_too_little_space_is_3_and_leaves_nothing(self):
+        if shutil.disk_usage(self.folder).free > 1 << 40:
+            self.skipTest("more than 1 TiB free here")
+        process = thole("format", "-c", self.configuration(size="1TiB", segment="16MiB"), "--node", "1")
+        self.assert_exit(process, 3)
+        self.assertFalse(os.path.exists(self.path("n1", "log")))
+        process = thole("demo", "--log-size", "8TiB", cwd=self.folder)
+        self.assert_exit(process, 3)
+
+    def test_a_log_too_small_for_its_segments_is_refused_with_the_least_size(self):
+        process = thole("demo", *QUICK, "--log-size", "512KiB", cwd=self.folder)
+        self.assert_exit(process, 3)
+        self.assertEqual(os.listdir(self.folder), [], "nothing is left behind")
+
+
+class Machine(Case):
+    def test_a_filesystem_in_memory_is_3_and_says_what_mends_it(self):
+        if not os.path.isdir("/dev/shm"):
+            self.skipTest("no /dev/shm here")
+        folder = f"/dev/shm/thole-cli-{os.getpid()}"
+        os.mkdir(folder)
+        self.addCleanup(shutil.rmtree, folder, True)
+        for arguments in [["demo", *QUICK, "--dir", folder], ["floor", "disk", "--dir", folder]]:
+            process = thole(*arguments, cwd=self.folder)
+            self.assert_exit(process, 3)
+            self.assert_says(process, "thole: ")
+
+    def test_a_filesystem_without_o_direct_is_3(self):
+        if os.geteuid() != 0:
+            self.skipTest("mounting a ramfs needs root")
+        mounted = self.path("ram")
+        os.mkdir(mounted)
+        if subprocess.run(["mount", "-t", "ramfs", "none", mounted], check=False).returncode != 0:
+            self.skipTest("cannot mount a ramfs here")
+        try:
+            process = thole("demo", *QUICK, "--dir", os.path.join(mounted, "d"), cwd=self.folder)
+        finally:
+            subprocess.run(["umount", mounted], check=True)
+        self.assert_exit(process, 3)
+        self.assert_says(process, "thole: ")
+
+    def test_a_kernel_without_io_uring_is_3_and_says_so(self):
+        process = subprocess.run([support.THOLE, "demo", *QUICK], cwd=self.folder, text=True,
+                                 capture_output=True, timeout=60, check=False,
+                                 preexec_fn=forbid_io_uring)
+        if process.returncode == 125:
+            self.skipTest("seccomp filters are not allowed here")
+        self.assert_exit(process, 3)
+        self.assert_says(process, "io_uring")
+        self.assertEqual(os.listdir(self.folder), [], "nothing is left behind")
+
+    def test_a_cpu_that_does_not_exist_is_3(self):
+        process = thole("demo", *QUICK, "--cpu", "1000", cwd=self.folder)
+        self.assert_exit(process, 3)
+        self.assert_says(process, "--cpu")
+        self.assertEqual(os.listdir(self.folder), [], "nothing is left behind")
+
+
+class Load(Case):
+    """Full and busy are answers: no request of a load is left without one."""
+
+    def run_load(self, *arguments):
+        process = thole("demo", "--rate", "max", "--duration", "1s", "--warmup", "0s", "--no-floor",
+                        "--log-size", "16MiB", "--json", *arguments, cwd=self.folder)
+        self.assertIn(process.returncode, [0, 1], process.stderr)
+        found = self.object_of(process)
+        counts = found["counts"]
+        self.assertEqual(counts["sent"], counts["acked"] + sum(counts["refused"].values()))
+        self.assertEqual(counts["unanswered"], 0)
+        self.assertEqual(found["verify"]["lost"], 0)
+        return found
+
+    def test_a_client_faster_than_the_log_is_told_busy(self):
+        found = self.run_load("--size", "8000", "--outstanding", "900")
+        self.assertGreater(found["counts"]["refused"]["busy"], 0)
+
+    def test_a_full_log_says_full(self):
+        found = self.run_load("--size", "8000", "--outstanding", "16", "--retention", "0")
+        self.assertGreater(found["counts"]["refused"]["full"], 0)
+        self.assertFalse(found["valid"])
+
+
+if __name__ == "__main__":
+    support.main()

@@ -1,0 +1,175 @@
+#!/usr/bin/env bash
+# run.sh: everything that must hold before a change is done. Needs no privilege but apt's, and that
+# only where a Debian package is missing.
+#
+#     tests/run.sh          builds with gcc, clang and sanitizers, tests, format, lint
+#     tests/run.sh --all    also the tests of suite `long`
+#
+# Prints a line a step and a test, the output of what failed, and last, alone on its line,
+# `N passed, N failed, N skipped`. Exits 1 when anything failed, 2 for a wrong option, 3 when the
+# machine lacks what is needed.
+set -u -o pipefail
+cd "$(dirname "$0")/.." || exit 3
+source tests/packages.sh
+
+all=false
+for argument in "$@"; do
+    case "$argument" in
+    --all) all=true ;;
+    -h | --help)
+        sed -n '2,10s/^# \{0,1\}//p' tests/run.sh
+        exit 0
+        ;;
+    *)
+        echo "usage: tests/run.sh [--all]" >&2
+        exit 2
+        ;;
+    esac
+done
+
+passed=0
+failed=0
+skipped=0
+jobs=$(nproc)
+scratch=$(mktemp -d) || exit 3
+trap 'rm -rf "$scratch"' EXIT
+
+# step NAME COMMAND...: run it; its output is shown only when it fails.
+step() {
+    local name=$1 begin=$SECONDS
+    shift
+    if "$@" >"$scratch/output" 2>&1 </dev/null; then
+        echo "PASS $name ($((SECONDS - begin)) s)"
+        passed=$((passed + 1))
+    else
+        echo "FAIL $name ($((SECONDS - begin)) s): $*"
+        tail -n 200 "$scratch/output" | sed 's/^/    /'
+        failed=$((failed + 1))
+        return 1
+    fi
+}
+
+skip() {
+    echo "SKIP $1"
+    skipped=$((skipped + 1))
+}
+
+# build FOLDER COMPILER OPTION...: configure it if it is new, then build.
+build() {
+    local folder=$1 compiler=$2
+    shift 2
+    if [ ! -f "$folder/build.ninja" ]; then
+        CC=$compiler meson setup "$folder" "$@" || return 1
+    fi
+    ninja -C "$folder" -j "$jobs"
+}
+
+# refuse FILE: show why, and fail.
+refuse() {
+    cat "$1"
+    return 1
+}
+
+# meson_tests LABEL FOLDER OPTION...: run tests, print a line for each, and count them.
+meson_tests() {
+    local label=$1 folder=$2
+    shift 2
+    rm -f "$folder/meson-logs/run.json"
+    meson test -C "$folder" --no-rebuild --num-processes "$jobs" --logbase run "$@" \
+        >"$scratch/meson" 2>&1 </dev/null
+    if [ ! -f "$folder/meson-logs/run.json" ]; then
+        if grep -q 'No suitable tests\|No tests defined' "$scratch/meson"; then
+            skip "$label: no test of these suites"
+        else
+            step "$label: meson test" refuse "$scratch/meson"
+        fi
+        return
+    fi
+    if ! python3 - "$label" "$folder/meson-logs/run.json" "$scratch/counts" <<'PYTHON'; then
+import json, sys
+label, log, counts_path = sys.argv[1:]
+counts = {'PASS': 0, 'FAIL': 0, 'SKIP': 0}
+verdicts = {'OK': 'PASS', 'EXPECTEDFAIL': 'PASS', 'SKIP': 'SKIP'}
+for line in open(log, encoding='utf-8', errors='replace'):
+    test = json.loads(line)
+    verdict = verdicts.get(test['result'], 'FAIL')
+    counts[verdict] += 1
+    print(f"{verdict} {label}: {test['name']} ({test['duration']:.1f} s)")
+    words = (test.get('stdout') or '') + (test.get('stderr') or '')
+    if verdict == 'FAIL':
+        print(f"    {test['result']}, exit code {test.get('returncode')}")
+        print(''.join('    ' + w + '\n' for w in words.splitlines()[-100:]), end='')
+    elif verdict == 'SKIP' and words.strip():
+        print('    ' + words.strip().splitlines()[-1])
+with open(counts_path, 'w') as out:
+    print(counts['PASS'], counts['FAIL'], counts['SKIP'], file=out)
+PYTHON
+        step "$label: reading meson's log" false
+        return
+    fi
+    local test_passed test_failed test_skipped
+    read -r test_passed test_failed test_skipped <"$scratch/counts"
+    passed=$((passed + test_passed))
+    failed=$((failed + test_failed))
+    skipped=$((skipped + test_skipped))
+}
+
+# The C files of the compile database of $1, one a line.
+compiled_files() {
+    python3 - "$1" <<'PYTHON'
+import json, os, sys
+folder = sys.argv[1]
+names = set()
+for unit in json.load(open(os.path.join(folder, 'compile_commands.json'))):
+    name = os.path.relpath(os.path.join(unit['directory'], unit['file']))
+    if name.startswith(('engine/', 'net/', 'storage/', 'bench/', 'tests/')):
+        names.add(name)
+print('\n'.join(sorted(names)))
+PYTHON
+}
+
+clang_format() {
+    find engine net storage bench tests -name '*.[ch]' -print0 |
+        xargs -0 -r clang-format --dry-run -Werror
+}
+
+clang_tidy() {
+    compiled_files build-clang >"$scratch/files" || return 1
+    test -s "$scratch/files" || return 1
+    xargs -P "$jobs" -n 1 clang-tidy --quiet -p build-clang <"$scratch/files" 2>&1 |
+        sed '/^[0-9]* warnings\{0,1\} generated\.$/d'
+}
+
+packages_install "${packages_build[@]}" "${packages_test[@]}" || exit 3
+
+step "tidy" tests/tidy.py
+step "tidy self-test" tests/tidy.py --self-test
+step "clang-format" clang_format
+
+suites=(--no-suite long)
+if $all; then
+    suites=()
+fi
+if step "build with gcc" build build gcc; then
+    meson_tests "gcc" build "${suites[@]}"
+else
+    skip "tests with gcc: not built"
+fi
+if step "build with clang" build build-clang clang; then
+    step "clang-tidy" clang_tidy
+else
+    skip "clang-tidy: not built with clang"
+fi
+# clang and not gcc, because its undefined-behaviour sanitizer sees more. b_lundef: the sanitizers'
+# symbols come with the executable.
+if step "build with sanitizers" build build-asan clang -Db_sanitize=address,undefined \
+    -Db_lundef=false -Dc_args=-fno-sanitize-recover=all; then
+    meson_tests "sanitizers" build-asan --suite unit --suite trace --suite fuzz --no-suite long \
+        --timeout-multiplier 5
+else
+    skip "tests with sanitizers: not built"
+fi
+
+echo "in $((SECONDS / 60)) min $((SECONDS % 60)) s"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,522 @@
+/* test_raft_log.c: what a follower takes, believes, acknowledges and cuts (rules C, E, I, N). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/test_raft_core.h"
+
+static struct core core;
+static uint64_t token;
+static const uint64_t old_log[] = {1, 1, 2, 2, 2};
+
+static struct raft_entry_id id(uint64_t term, uint64_t index)
+{
+    return (struct raft_entry_id){term, index};
+}
+
+/* A follower of node 2, in term 4, with the entries of old_log; nothing verified yet. */
+static int follower(void **state)
+{
+    (void)state;
+    core_prepare_log(&core, 3, old_log, 5);
+    core_start(&core);
+    struct raft_message append = core_append(&core, 2, id(3, 9));
+    append.term = 4;
+    append.token = token = 1;
+    core_receive(&core, &append);
+    core_settle(&core);
+    return 0;
+}
+
+static int fini(void **state)
+{
+    (void)state;
+    core_fini(&core);
+    return 0;
+}
+
+static void assert_id(struct raft_entry_id got, uint64_t term, uint64_t index)
+{
+    assert_int_equal(got.term, term);
+    assert_int_equal(got.index, index);
+}
+
+/* Node 2 asks for `prev`; the reply. */
+static struct raft_message probe(struct raft_entry_id prev, uint64_t commit_index)
+{
+    struct raft_message append = core_append(&core, 2, prev);
+    append.token = ++token;
+    append.append.commit_index = commit_index;
+    core_receive(&core, &append);
+    core_drain(&core);
+    const struct raft_message *reply = core_sent(&core, RAFT_APPEND_REPLY, 2);
+    assert_non_null(reply);
+    assert_int_equal(reply->token, token);
+    return *reply;
+}
+
+static enum raft_taken entry(struct raft_entry_id entry_id, uint64_t previous_term)
+{
+    return core_entry(&core, 2, entry_id, previous_term);
+}
+
+/* C1 */
+static void follower_takes_the_entry_after_its_last(void **state)
+{
+    (void)state;
+    assert_int_equal(entry(id(4, 6), 2), RAFT_TAKEN);
+    assert_id(raft_last(core.raft), 4, 6);
+    assert_int_equal(entry(id(4, 8), 4), RAFT_REFUSED);
+    assert_int_equal(entry(id(4, 7), 3), RAFT_REFUSED);
+    assert_id(raft_last(core.raft), 4, 6);
+}
+
+/* C1, N4: what is old, short or doubled cuts nothing. */
+static void entry_that_is_there_already_changes_nothing(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(entry(id(1, 2), 1), RAFT_KNOWN);
+        assert_int_equal(entry(id(2, 3), 1), RAFT_KNOWN);
+        assert_id(raft_last(core.raft), 2, 5);
+    }
+    assert_false(raft_cut_pending(core.raft));
+}
+
+static void entry_of_an_older_term_of_leader_is_refused(void **state)
+{
+    struct raft_event event = {.kind = RAFT_EVENT_ENTRY, .now_ns = core.now_ns};
+    (void)state;
+    event.now_ns = core.now_ns;
+    event.entry.from = 3;
+    event.entry.term = 3;
+    event.entry.id = id(3, 6);
+    event.entry.previous_term = 2;
+    assert_int_equal(core_step(&core, &event), RAFT_REFUSED);
+    assert_int_equal(raft_counters(core.raft)->stale_term, 1);
+    event.entry.term = 5;
+    assert_int_equal(core_step(&core, &event), RAFT_TAKEN);
+    assert_int_equal(raft_term(core.raft), 5);
+    assert_int_equal(raft_leader(core.raft), 3);
+}
+
+/* C4: the own tail is neither acknowledged nor committed before this leader has confirmed it. */
+static void unverified_tail_is_neither_acked_nor_committed(void **state)
+{
+    (void)state;
+    struct raft_message reply = probe(id(3, 9), 5);
+    assert_false(reply.append_reply.matched);
+    assert_int_equal(reply.append_reply.durable_index, 0);
+    assert_int_equal(raft_commit_index(core.raft), 0);
+    reply = probe(id(1, 2), 5);
+    assert_true(reply.append_reply.matched);
+    assert_int_equal(reply.append_reply.verified_index, 2);
+    assert_int_equal(reply.append_reply.durable_index, 2);
+    assert_int_equal(raft_commit_index(core.raft), 2);
+    reply = probe(id(2, 5), 5);
+    assert_int_equal(reply.append_reply.durable_index, 5);
+    assert_int_equal(core_effect(&core, RAFT_EFFECT_COMMIT)->commit.index, 5);
+}
+
+/* C4: a new leader has to confirm anew. */
+static void new_term_verifies_from_the_commit_index(void **state)
+{
+    (void)state;
+    assert_true(probe(id(2, 5), 3).append_reply.matched);
+    assert_int_equal(raft_verified_index(core.raft), 5);
+    struct raft_message newer = core_message(&core, RAFT_APPEND_REPLY, 3, 6);
+    core_receive(&core, &newer);
+    assert_int_equal(raft_verified_index(core.raft), 3);
+}
+
+/* E2 */
+static void follower_acks_only_what_its_disk_has(void **state)
+{
+    (void)state;
+    assert_int_equal(entry(id(4, 6), 2), RAFT_TAKEN);
+    assert_int_equal(entry(id(4, 7), 4), RAFT_TAKEN);
+    core_drain(&core);
+    core_state_durable(&core);
+    core_drain(&core);
+    struct raft_message reply = probe(id(4, 7), 0);
+    assert_true(reply.append_reply.matched);
+    assert_int_equal(reply.append_reply.verified_index, 7);
+    assert_int_equal(reply.append_reply.durable_index, 5);
+    core_log_durable(&core, 1, 6);
+    core_drain(&core);
+    assert_int_equal(core_sent(&core, RAFT_APPEND_REPLY, 2)->append_reply.durable_index, 6);
+    core_log_durable(&core, 1, 6);
+    core_drain(&core);
+    assert_int_equal(core.effect_count, 0); /* Nothing new to say. */
+    core_log_durable(&core, 1, 7);
+    core_drain(&core);
+    assert_int_equal(core_sent(&core, RAFT_APPEND_REPLY, 2)->append_reply.durable_index, 7);
+}
+
+/* C3, C11 */
+static void append_at_or_below_the_commit_index_is_matched(void **state)
+{
+    struct raft_event event = {.kind = RAFT_EVENT_TRIMMED};
+    (void)state;
+    assert_true(probe(id(2, 5), 4).append_reply.matched);
+    event.now_ns = core.now_ns;
+    event.trimmed.start = id(2, 3);
+    assert_int_equal(core_step(&core, &event), RAFT_REFUSED);
+    assert_true(probe(id(1, 1), 4).append_reply.matched); /* Trimmed: its term is not known here. */
+    assert_true(probe(id(0, 0), 4).append_reply.matched);
+    assert_true(probe(id(2, 3), 4).append_reply.matched);
+    assert_int_equal(entry(id(1, 1), 0), RAFT_KNOWN);
+}
+
+/* C8: nothing above the asked term, nothing above the own last, nothing below what is committed. */
+static void mismatch_names_the_best_own_entry(void **state)
+{
+    (void)state;
+    assert_id(probe(id(4, 9), 0).append_reply.hint, 2, 5);
+    assert_id(probe(id(3, 4), 0).append_reply.hint, 2, 4);
+    assert_id(probe(id(1, 4), 0).append_reply.hint, 1, 2);
+    assert_true(probe(id(1, 2), 2).append_reply.matched);
+    assert_int_equal(raft_commit_index(core.raft), 2);
+    assert_id(probe(id(1, 4), 0).append_reply.hint, 1, 2);
+}
+
+/* C1 */
+static void conflict_cuts_after_its_predecessor(void **state)
+{
+    (void)state;
+    assert_int_equal(entry(id(3, 4), 2), RAFT_WAIT);
+    assert_true(raft_cut_pending(core.raft));
+    core_drain(&core);
+    const struct raft_effect *cut = core_effect(&core, RAFT_EFFECT_CUT_LOG);
+    assert_id(cut->cut_log.keep, 2, 3);
+    assert_int_equal(cut->cut_log.epoch, 2);
+    assert_id(raft_last(core.raft), 2, 3);
+    assert_int_equal(raft_epoch(core.raft), 1);
+    assert_int_equal(entry(id(3, 4), 2), RAFT_WAIT);
+    core_cut_durable(&core, 2);
+    assert_int_equal(raft_epoch(core.raft), 2);
+    assert_int_equal(entry(id(3, 4), 2), RAFT_TAKEN);
+    core_settle(&core);
+    assert_int_equal(core_effect(&core, RAFT_EFFECT_WRITE_LOG)->write_log.epoch, 2);
+    assert_int_equal(core_effect(&core, RAFT_EFFECT_WRITE_LOG)->write_log.first_index, 4);
+    assert_int_equal(raft_durable_index(core.raft), 4);
+}
+
+/* C2 */
+static void conflict_at_or_below_the_commit_index_asserts(void **state)
+{
+    (void)state;
+    assert_true(probe(id(2, 5), 4).append_reply.matched);
+    expect_assert_failure((void)!entry(id(3, 4), 2));
+    expect_assert_failure((void)probe(id(3, 4), 0));
+}
+
+/* E6: first what stays, then the cut, then what comes. */
+static void cut_waits_until_what_it_keeps_is_durable(void **state)
+{
+    (void)state;
+    assert_int_equal(entry(id(4, 6), 2), RAFT_TAKEN);
+    assert_int_equal(entry(id(4, 7), 4), RAFT_TAKEN);
+    core_drain(&core);
+    core_state_durable(&core);
+    core_drain(&core); /* 6 and 7 are being written. */
+    assert_int_equal(core_entry(&core, 3, id(5, 7), 4), RAFT_WAIT);
+    core_settle(&core); /* Term 5 becomes durable, not 6. */
+    assert_null(core_effect(&core, RAFT_EFFECT_CUT_LOG));
+    assert_id(raft_last(core.raft), 4, 7);
+    core_log_durable(&core, 1, 5);
+    core_drain(&core);
+    assert_null(core_effect(&core, RAFT_EFFECT_CUT_LOG));
+    core_log_durable(&core, 1, 6);
+    core_drain(&core);
+    assert_id(core_effect(&core, RAFT_EFFECT_CUT_LOG)->cut_log.keep, 4, 6);
+}
+
+/* E6: what the cut keeps and the disk has never seen is still given out, and nothing above it. */
+static void entries_below_a_wanted_cut_are_still_written(void **state)
+{
+    (void)state;
+    assert_int_equal(entry(id(4, 6), 2), RAFT_TAKEN);
+    assert_int_equal(entry(id(4, 7), 4), RAFT_TAKEN);
+    assert_int_equal(core_entry(&core, 3, id(5, 7), 4), RAFT_WAIT);
+    core_drain(&core);
+    assert_null(core_effect(&core, RAFT_EFFECT_WRITE_LOG));
+    core_state_durable(&core);
+    core_drain(&core);
+    const struct raft_effect *write = core_effect(&core, RAFT_EFFECT_WRITE_LOG);
+    assert_int_equal(write->write_log.first_index, 6);
+    assert_int_equal(write->write_log.last_index, 6);
+}
+
+/* E3 */
+static void late_completion_of_a_cut_tail_does_not_count(void **state)
+{
+    (void)state;
+    assert_int_equal(entry(id(3, 4), 2), RAFT_WAIT);
+    core_drain(&core);
+    core_log_durable(&core, 1, 5); /* While the cut is under way. */
+    assert_int_equal(raft_durable_index(core.raft), 3);
+    core_cut_durable(&core, 2);
+    assert_int_equal(entry(id(3, 4), 2), RAFT_TAKEN);
+    core_log_durable(&core, 1, 5); /* And after. */
+    assert_int_equal(raft_durable_index(core.raft), 3);
+    assert_int_equal(raft_counters(core.raft)->stale_durable, 2);
+}
+
+/* A new leader may hold what the last one made us give up: the cut goes on, acks stay below it. */
+static void cut_is_carried_out_under_a_new_leader(void **state)
+{
+    (void)state;
+    assert_int_equal(entry(id(3, 4), 2), RAFT_WAIT);
+    struct raft_message append = core_append(&core, 3, id(2, 5));
+    append.term = 6;
+    append.append.commit_index = 5;
+    core_receive(&core, &append);
+    assert_int_equal(raft_verified_index(core.raft), 0);
+    assert_int_equal(core_entry(&core, 3, id(2, 4), 2), RAFT_WAIT);
+    core_settle(&core);
+    assert_non_null(core_effect(&core, RAFT_EFFECT_CUT_LOG));
+    const struct raft_message *reply = core_sent(&core, RAFT_APPEND_REPLY, 3);
+    assert_false(reply->append_reply.matched);
+    assert_id(reply->append_reply.hint, 2, 3);
+    assert_false(raft_cut_pending(core.raft));
+    assert_int_equal(core_entry(&core, 3, id(2, 4), 2), RAFT_TAKEN);
+    assert_int_equal(raft_commit_index(core.raft), 4); /* What this leader has confirmed. */
+}
+
+/* A deeper conflict before the cut has begun moves it down; one after waits for it. */
+static void wanted_cut_may_move_down(void **state)
+{
+    (void)state;
+    assert_int_equal(entry(id(4, 6), 2), RAFT_TAKEN);
+    assert_int_equal(core_entry(&core, 3, id(5, 6), 2), RAFT_WAIT);
+    assert_int_equal(core_entry(&core, 2, id(6, 5), 2), RAFT_WAIT);
+    core_drain(&core);
+    assert_id(core_effect(&core, RAFT_EFFECT_CUT_LOG)->cut_log.keep, 2, 4);
+    assert_int_equal(core_entry(&core, 2, id(3, 4), 2), RAFT_WAIT);
+    core_drain(&core);
+    assert_null(core_effect(&core, RAFT_EFFECT_CUT_LOG));
+    core_cut_durable(&core, 2);
+    assert_int_equal(core_entry(&core, 2, id(3, 4), 2), RAFT_WAIT);
+    core_settle(&core);
+    assert_id(raft_last(core.raft), 2, 3);
+}
+
+static void nobody_campaigns_while_its_log_is_cut(void **state)
+{
+    (void)state;
+    assert_int_equal(entry(id(3, 4), 2), RAFT_WAIT);
+    core_drain(&core);
+    core_time_out(&core);
+    assert_int_equal(raft_role(core.raft), RAFT_FOLLOWER);
+    core_cut_durable(&core, 2);
+    core_time_out(&core);
+    assert_int_equal(raft_role(core.raft), RAFT_PRE_CANDIDATE);
+}
+
+/* An entry repaired into a pre-candidate's log makes room as a follower does. */
+static void pre_candidate_follows_whoever_makes_it_cut(void **state)
+{
+    (void)state;
+    core_time_out(&core);
+    assert_int_equal(raft_role(core.raft), RAFT_PRE_CANDIDATE);
+    assert_int_equal(entry(id(3, 4), 2), RAFT_WAIT);
+    assert_int_equal(raft_role(core.raft), RAFT_FOLLOWER);
+    assert_int_equal(raft_leader(core.raft), 2);
+}
+
+/* I1 */
+static void configuration_counts_from_its_entry_and_goes_with_it(void **state)
+{
+    struct raft_event event = {.kind = RAFT_EVENT_ENTRY, .now_ns = core.now_ns};
+    struct raft_configuration changed = *raft_configuration(core.raft);
+
+    (void)state;
+    event.now_ns = core.now_ns;
+    changed.voters = set_of(1) | set_of(2);
+    changed.learners = set_of(3);
+    event.entry.from = 2;
+    event.entry.term = 4;
+    event.entry.id = id(4, 6);
+    event.entry.previous_term = 2;
+    event.entry.configuration = &changed;
+    assert_int_equal(core_step(&core, &event), RAFT_TAKEN);
+    assert_int_equal(raft_configuration(core.raft)->index, 6);
+    assert_int_equal(raft_configuration(core.raft)->voters, changed.voters);
+    assert_int_equal(core_entry(&core, 3, id(5, 6), 2), RAFT_WAIT);
+    core_settle(&core);
+    assert_int_equal(raft_configuration(core.raft)->index, 1);
+    assert_int_equal(raft_configuration(core.raft)->voters, set_of(1) | set_of(2) | set_of(3));
+}
+
+/* I1: the first configuration, uncommitted, gives way to the file's, whose stores are free. */
+static void first_configuration_that_is_cut_unpins_the_stores(void **state)
+{
+    (void)state;
+    core_fini(&core);
+    core_prepare_log(&core, 3, old_log, 1);
+    core.recovered.bootstrapped = false;
+    core_start(&core);
+    assert_int_equal(core_entry(&core, 3, id(2, 1), 0), RAFT_WAIT);
+    core_settle(&core);
+    assert_id(raft_last(core.raft), 0, 0);
+    assert_int_equal(raft_configuration(core.raft)->index, 0);
+    assert_int_equal(raft_configuration(core.raft)->members[1].store, 0);
+    assert_int_equal(raft_configuration(core.raft)->voters, set_of(1) | set_of(2) | set_of(3));
+}
+
+/* N7: an entry never seen before is a sign of life, one seen before is not. */
+static void only_new_entries_are_signs_of_life(void **state)
+{
+    (void)state;
+    assert_int_equal(entry(id(4, 6), 2), RAFT_TAKEN);
+    uint64_t deadline_ns = raft_deadline_ns(core.raft);
+    core.now_ns += 5;
+    assert_int_equal(entry(id(4, 6), 2), RAFT_KNOWN);
+    assert_int_equal(raft_deadline_ns(core.raft), deadline_ns);
+    assert_int_equal(entry(id(4, 7), 4), RAFT_TAKEN);
+    assert_int_equal(raft_deadline_ns(core.raft), deadline_ns + 5);
+}
+
+/* N6: the reply names the newest session and token, whatever made it be owed. */
+static void ack_echoes_the_newest_append(void **state)
+{
+    (void)state;
+    struct raft_message append = core_append(&core, 2, id(2, 5));
+    append.token = 40;
+    append.append.session = 7;
+    core_receive(&core, &append);
+    core_drain(&core);
+    assert_int_equal(entry(id(4, 6), 2), RAFT_TAKEN);
+    core_settle(&core);
+    const struct raft_message *reply = core_sent(&core, RAFT_APPEND_REPLY, 2);
+    assert_int_equal(reply->token, 40);
+    assert_int_equal(reply->append_reply.session, 7);
+    assert_int_equal(reply->append_reply.durable_index, 6);
+}
+
+static void burst_of_entries_is_one_write_and_one_ack(void **state)
+{
+    (void)state;
+    assert_true(probe(id(2, 5), 0).append_reply.matched);
+    for (uint64_t i = 0; i < 32; i++) {
+        assert_int_equal(entry(id(4, 6 + i), i == 0 ? 2 : 4), RAFT_TAKEN);
+    }
+    core_settle(&core);
+    assert_int_equal(core_count(&core, RAFT_EFFECT_WRITE_LOG), 1);
+    assert_int_equal(core_count(&core, RAFT_EFFECT_SEND), 1);
+    assert_int_equal(core_sent(&core, RAFT_APPEND_REPLY, 2)->append_reply.durable_index, 37);
+}
+
+/* Election safety, checked where it would break. */
+static void second_leader_of_a_term_asserts(void **state)
+{
+    (void)state;
+    struct raft_message append = core_append(&core, 3, id(2, 5));
+    append.token = 99;
+    expect_assert_failure(core_receive(&core, &append));
+}
+
+static void malformed_messages_assert(void **state)
+{
+    (void)state;
+    struct raft_message good = core_append(&core, 2, id(2, 5));
+    struct raft_message bad = good;
+    bad.to = 2;
+    expect_assert_failure(core_receive(&core, &bad));
+    bad = good;
+    bad.from = SELF;
+    expect_assert_failure(core_receive(&core, &bad));
+    bad = good;
+    bad.from = 0;
+    expect_assert_failure(core_receive(&core, &bad));
+    bad = good;
+    bad.from = 64;
+    expect_assert_failure(core_receive(&core, &bad));
+    bad = good;
+    bad.term = 0;
+    expect_assert_failure(core_receive(&core, &bad));
+    bad = good;
+    bad.append.prev = id(0, 5);
+    expect_assert_failure(core_receive(&core, &bad));
+    bad.append.prev = id(9, 5);
+    expect_assert_failure(core_receive(&core, &bad));
+    bad = core_vote_request(&core, 2, 8, id(9, 9));
+    expect_assert_failure(core_receive(&core, &bad));
+    bad = core_message(&core, RAFT_APPEND_REPLY, 2, 4);
+    bad.append_reply.durable_index = 1;
+    expect_assert_failure(core_receive(&core, &bad));
+}
+
+static void malformed_events_assert(void **state)
+{
+    (void)state;
+    expect_assert_failure((void)!entry(id(4, 0), 0));
+    expect_assert_failure((void)!entry(id(4, 6), 5));
+    expect_assert_failure((void)!entry(id(4, 6), 0));
+    expect_assert_failure((void)!core_entry(&core, SELF, id(4, 6), 2));
+    expect_assert_failure(core_log_durable(&core, 1, 6));               /* Never written. */
+    expect_assert_failure(core_log_durable(&core, 2, 5));               /* An epoch to come. */
+    expect_assert_failure(core_cut_durable(&core, 2));                  /* No cut. */
+    expect_assert_failure(core_event(&core, RAFT_EVENT_STATE_DURABLE)); /* No write. */
+    core.now_ns -= 1;
+    expect_assert_failure(core_event(&core, RAFT_EVENT_TICK));
+}
+
+static void malformed_configurations_assert(void **state)
+{
+    (void)state;
+    struct raft_configuration good = core.recovered.configuration;
+    core.recovered.configuration.voters |= set_of(9);
+    expect_assert_failure(core_start(&core));
+    core.recovered.configuration = good;
+    core.recovered.configuration.members[1].id = 1;
+    expect_assert_failure(core_start(&core));
+    core.recovered.configuration = good;
+    core.recovered.configuration.learners = set_of(1);
+    expect_assert_failure(core_start(&core));
+    core.recovered.configuration = good;
+    core.recovered.configuration.members[0].store = 5; /* Another store's log. */
+    expect_assert_failure(core_start(&core));
+    core.recovered.configuration = good;
+    core.config.heartbeat_ns = ELECTION_MIN_NS / 10 + 1;
+    expect_assert_failure(core_start(&core));
+}
+
+#define TEST(test) cmocka_unit_test_setup_teardown(test, follower, fini)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(follower_takes_the_entry_after_its_last),
+        TEST(entry_that_is_there_already_changes_nothing),
+        TEST(entry_of_an_older_term_of_leader_is_refused),
+        TEST(unverified_tail_is_neither_acked_nor_committed),
+        TEST(new_term_verifies_from_the_commit_index),
+        TEST(follower_acks_only_what_its_disk_has),
+        TEST(append_at_or_below_the_commit_index_is_matched),
+        TEST(mismatch_names_the_best_own_entry),
+        TEST(conflict_cuts_after_its_predecessor),
+        TEST(conflict_at_or_below_the_commit_index_asserts),
+        TEST(cut_waits_until_what_it_keeps_is_durable),
+        TEST(entries_below_a_wanted_cut_are_still_written),
+        TEST(late_completion_of_a_cut_tail_does_not_count),
+        TEST(cut_is_carried_out_under_a_new_leader),
+        TEST(wanted_cut_may_move_down),
+        TEST(nobody_campaigns_while_its_log_is_cut),
+        TEST(pre_candidate_follows_whoever_makes_it_cut),
+        TEST(configuration_counts_from_its_entry_and_goes_with_it),
+        TEST(first_configuration_that_is_cut_unpins_the_stores),
+        TEST(only_new_entries_are_signs_of_life),
+        TEST(ack_echoes_the_newest_append),
+        TEST(burst_of_entries_is_one_write_and_one_ack),
+        TEST(second_leader_of_a_term_asserts),
+        TEST(malformed_messages_assert),
+        TEST(malformed_events_assert),
+        TEST(malformed_configurations_assert),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

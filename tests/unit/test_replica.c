@@ -1,0 +1,463 @@
+/* test_replica.c: three replicas over a perfect (or chosen) network and memory disks, driven poll
+ * by poll. */
+#include "engine/replica.h"
+#include "storage/disk_memory.h"
+#include "storage/format.h"
+#include "tests/support/loop_nic.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define NODES      3u
+#define CLUSTER    0x9f3c0a4e5b6d7788ull
+#define STEP_NS    10000u
+#define DISK_BYTES (16ull << 20)
+#define CLIENT_ID  77u
+
+struct answer {
+    uint64_t first_sequence;
+    uint64_t first_offset;
+    uint32_t count;
+    uint8_t status;
+    uint8_t leader;
+};
+
+struct world {
+    struct loop_net net;
+    struct mem mems[NODES];
+    struct mem disks;
+    struct disk *disk[NODES];
+    struct replica *replica[NODES];
+    struct replica_config config[NODES];
+    uint64_t now_ns;
+    struct answer answers[4096];
+    uint32_t answer_count;
+    struct wire_read_reply read_reply;
+    uint8_t read_payload[FRAME_BYTES_MAX];
+    uint32_t read_bytes;
+    uint32_t read_replies;
+    uint32_t lose_every; /* ENTRY frames lost: one in so many; 0: none. */
+    uint32_t seen;
+};
+
+static struct world *world_open(uint32_t frame_bytes_max, uint64_t retention_bytes)
+{
+    struct world *w = calloc(1, sizeof *w);
+    assert_non_null(w);
+    loop_net_open(&w->net, NODES + 1, frame_bytes_max);
+    int result = mem_open(&w->disks, NODES * (disk_memory_memory_bytes(DISK_BYTES) + PAGE_BYTES));
+    assert_int_equal(result, 0);
+    uint8_t *page = aligned_alloc(PAGE_BYTES, PAGE_BYTES);
+    for (uint32_t i = 0; i < NODES; i++) {
+        struct replica_config *config = &w->config[i];
+        *config = (struct replica_config){.cluster = CLUSTER,
+                                          .self = (uint8_t)(i + 1),
+                                          .node_count = NODES,
+                                          .election_min_ns = 150000000,
+                                          .election_max_ns = 300000000,
+                                          .heartbeat_ns = 15000000,
+                                          .disk_stall_ns = 1000000000,
+                                          .log_memory_bytes = LOG_MEMORY_MIN,
+                                          .retention_bytes = retention_bytes,
+                                          .seed = 5};
+        for (uint32_t k = 0; k < NODES; k++) {
+            config->nodes[k] =
+                (struct replica_node){.id = (uint8_t)(k + 1), .address = w->net.ports[k].nic.self};
+        }
+        w->disk[i] = disk_memory_open(&w->disks, DISK_BYTES);
+        struct format_config format = {.cluster = CLUSTER,
+                                       .store = 1000 + i,
+                                       .node = (uint8_t)(i + 1),
+                                       .segment_bytes = SEGMENT_BYTES_MIN};
+        struct geometry geometry;
+        struct fault fault = {0};
+        result = storage_format(w->disk[i], &format, page, &geometry, &fault);
+        assert_int_equal(result, 0);
+        result = mem_open(&w->mems[i], replica_memory_bytes(config));
+        assert_int_equal(result, 0);
+        w->replica[i] = replica_create(&w->mems[i], config, &w->net.ports[i].nic, w->disk[i]);
+        mem_seal(&w->mems[i]);
+        result = replica_open(w->replica[i], w->now_ns, &fault);
+        if (result != 0) {
+            print_error("%s\n", fault.text);
+        }
+        assert_int_equal(result, 0);
+    }
+    free(page);
+    return w;
+}
+
+static void world_close(struct world *w)
+{
+    for (uint32_t i = 0; i < NODES; i++) {
+        mem_close(&w->mems[i]);
+    }
+    mem_close(&w->disks);
+    loop_net_close(&w->net);
+    free(w);
+}
+
+static void client_receive(struct world *w)
+{
+    struct nic *nic = &w->net.ports[NODES].nic;
+    struct nic_frame frames[RX_BURST_MAX];
+    struct wire_counters counters = {0};
+    struct wire_self self = {.cluster = CLUSTER, .boot = 1};
+    uint32_t count = nic_rx_burst(nic, frames, RX_BURST_MAX);
+    for (uint32_t i = 0; i < count; i++) {
+        struct wire_frame frame;
+        enum wire_reason reason =
+            wire_decode(&self, frames[i].data, frames[i].bytes, &frame, &counters);
+        assert_int_equal(reason, WIRE_DROP_ok);
+        if (frame.header.kind == WIRE_REPLY) {
+            assert_true(w->answer_count < 4096);
+            w->answers[w->answer_count++] =
+                (struct answer){.first_sequence = frame.reply.first_sequence,
+                                .first_offset = frame.reply.first_offset,
+                                .count = frame.reply.record_count,
+                                .status = frame.reply.status,
+                                .leader = frame.reply.leader};
+        } else {
+            assert_int_equal(frame.header.kind, WIRE_READ_REPLY);
+            w->read_reply = frame.read_reply;
+            memcpy(w->read_payload, frame.payload, frame.payload_bytes);
+            w->read_bytes = frame.payload_bytes;
+            w->read_replies++;
+        }
+    }
+    nic_rx_release(nic, frames, count);
+}
+
+static void run(struct world *w, uint32_t iterations)
+{
+    for (uint32_t i = 0; i < iterations; i++) {
+        w->now_ns += STEP_NS;
+        for (uint32_t n = 0; n < NODES; n++) {
+            (void)replica_poll(w->replica[n], w->now_ns);
+        }
+        client_receive(w);
+    }
+}
+
+static uint32_t leader_of(struct world *w)
+{
+    for (uint32_t i = 0; i < NODES; i++) {
+        struct replica_status status;
+        replica_status(w->replica[i], &status);
+        if (status.role == RAFT_LEADER && status.takes_proposals) {
+            return i;
+        }
+    }
+    return NODES;
+}
+
+static uint32_t wait_leader(struct world *w)
+{
+    for (uint32_t i = 0; i < 2000 && leader_of(w) == NODES; i++) {
+        run(w, 100);
+    }
+    uint32_t leader = leader_of(w);
+    assert_true(leader < NODES);
+    return leader;
+}
+
+/* Send one record, in fragments when it is large. */
+static void send_record(struct world *w, uint32_t node, uint64_t sequence, uint32_t bytes)
+{
+    static uint8_t records[ENTRY_BYTES_MAX];
+    uint32_t total = record_body_bytes(bytes);
+    memset(records, 0, total);
+    struct record_header header = {.bytes = bytes, .session = 0, .sequence = sequence};
+    memcpy(records, &header, sizeof header);
+    for (uint32_t i = 0; i < bytes; i++) {
+        records[sizeof header + i] = (uint8_t)(sequence + i);
+    }
+    struct nic *nic = &w->net.ports[NODES].nic;
+    uint32_t part = wire_request_bytes(nic->frame_bytes_max);
+    for (uint32_t at = 0; at < total; at += part) {
+        struct wire_frame frame = {
+            .header = {.kind = WIRE_REQUEST,
+                       .to = (uint8_t)(node + 1),
+                       .cluster = CLUSTER,
+                       .from_store = CLIENT_ID,
+                       .from_boot = 1,
+                       .token = sequence},
+            .request = {.first_sequence = sequence,
+                        .record_count = 1,
+                        .request_bytes = total,
+                        .offset = at},
+            .payload = records + at,
+            .payload_bytes = total - at < part ? total - at : part,
+        };
+        uint8_t head[WIRE_HEAD_BYTES_MAX];
+        uint32_t head_bytes = wire_encode(&frame, head);
+        struct nic_send send = {.to = w->net.ports[node].nic.self,
+                                .head = head,
+                                .head_bytes = head_bytes,
+                                .body = frame.payload,
+                                .body_bytes = frame.payload_bytes};
+        (void)nic_tx_burst(nic, &send, 1);
+    }
+}
+
+static void send_read(struct world *w, uint32_t node, uint64_t offset, uint32_t skip)
+{
+    struct wire_frame frame = {.header = {.kind = WIRE_READ,
+                                          .to = (uint8_t)(node + 1),
+                                          .cluster = CLUSTER,
+                                          .from_store = CLIENT_ID,
+                                          .from_boot = 1,
+                                          .token = offset + 1},
+                               .read = {.offset = offset, .skip = skip}};
+    uint8_t head[WIRE_HEAD_BYTES_MAX];
+    uint32_t head_bytes = wire_encode(&frame, head);
+    struct nic_send send = {
+        .to = w->net.ports[node].nic.self, .head = head, .head_bytes = head_bytes};
+    (void)nic_tx_burst(&w->net.ports[NODES].nic, &send, 1);
+}
+
+static uint64_t commit_of(struct world *w, uint32_t node)
+{
+    struct replica_status status;
+    replica_status(w->replica[node], &status);
+    return status.commit_index;
+}
+
+static void cluster_elects_a_leader_and_commits_its_first_configuration(void **state)
+{
+    (void)state;
+    struct world *w = world_open(1472, 0);
+    uint32_t leader = wait_leader(w);
+    run(w, 5000);
+    for (uint32_t i = 0; i < NODES; i++) {
+        assert_true(commit_of(w, i) >= 1);
+        assert_true(raft_bootstrapped(replica_raft(w->replica[i])));
+        assert_int_equal(raft_leader(replica_raft(w->replica[i])), leader + 1);
+    }
+    world_close(w);
+}
+
+static void record_is_answered_with_its_offset_and_read_back(void **state)
+{
+    (void)state;
+    struct world *w = world_open(1472, 0);
+    uint32_t leader = wait_leader(w);
+    for (uint64_t k = 0; k < 50; k++) {
+        send_record(w, leader, k, (uint32_t)k * 20);
+        run(w, 20);
+    }
+    run(w, 3000);
+    assert_int_equal(w->answer_count, 50);
+    for (uint32_t k = 0; k < 50; k++) {
+        assert_int_equal(w->answers[k].status, WIRE_OK);
+        assert_int_equal(w->answers[k].first_sequence, k);
+        assert_int_equal(w->answers[k].first_offset, k);
+    }
+    for (uint32_t n = 0; n < NODES; n++) {
+        send_read(w, n, 49, 0);
+        run(w, 5);
+        assert_int_equal(w->read_replies, n + 1);
+        assert_int_equal(w->read_reply.status, WIRE_OK);
+        assert_int_equal(w->read_reply.record_count, 1);
+        struct record_header header;
+        memcpy(&header, w->read_payload, sizeof header);
+        assert_int_equal(header.bytes, 980);
+        assert_int_equal(w->read_payload[sizeof header + 7], 49 + 7);
+    }
+    world_close(w);
+}
+
+static void largest_record_travels_in_fragments_and_is_read_in_parts(void **state)
+{
+    (void)state;
+    struct world *w = world_open(1472, 0);
+    uint32_t leader = wait_leader(w);
+    send_record(w, leader, 3, RECORD_BYTES_MAX);
+    run(w, 3000);
+    assert_int_equal(w->answer_count, 1);
+    assert_int_equal(w->answers[0].status, WIRE_OK);
+    uint32_t skip = 0;
+    for (uint32_t i = 0; i < 100 && skip < RECORD_BYTES_MAX; i++) {
+        send_read(w, leader, 0, skip);
+        run(w, 5);
+        struct record_header header;
+        memcpy(&header, w->read_payload, sizeof header);
+        assert_true(header.bytes > 0);
+        assert_int_equal(w->read_payload[sizeof header], (uint8_t)(3 + skip));
+        skip += header.bytes;
+        assert_int_equal(w->read_reply.partial, skip < RECORD_BYTES_MAX);
+    }
+    assert_int_equal(skip, RECORD_BYTES_MAX);
+    world_close(w);
+}
+
+static bool
+lose_entries(void *context, struct nic_address from, struct nic_address to, const uint8_t *data)
+{
+    struct world *w = context;
+    (void)from;
+    (void)to;
+    return w->lose_every != 0 && data[6] == WIRE_ENTRY && ++w->seen % w->lose_every == 0;
+}
+
+static void lost_fragments_are_repaired_without_waiting_for_a_heartbeat(void **state)
+{
+    (void)state;
+    struct world *w = world_open(1472, 0);
+    uint32_t leader = wait_leader(w);
+    run(w, 5000);
+    w->net.lose = lose_entries;
+    w->net.context = w;
+    w->lose_every = 3;
+    for (uint64_t k = 0; k < 40; k++) {
+        send_record(w, leader, k, 20000);
+        run(w, 100);
+    }
+    run(w, 2000);
+    assert_int_equal(w->answer_count, 40);
+    assert_true(replica_counters(w->replica[leader])->fragments_repaired > 100);
+    w->lose_every = 0;
+    run(w, 5000);
+    for (uint32_t i = 0; i < NODES; i++) {
+        assert_int_equal(commit_of(w, i), commit_of(w, leader));
+    }
+    world_close(w);
+}
+
+static void shuffled_and_repeated_frames_change_nothing(void **state)
+{
+    (void)state;
+    struct world *w = world_open(1472, 0);
+    prng_init(&w->net.prng, 11);
+    w->net.shuffled = true;
+    uint32_t leader = wait_leader(w);
+    run(w, 3000);
+    for (uint64_t k = 0; k < 60; k++) {
+        send_record(w, leader, k, (uint32_t)(k * 531) % 9000);
+        run(w, 30);
+    }
+    run(w, 5000);
+    struct replica_status leading;
+    replica_status(w->replica[leader], &leading);
+    /* A repeated request is a second request: sessions, which tell them apart, come later. */
+    assert_true(leading.log_end_offset >= 60);
+    for (uint32_t i = 0; i < NODES; i++) {
+        struct replica_status status;
+        replica_status(w->replica[i], &status);
+        assert_int_equal(status.log_end_offset, leading.log_end_offset);
+        assert_int_equal(status.durable_index, leading.durable_index);
+    }
+    assert_int_equal(leader_of(w), leader);
+    world_close(w);
+}
+
+static void follower_answers_not_leader_and_names_the_leader(void **state)
+{
+    (void)state;
+    struct world *w = world_open(1472, 0);
+    uint32_t leader = wait_leader(w);
+    run(w, 3000);
+    send_record(w, (leader + 1) % NODES, 9, 100);
+    run(w, 5);
+    assert_int_equal(w->answer_count, 1);
+    assert_int_equal(w->answers[0].status, WIRE_NOT_LEADER);
+    assert_int_equal(w->answers[0].leader, leader + 1);
+    world_close(w);
+}
+
+static void log_wraps_under_retention_and_old_offsets_are_trimmed(void **state)
+{
+    (void)state;
+    struct world *w = world_open(8192, 4ull << 20);
+    uint32_t leader = wait_leader(w);
+    uint64_t sent = 0;
+    for (uint32_t k = 0; k < 1000; k++) {
+        send_record(w, leader, sent++, 60000);
+        run(w, 20);
+    }
+    run(w, 3000);
+    assert_int_equal(w->answer_count, 1000);
+    for (uint32_t k = 0; k < 1000; k++) {
+        assert_int_equal(w->answers[k].status, WIRE_OK);
+    }
+    struct replica_status status;
+    replica_status(w->replica[leader], &status);
+    assert_true(status.log_start_offset > 800);
+    assert_true(status.log_durable_position - status.log_start_position < 6ull << 20);
+    send_read(w, leader, 3, 0);
+    run(w, 20);
+    assert_int_equal(w->read_reply.status, WIRE_TRIMMED);
+    /* An offset that memory no longer holds comes from disk. */
+    send_read(w, leader, status.log_start_offset, 0);
+    run(w, 20);
+    assert_int_equal(w->read_replies, 2);
+    assert_int_equal(w->read_reply.status, WIRE_OK);
+    struct record_header header;
+    memcpy(&header, w->read_payload, sizeof header);
+    assert_int_equal(header.sequence, status.log_start_offset);
+    world_close(w);
+}
+
+static void full_log_refuses_and_still_serves_reads(void **state)
+{
+    (void)state;
+    struct world *w = world_open(8192, 0);
+    uint32_t leader = wait_leader(w);
+    uint32_t accepted = 0;
+    for (uint32_t k = 0; k < 400; k++) {
+        send_record(w, leader, k, 60000);
+        run(w, 20);
+    }
+    run(w, 3000);
+    assert_int_equal(w->answer_count, 400);
+    for (uint32_t k = 0; k < 400; k++) {
+        accepted += w->answers[k].status == WIRE_OK;
+        assert_true(w->answers[k].status == WIRE_OK || w->answers[k].status == WIRE_FULL);
+    }
+    assert_true(accepted > 150);
+    assert_true(accepted < 300);
+    send_read(w, leader, 0, 0);
+    run(w, 20);
+    assert_int_equal(w->read_reply.status, WIRE_OK);
+    assert_int_equal(leader_of(w), leader);
+    world_close(w);
+}
+
+static void client_faster_than_the_log_is_told_busy(void **state)
+{
+    (void)state;
+    struct world *w = world_open(8192, 0);
+    uint32_t leader = wait_leader(w);
+    for (uint32_t k = 0; k < 100; k++) {
+        send_record(w, leader, k, 60000); /* 100 x 60 kB at once: more than the gate lets fly. */
+    }
+    run(w, 3000);
+    uint32_t busy = 0;
+    for (uint32_t k = 0; k < w->answer_count; k++) {
+        busy += w->answers[k].status == WIRE_BUSY;
+    }
+    assert_int_equal(w->answer_count, 100);
+    assert_true(busy > 0);
+    world_close(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(cluster_elects_a_leader_and_commits_its_first_configuration),
+        cmocka_unit_test(record_is_answered_with_its_offset_and_read_back),
+        cmocka_unit_test(largest_record_travels_in_fragments_and_is_read_in_parts),
+        cmocka_unit_test(lost_fragments_are_repaired_without_waiting_for_a_heartbeat),
+        cmocka_unit_test(shuffled_and_repeated_frames_change_nothing),
+        cmocka_unit_test(follower_answers_not_leader_and_names_the_leader),
+        cmocka_unit_test(log_wraps_under_retention_and_old_offsets_are_trimmed),
+        cmocka_unit_test(full_log_refuses_and_still_serves_reads),
+        cmocka_unit_test(client_faster_than_the_log_is_told_busy),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

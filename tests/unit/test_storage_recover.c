@@ -1,0 +1,337 @@
+/* test_storage_recover.c: what recovery says of logs with one thing wrong, and the scan's answers.
+ */
+#include "storage/scan.h"
+#include "storage/superblock.h"
+#include "tests/support/log_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct log_fixture fixture;
+static struct recovery found;
+static struct fault fault;
+
+/* Six entries of two pages, the last three of term 2; positions 0, 2, ... 10 pages. */
+static int fixture_open(void **state)
+{
+    log_open_disk(&fixture);
+    int result = log_open(&fixture, &found, &fault);
+    for (uint32_t i = 0; i < 6; i++) {
+        log_append(&fixture, i < 3 ? 1 : 2, 2);
+    }
+    *state = &fixture;
+    return result;
+}
+
+static int fixture_close(void **state)
+{
+    log_close(*state);
+    return 0;
+}
+
+static uint64_t pages(uint64_t count)
+{
+    return count * PAGE_BYTES;
+}
+
+/* The opening must refuse, in words, and leave the disk alone. */
+static void expect_refusal(struct log_fixture *log, const char *word)
+{
+    uint64_t writes = log->model.write_count;
+    struct recovery again;
+    assert_true(log_open(log, &again, &fault) < 0);
+    assert_int_equal(fault.code, FAULT_FAILED);
+    assert_non_null(strstr(fault.text, word));
+    assert_int_equal(log->model.write_count, writes);
+}
+
+static void recover_finds_a_clean_log_whole(void **state)
+{
+    assert_int_equal(log_recover(*state, &found, &fault), 0);
+    assert_int_equal(found.kind, RECOVER_CLEAN);
+    assert_int_equal(found.end_position, pages(12));
+    assert_int_equal(found.durable_position, pages(10));
+    assert_int_equal(found.last.index, 6);
+    assert_int_equal(found.last.term, 2);
+    assert_int_equal(found.entry_count, 6);
+    assert_int_equal(found.next_offset, 6);
+    assert_string_equal(found.what, "");
+}
+
+static void recover_refuses_another_cluster_and_another_node_by_name(void **state)
+{
+    struct log_fixture *log = *state;
+    static _Alignas(PAGE_BYTES) uint8_t buffer[RECOVER_BUFFER_BYTES];
+    assert_true(recover(&log->model.disk, 5, 0, buffer, NULL, &found, &fault) < 0);
+    assert_int_equal(fault.code, FAULT_ENVIRONMENT);
+    assert_non_null(strstr(fault.text, "9f3c0a4e5b6d7788"));
+    assert_true(recover(&log->model.disk, LOG_CLUSTER, 7, buffer, NULL, &found, &fault) < 0);
+    assert_non_null(strstr(fault.text, "node 2"));
+}
+
+static void recover_refuses_a_truncated_file(void **state)
+{
+    struct log_fixture *log = *state;
+    log->model.disk.bytes -= PAGE_BYTES;
+    assert_true(log_recover(log, &found, &fault) < 0);
+    assert_int_equal(fault.code, FAULT_ENVIRONMENT);
+    assert_non_null(strstr(fault.text, "truncated"));
+}
+
+static void recover_keeps_the_prefix_before_a_write_that_is_absent(void **state)
+{
+    struct log_fixture *log = *state;
+    memset(log_page(log, pages(10)), 0, PAGE_BYTES);
+    assert_int_equal(log_recover(log, &found, &fault), 0);
+    assert_int_equal(found.kind, RECOVER_CLEAN);
+    assert_int_equal(found.last.index, 5);
+    assert_int_equal(log_open(log, &found, &fault), 0);
+    log_append(log, 3, 1);
+    assert_int_equal(log_recover(log, &found, &fault), 0);
+    assert_int_equal(found.last.term, 3);
+    assert_int_equal(found.last.index, 6);
+}
+
+static void recover_calls_a_hole_below_a_later_write_in_flight_torn(void **state)
+{
+    struct log_fixture *log = *state;
+    log->model.automatic = false;
+    struct wal_write first = log_entry(log, 2, 1);
+    struct wal_write second = log_entry(log, 2, 1);
+    assert_true(wal_write(log->wal, &first));
+    assert_true(wal_write(log->wal, &second));
+    wal_poll(log->wal, ++log->now_ns);
+    disk_model_complete(&log->model, 1, &log->prng, 0);
+    struct prng none;
+    prng_init(&none, 1);
+    log->model.flight_count = 0; /* The first one never got there. */
+    disk_model_crash(&log->model, &none, 0);
+    assert_int_equal(log_recover(log, &found, &fault), 0);
+    assert_int_equal(found.kind, RECOVER_TORN);
+    assert_int_equal(found.last.index, 6);
+    assert_int_equal(log_open(log, &found, &fault), 0);
+    assert_int_equal(log_recover(log, &found, &fault), 0);
+    assert_int_equal(found.kind, RECOVER_CLEAN); /* The new epoch voids what lies above the cut. */
+}
+
+static void recover_tells_rot_in_the_middle_and_the_log_does_not_open(void **state)
+{
+    struct log_fixture *log = *state;
+    log_page(log, pages(5))[100] ^= 1;
+    assert_int_equal(log_recover(log, &found, &fault), 0);
+    assert_int_equal(found.kind, RECOVER_DAMAGED);
+    assert_int_equal(found.end_position, pages(4));
+    assert_int_equal(found.durable_position, pages(10));
+    assert_int_equal(found.true_last.index, 6);
+    assert_int_equal(found.true_last.term, 2);
+    assert_int_equal(found.bad_pages, 1);
+    assert_int_equal(found.bad_position, pages(5));
+    assert_false(found.tail_unreadable);
+    expect_refusal(log, "damaged");
+}
+
+static void recover_tells_a_bad_last_page_suspect_and_knows_its_entry_by_its_header(void **state)
+{
+    struct log_fixture *log = *state;
+    log_page(log, pages(11))[100] ^= 1;
+    assert_int_equal(log_recover(log, &found, &fault), 0);
+    assert_int_equal(found.kind, RECOVER_SUSPECT);
+    assert_int_equal(found.last.index, 5);
+    assert_int_equal(found.true_last.index, 6);
+    assert_false(found.tail_unreadable);
+    expect_refusal(log, "suspect");
+}
+
+static void recover_bounds_votes_when_the_tail_cannot_be_read(void **state)
+{
+    struct log_fixture *log = *state;
+    disk_model_unreadable(&log->model, log->geometry.ring_offset + pages(10));
+    disk_model_unreadable(&log->model, log->geometry.ring_offset + pages(11));
+    assert_int_equal(log_recover(log, &found, &fault), 0);
+    assert_int_equal(found.kind, RECOVER_SUSPECT);
+    assert_true(found.tail_unreadable);
+    assert_int_equal(found.true_last.index, 5);
+    assert_int_equal(found.vote_bound.index, 7);
+    assert_int_equal(found.vote_bound.term, 2);
+    assert_int_equal(found.bad_pages, 2);
+}
+
+static void a_rotten_node_header_makes_its_page_bad(void **state)
+{
+    struct log_fixture *log = *state;
+    log_page(log, pages(10))[20] ^= 1;
+    assert_int_equal(log_recover(log, &found, &fault), 0);
+    assert_int_equal(found.kind, RECOVER_SUSPECT);
+    assert_int_equal(found.last.index, 5);
+}
+
+static void a_misplaced_record_is_bad(void **state)
+{
+    struct log_fixture *log = *state;
+    memcpy(log_page(log, pages(4)), log_page(log, pages(2)), PAGE_BYTES);
+    assert_int_equal(log_recover(log, &found, &fault), 0);
+    assert_int_equal(found.kind, RECOVER_DAMAGED);
+    assert_non_null(strstr(found.what, "misplaced"));
+}
+
+static void a_record_of_another_store_is_bad(void **state)
+{
+    struct log_fixture *log = *state;
+    struct node_header node;
+    memcpy(&node, log_page(log, pages(4)), sizeof node);
+    node.store++;
+    node_header_seal(log_page(log, pages(4)), &node);
+    assert_int_equal(log_recover(log, &found, &fault), 0);
+    assert_int_equal(found.kind, RECOVER_DAMAGED);
+    assert_non_null(strstr(found.what, "store"));
+}
+
+static void a_lost_last_write_is_told_by_the_watermark_page(void **state)
+{
+    struct log_fixture *log = *state;
+    log->now_ns += WATERMARK_IDLE_NS;
+    log_settle(log);
+    memset(log_page(log, pages(10)), 0, PAGE_BYTES);
+    memset(log_page(log, pages(11)), 0, PAGE_BYTES);
+    assert_int_equal(log_recover(log, &found, &fault), 0);
+    assert_int_equal(found.kind, RECOVER_DAMAGED);
+    assert_int_equal(found.durable_position, pages(12));
+    assert_int_equal(found.true_last.index, 6);
+    assert_int_equal(found.bad_pages, 0);
+}
+
+static void the_cut_is_a_watermark_of_its_own(void **state)
+{
+    struct log_fixture *log = *state;
+    assert_int_equal(log_open(log, &found, &fault), 0); /* The cut stands at the end now. */
+    memset(log_page(log, pages(10)), 0, PAGE_BYTES);
+    assert_int_equal(log_recover(log, &found, &fault), 0);
+    assert_int_equal(found.kind, RECOVER_DAMAGED);
+    assert_int_equal(found.durable_position, pages(12));
+}
+
+static void a_cut_entry_never_comes_back(void **state)
+{
+    struct log_fixture *log = *state;
+    wal_cut(log->wal, (struct log_id){.term = 1, .index = 3}, pages(6));
+    log_settle(log);
+    assert_int_equal(log_recover(log, &found, &fault), 0);
+    assert_int_equal(found.kind, RECOVER_CLEAN);
+    assert_int_equal(found.last.index, 3);
+}
+
+static void a_stale_entry_under_the_cut_is_told_by_the_cuts_last(void **state)
+{
+    struct log_fixture *log = *state;
+    uint8_t stale[2][PAGE_BYTES];
+    memcpy(stale[0], log_page(log, pages(10)), PAGE_BYTES);
+    memcpy(stale[1], log_page(log, pages(11)), PAGE_BYTES);
+    wal_cut(log->wal, (struct log_id){.term = 2, .index = 5}, pages(10));
+    log_settle(log);
+    log->last = (struct log_id){.term = 2, .index = 5};
+    log->position = pages(10);
+    log_append(log, 3, 2);
+    assert_int_equal(log_open(log, &found, &fault), 0);
+    memcpy(log_page(log, pages(10)), stale[0], PAGE_BYTES); /* As if that write had been lost. */
+    memcpy(log_page(log, pages(11)), stale[1], PAGE_BYTES);
+    assert_int_equal(log_recover(log, &found, &fault), 0);
+    assert_int_equal(found.kind, RECOVER_DAMAGED);
+    assert_int_equal(found.mismatch_index, 6);
+    assert_int_equal(found.true_last.term, 3);
+}
+
+static void the_small_state_of_a_trimmed_log_must_be_there(void **state)
+{
+    struct log_fixture *log = *state;
+    struct log_start start = {.position = pages(8), .last = {.term = 2, .index = 4}, .offset = 4};
+    assert_true(wal_put_state(log->wal, &start, "sessions", 8));
+    wal_set_start(log->wal, &start);
+    log_settle(log);
+    assert_int_equal(log_recover(log, &found, &fault), 0);
+    assert_int_equal(found.kind, RECOVER_CLEAN);
+    assert_int_equal(found.start.position, pages(8));
+    assert_int_equal(found.entry_count, 2);
+    disk_model_page(&log->model, state_at(&log->geometry, 1))[40] ^= 1;
+    assert_int_equal(log_recover(log, &found, &fault), 0);
+    assert_int_equal(found.kind, RECOVER_DAMAGED);
+    expect_refusal(log, "small state");
+}
+
+static void an_entry_that_contradicts_itself_under_right_marks_is_bad(void **state)
+{
+    struct log_fixture *log = *state;
+    struct wal_write write = log_entry(log, 2, 1);
+    struct entry_header header;
+    memcpy(&header, entry_header_of(write.bytes), sizeof header);
+    header.record_count = 2; /* One record fills the body. */
+    entry_seal(write.bytes, &header);
+    assert_true(wal_write(log->wal, &write));
+    log_settle(log);
+    assert_int_equal(log_recover(log, &found, &fault), 0);
+    assert_int_equal(found.kind, RECOVER_SUSPECT);
+    assert_int_equal(found.last.index, 6);
+}
+
+static void a_scan_of_a_live_log_goes_on_where_it_grew(void **state)
+{
+    struct log_fixture *log = *state;
+    static _Alignas(PAGE_BYTES) uint8_t buffer[RECOVER_BUFFER_BYTES];
+    const struct scan_log live = {
+        .disk = &log->model.disk,
+        .geometry = log->geometry,
+        .cluster = LOG_CLUSTER,
+        .store = LOG_STORE,
+        .live = true,
+        .limit = log->geometry.ring_bytes,
+        .chunk_bytes = ENTRY_BYTES_MAX,
+    };
+    struct scan scan;
+    const uint8_t *entry = NULL;
+    scan_init(&scan, &live, buffer, 0, (struct log_id){0});
+    for (uint64_t index = 1; index <= 6; index++) {
+        assert_int_equal(scan_next(&scan, &entry), SCAN_ENTRY);
+        assert_int_equal(entry_header_of(entry)->index, index);
+    }
+    assert_int_equal(scan_next(&scan, &entry), SCAN_END);
+    log_append(log, 2, 1);
+    assert_int_equal(scan_next(&scan, &entry), SCAN_ENTRY);
+    assert_int_equal(entry_header_of(entry)->index, 7);
+    log_append(log, 2, 2);
+    log_page(log, pages(14))[200] ^= 1;
+    assert_int_equal(scan_next(&scan, &entry), SCAN_BAD);
+    log_page(log, pages(14))[200] ^= 1;
+    assert_int_equal(scan_next(&scan, &entry), SCAN_ENTRY);
+    assert_int_equal(scan.last.index, 8);
+}
+
+int main(void)
+{
+#define WITH_LOG(test) cmocka_unit_test_setup_teardown(test, fixture_open, fixture_close)
+    const struct CMUnitTest tests[] = {
+        WITH_LOG(recover_finds_a_clean_log_whole),
+        WITH_LOG(recover_refuses_another_cluster_and_another_node_by_name),
+        WITH_LOG(recover_refuses_a_truncated_file),
+        WITH_LOG(recover_keeps_the_prefix_before_a_write_that_is_absent),
+        WITH_LOG(recover_calls_a_hole_below_a_later_write_in_flight_torn),
+        WITH_LOG(recover_tells_rot_in_the_middle_and_the_log_does_not_open),
+        WITH_LOG(recover_tells_a_bad_last_page_suspect_and_knows_its_entry_by_its_header),
+        WITH_LOG(recover_bounds_votes_when_the_tail_cannot_be_read),
+        WITH_LOG(a_rotten_node_header_makes_its_page_bad),
+        WITH_LOG(a_misplaced_record_is_bad),
+        WITH_LOG(a_record_of_another_store_is_bad),
+        WITH_LOG(a_lost_last_write_is_told_by_the_watermark_page),
+        WITH_LOG(the_cut_is_a_watermark_of_its_own),
+        WITH_LOG(a_cut_entry_never_comes_back),
+        WITH_LOG(a_stale_entry_under_the_cut_is_told_by_the_cuts_last),
+        WITH_LOG(the_small_state_of_a_trimmed_log_must_be_there),
+        WITH_LOG(an_entry_that_contradicts_itself_under_right_marks_is_bad),
+        WITH_LOG(a_scan_of_a_live_log_goes_on_where_it_grew),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
