@@ -28,7 +28,8 @@
 #define CLUSTER_HEARTBEAT    15000000u
 #define CLUSTER_DISK_STALL   1000000000u
 #define CLUSTER_CLOSE_NAPS   2000u /* Of 1 ms. */
-#define CLUSTER_SEGMENTS     64u   /* About so many in a log, if they are not too small then. */
+#define CLUSTER_SLOTS_MAX    8192u
+#define CLUSTER_SEGMENTS     64u /* About so many in a log, if they are not too small then. */
 
 /* Segments small enough that retention is held closely. */
 static uint64_t segment_bytes_for(uint64_t log_bytes)
@@ -125,6 +126,17 @@ static void replica_config_fill(const struct cluster_local *cluster,
            cluster->config.node_count * sizeof(cluster->addresses[0]));
 }
 
+/* Room at a port for every request that may be under way, as far as memory allows: what does not
+ * fit is lost, as on any network, and the client waits for an answer that never comes. */
+static uint32_t slots_for(uint32_t outstanding_max)
+{
+    uint32_t slots = NIC_RING_SLOTS;
+    while (slots < CLUSTER_SLOTS_MAX && slots < 2 * outstanding_max) {
+        slots *= 2;
+    }
+    return slots;
+}
+
 static int open_nics(struct cluster_local *cluster, struct fault *fault)
 {
     const struct cluster_local_config *config = &cluster->config;
@@ -139,6 +151,8 @@ static int open_nics(struct cluster_local *cluster, struct fault *fault)
         .addresses = addresses,
         .count = config->node_count + 1,
         .frame_bytes_max = config->frame_bytes_max,
+        .slots = slots_for(config->outstanding_max),
+        .buffers = slots_for(config->outstanding_max) * 2 - 1,
         .eal_argc = config->eal_argc,
         .eal_argv = config->eal_argv,
     };

@@ -34,6 +34,7 @@ struct cluster_local_config {
     uint64_t retention_bytes;
     uint64_t log_memory_bytes;
     uint32_t frame_bytes_max;
+    uint32_t outstanding_max; /* Requests that may wait at one port. */
     enum idle_mode idle;
     int cpu; /* Of the replicas; -1: not pinned. */
     bool exclusive_core;

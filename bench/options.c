@@ -350,6 +350,7 @@ config_fill(const struct options *options, const char *folder, int irq_cpu, stru
                 .retention_bytes = options->retention_bytes,
                 .log_memory_bytes = OPTIONS_LOG_MEMORY_BYTES,
                 .frame_bytes_max = FRAME_BYTES_MAX,
+                .outstanding_max = options->closed ? options->clients : options->outstanding,
                 .idle = options->idle,
                 .seed = options->seed,
                 .eal_argc = options->eal_argc,

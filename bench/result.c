@@ -36,9 +36,9 @@ static void judge_counts(struct result *result)
         return;
     }
     if (result->config.closed) {
-        if (counts->acked < counts->sent) {
-            result_invalid(result, "%llu of %llu sends of a closed loop were not acknowledged",
-                           (unsigned long long)(counts->sent - counts->acked),
+        if (counts->unanswered > 0) {
+            result_invalid(result, "%llu of %llu sends of a closed loop were not answered",
+                           (unsigned long long)counts->unanswered,
                            (unsigned long long)counts->sent);
         }
         return;

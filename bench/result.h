@@ -1,7 +1,7 @@
 /* result.h: one run in numbers: the JSON object and the report for people.
  *
- * The object's fields are a contract with outside tools (docs/OPERATING.md); a percentile with
- * fewer than ten samples beyond it is null. Nothing is measured here.
+ * The object's fields are a contract with outside tools (tests/cli/test_contract.py); a percentile
+ * with fewer than ten samples beyond it is null. Nothing is measured here.
  */
 #ifndef BENCH_RESULT_H
 #define BENCH_RESULT_H

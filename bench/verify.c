@@ -33,10 +33,13 @@ static int open_node(struct verify *verify,
     node->payload = mem_take(mem, "verify: one record", 1, RECORD_BYTES_MAX, 64);
     node->seen = mem_take(mem, "verify: sequences seen", 1, VERIFY_WINDOW / 8, 64);
     struct disk_uring_config config = {.path = log->path, .access = DISK_ACCESS_READ_SHARED};
-    int result = disk_uring_open(&node->disk, mem, &config, fault);
-    if (result != 0) {
-        node->disk = NULL;
-        return result;
+    node->disk = log->disk;
+    if (node->disk == NULL) {
+        int result = disk_uring_open(&node->disk, mem, &config, fault);
+        node->owned = result == 0;
+        if (result != 0) {
+            return result;
+        }
     }
     struct scan_log scan = {
         .disk = node->disk,
@@ -325,9 +328,9 @@ struct verify_result verify_finish(struct verify *verify)
 void verify_close(struct verify *verify)
 {
     for (uint32_t i = 0; i < verify->config.node_count; i++) {
-        if (verify->nodes[i].disk != NULL) {
+        if (verify->nodes[i].owned) {
             disk_close(verify->nodes[i].disk);
-            verify->nodes[i].disk = NULL;
+            verify->nodes[i].owned = false;
         }
     }
 }

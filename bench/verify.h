@@ -34,6 +34,7 @@ struct verify_config {
 /* One log file. */
 struct verify_log {
     const char *path;
+    struct disk *disk; /* Borrowed, instead of a path; NULL: none. */
     uint64_t store;
     struct geometry geometry;
 };
@@ -49,6 +50,7 @@ struct verify_run {
 
 struct verify_node {
     struct disk *disk;
+    bool owned; /* The disk was opened here. */
     struct scan scan;
     uint8_t *payload; /* As the entry holds it. */
     uint64_t next_offset;

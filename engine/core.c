@@ -233,6 +233,7 @@ int core_start(struct core *core, struct fault *fault)
         fault_set(fault, FAULT_ENVIRONMENT, "cannot make a thread for the replicas");
         return result;
     }
+    (void)pthread_setname_np(core->thread, "thole-core"); /* For top and perf; no matter if not. */
     uint32_t active = CORE_STARTING;
     while (active == CORE_STARTING) {
         nap();

@@ -184,7 +184,8 @@ bool intake_request(struct intake *intake,
 {
     bool fits =
         intake->body_bytes + frame->request.request_bytes <= entry_body_bytes_max(ENTRY_PAGES_MAX);
-    if (!fits && intake_is_ripe(intake, context)) {
+    /* The office may have been lost in this very burst: then the request is refused below. */
+    if (!fits && raft_takes_proposals(context->raft) && intake_is_ripe(intake, context)) {
         return false;
     }
     const uint8_t *records = frame->payload;

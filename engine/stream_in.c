@@ -133,6 +133,9 @@ static uint8_t *room_for(struct stream_in *in,
     if (assembly->staged) {
         return in->staging;
     }
+    if (raft_cut_pending(context->raft)) {
+        return NULL; /* The suffix that is being cut may still be on its way to the disk. */
+    }
     uint32_t bytes = (uint32_t)assembly->pages * PAGE_BYTES;
     if (assembly->position < context->log->end_position ||
         assembly->position + bytes > context->space_position) {
@@ -281,6 +284,9 @@ offer(struct stream_in *in, const struct stream_context *context, struct stream_
     struct raft_configuration configuration;
     const struct raft_configuration *carried = NULL;
     if (assembly->index > context->log->last.index) {
+        if (raft_cut_pending(context->raft)) {
+            return false; /* As in room_for(). */
+        }
         if (assembly->position != context->log->end_position) {
             forget(in, assembly); /* Placed before a cut that moved the end: ask for it again. */
             return false;

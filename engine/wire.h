@@ -158,13 +158,13 @@ struct wire_frame {
 };
 
 /* Why a frame was dropped; each has a counter of the same name. */
-#define WIRE_COUNTERS(X)                                                                           \
-    X(ok)                                                                                          \
-    X(short_frame)                                                                                 \
-    X(long_frame)                                                                                  \
-    X(wrong_length) X(wrong_magic) X(newer_version) X(wrong_version) X(unknown_kind) X(wrong_crc)  \
-        X(wrong_cluster) X(wrong_group) X(wrong_destination) X(own_frame) X(unknown_sender)        \
-            X(wrong_boot) X(nonzero_tag) X(bad_field) X(absurd_term)
+/* clang-format off */
+#define WIRE_COUNTERS(X) \
+    X(ok) X(short_frame) X(long_frame) X(wrong_length) X(wrong_magic) X(newer_version) \
+    X(wrong_version) X(unknown_kind) X(wrong_crc) X(wrong_cluster) X(wrong_group) \
+    X(wrong_destination) X(own_frame) X(unknown_sender) X(wrong_boot) X(nonzero_tag) X(bad_field) \
+    X(absurd_term)
+/* clang-format on */
 COUNTERS_DECLARE(wire, WIRE_COUNTERS);
 
 #define WIRE_REASON(name) WIRE_DROP_##name,

@@ -40,17 +40,12 @@ struct nic_send {
     uint32_t body_bytes;
 };
 
-#define NIC_COUNTERS(X)                                                                            \
-    X(rx_frames)                                                                                   \
-    X(rx_bytes)                                                                                    \
-    X(tx_frames)                                                                                   \
-    X(tx_bytes)                                                                                    \
-    X(tx_dropped)                                                                                  \
-    X(rx_not_ipv4)                                                                                 \
-    X(rx_not_udp)                                                                                  \
-    X(rx_not_mine)                                                                                 \
-    X(rx_short)                                                                                    \
-    X(rx_long) X(rx_checksum) X(rx_fragmented) X(rx_no_buffer) X(tx_no_buffer) X(tx_unknown)
+/* clang-format off */
+#define NIC_COUNTERS(X) \
+    X(rx_frames) X(rx_bytes) X(tx_frames) X(tx_bytes) X(tx_dropped) X(rx_not_ipv4) X(rx_not_udp) \
+    X(rx_not_mine) X(rx_short) X(rx_long) X(rx_checksum) X(rx_fragmented) X(rx_no_buffer) \
+    X(tx_no_buffer) X(tx_unknown)
+/* clang-format on */
 COUNTERS_DECLARE(nic, NIC_COUNTERS);
 
 struct nic;

@@ -46,6 +46,7 @@ struct survey {
     uint64_t bad_first;   /* Position of the first bad page in the window. */
     uint64_t outside_first; /* Of the first one outside. */
     bool mismatch;          /* A witness names another entry than the prefix holds. */
+    bool superblock_old;    /* A watermark page is of an epoch that the superblock does not know. */
     bool state_bad;         /* The small state at the start cannot be read. */
     const char *why;        /* Why the first bad page is bad. */
 };
@@ -72,24 +73,25 @@ static uint64_t max_u64(uint64_t a, uint64_t b)
 
 static void superblock_tell(const struct superblock *superblock, struct recovery *found)
 {
-    *found = (struct recovery){
-        .cluster = superblock->cluster,
-        .node = superblock->node,
-        .store = superblock->store,
-        .boot = superblock->boot,
-        .term = superblock->term,
-        .entry_term = superblock->entry_term,
-        .vote = (uint8_t)superblock->vote,
-        .bootstrapped = superblock->bootstrapped != 0,
-        .epoch = superblock->epoch,
-        .cut_position = superblock->cut_position,
-        .cut_last = {.term = superblock->cut_term, .index = superblock->cut_index},
-        .start = {.position = superblock->start_position,
-                  .last = {.term = superblock->start_term, .index = superblock->start_index},
-                  .offset = superblock->start_offset},
-        .ring_bytes = superblock->ring_bytes,
-        .segment_bytes = superblock->segment_bytes,
-    };
+    memset(found, 0, sizeof *found); /* Padding too: two findings can be compared as bytes. */
+    found->cluster = superblock->cluster;
+    found->node = superblock->node;
+    found->store = superblock->store;
+    found->boot = superblock->boot;
+    found->term = superblock->term;
+    found->entry_term = superblock->entry_term;
+    found->vote = (uint8_t)superblock->vote;
+    found->bootstrapped = superblock->bootstrapped != 0;
+    found->epoch = superblock->epoch;
+    found->cut_position = superblock->cut_position;
+    found->cut_last.term = superblock->cut_term;
+    found->cut_last.index = superblock->cut_index;
+    found->start.position = superblock->start_position;
+    found->start.last.term = superblock->start_term;
+    found->start.last.index = superblock->start_index;
+    found->start.offset = superblock->start_offset;
+    found->ring_bytes = superblock->ring_bytes;
+    found->segment_bytes = superblock->segment_bytes;
 }
 
 /* Is it the log that the caller means, and is the file whole? */
@@ -135,8 +137,11 @@ static void watermarks_read(struct survey *survey)
                              .buffer = survey->scan.buffer};
         struct watermark mark;
         if (disk_transfer(survey->scan.log.disk, &io) != 0 ||
-            !watermark_decode(survey->scan.buffer, found->cluster, found->store, &mark) ||
-            mark.epoch != found->epoch) {
+            !watermark_decode(survey->scan.buffer, found->cluster, found->store, &mark)) {
+            continue;
+        }
+        survey->superblock_old = survey->superblock_old || mark.epoch > found->epoch;
+        if (mark.epoch != found->epoch) {
             continue;
         }
         if (mark.position > survey->mark.position) {
@@ -327,7 +332,8 @@ static void survey_bad(struct survey *survey, uint64_t position, const char *why
 static bool survey_wrong(const struct survey *survey)
 {
     const struct recovery *found = survey->found;
-    return survey->mismatch || survey->state_bad || found->end_position < found->durable_position ||
+    return survey->mismatch || survey->state_bad || survey->superblock_old ||
+           found->end_position < found->durable_position ||
            survey->bad_below + survey->bad_above > 0;
 }
 
@@ -408,7 +414,7 @@ static void judge(struct survey *survey)
     bool short_of = found->end_position < found->durable_position;
     found->bad_pages = survey->bad_below + survey->bad_above;
     found->bad_position = found->bad_pages > 0 ? survey->bad_first : found->end_position;
-    if (short_of || survey->mismatch || survey->state_bad) {
+    if (short_of || survey->mismatch || survey->state_bad || survey->superblock_old) {
         found->kind = RECOVER_DAMAGED;
     } else if (found->bad_pages > 0) {
         found->kind = RECOVER_SUSPECT;
@@ -437,6 +443,8 @@ static void describe(const struct survey *survey)
     const char *kind = "the tail is suspect, torn below a page or rotten";
     if (survey->state_bad) {
         kind = "the small state at the log start cannot be read";
+    } else if (survey->superblock_old) {
+        kind = "the superblock is older than what was written after it";
     } else if (survey->mismatch) {
         kind = "an entry is not the one that was written last here (a lost write)";
     } else if (found->kind == RECOVER_DAMAGED) {

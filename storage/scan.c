@@ -17,10 +17,6 @@ void scan_init(struct scan *scan,
     ASSERT(log->chunk_bytes % PAGE_BYTES == 0);
     ASSERT(position % PAGE_BYTES == 0);
     *scan = (struct scan){.log = *log, .buffer = buffer, .position = position, .last = last};
-    if (log->live) {
-        scan->log.epoch = UINT64_MAX;
-        scan->log.cut_position = UINT64_MAX;
-    }
 }
 
 /* Read one part of the file; halve the step at an error until the page is found. */
@@ -211,7 +207,8 @@ enum scan_result scan_next(struct scan *scan, const uint8_t **entry)
 {
     bool stale = scan->buffer_bytes > 0;
     enum scan_result result = scan_try(scan, entry);
-    if (result == SCAN_ENTRY || !scan->log.live) {
+    bool live = scan->log.epoch == UINT64_MAX;
+    if (result == SCAN_ENTRY || !live) {
         return result;
     }
     scan->buffer_bytes = 0;

@@ -19,7 +19,8 @@
 #include <stdint.h>
 
 /* The log to read. At or above the cut only `epoch` counts, below it any epoch up to it. Of a live
- * log, which its replica writes meanwhile, every epoch counts everywhere: both may be left 0. */
+ * log, which its replica writes meanwhile, every epoch counts everywhere:
+ * its reader sets both to UINT64_MAX. */
 struct scan_log {
     struct disk *disk;
     struct geometry geometry;
@@ -27,8 +28,7 @@ struct scan_log {
     uint64_t store;
     uint64_t epoch;
     uint64_t cut_position;
-    uint64_t limit; /* No page at or above it is read: log start + ring bytes. */
-    bool live;
+    uint64_t limit;       /* No page at or above it is read: log start + ring bytes. */
     uint32_t chunk_bytes; /* Of one read: ENTRY_BYTES_MAX to RECOVER_BUFFER_BYTES, whole pages. */
 };
 

@@ -135,10 +135,11 @@ int wal_failed(const struct wal *wal);
 /* Clean stop: ask for a watermark page now; poll until wal_is_idle(). */
 void wal_stop(struct wal *wal);
 
-#define WAL_COUNTERS(X)                                                                            \
-    X(writes)                                                                                      \
-    X(write_bytes) X(entries) X(superblock_updates) X(watermark_pages) X(states) X(cuts) X(reads)  \
-        X(read_bytes) X(write_waits)
+/* clang-format off */
+#define WAL_COUNTERS(X) \
+    X(writes) X(write_bytes) X(entries) X(superblock_updates) X(watermark_pages) X(states) \
+    X(cuts) X(reads) X(read_bytes) X(write_waits)
+/* clang-format on */
 COUNTERS_DECLARE(wal, WAL_COUNTERS);
 const struct wal_counters *wal_counters(const struct wal *wal);
 

@@ -153,12 +153,23 @@ static inline uint64_t raft_term_of(const struct raft *r, uint64_t index)
     return index == r->start.index ? r->start.term : terms_at(&r->terms, index);
 }
 
+/* May `id` speak to this node? Somebody of the last two configurations may; anybody to a node that
+ * has none yet: it was added to a cluster and must hear of it. */
+bool membership_knew(const struct raft *r, uint8_t id);
+static inline bool raft_accept_sender(struct raft *r, uint8_t from)
+{
+    if (LIKELY(set_has(r->members, from)) || membership_knew(r, from)) {
+        return true;
+    }
+    r->counters.unknown_sender++;
+    return false;
+}
+
 /* raft.c */
 void raft_log_append(struct raft *r,
                      struct raft_entry_id id,
                      const struct raft_configuration *configuration);
 void raft_commit_to(struct raft *r, uint64_t index);
-bool raft_accept_sender(struct raft *r, uint8_t from);
 bool raft_accept_term(struct raft *r, uint64_t term);
 
 /* election.c */
@@ -207,7 +218,6 @@ void membership_append(struct raft *r,
                        const struct raft_configuration *configuration,
                        uint64_t index);
 void membership_cut(struct raft *r, uint64_t keep_index);
-bool membership_knows(const struct raft *r, uint8_t id);
 uint64_t membership_store(const struct raft_configuration *configuration, uint8_t id);
 bool membership_votes(const struct raft *r, uint8_t id);
 raft_set membership_voters(const struct raft *r);

@@ -110,13 +110,8 @@ static bool membership_has(const struct raft_configuration *configuration, uint8
     return false;
 }
 
-/* May `id` speak to this node? Somebody of the last two configurations may; anybody to a node that
- * has none yet: it was added to a cluster and must hear of it. */
-bool membership_knows(const struct raft *r, uint8_t id)
+bool membership_knew(const struct raft *r, uint8_t id)
 {
-    if (LIKELY(set_has(r->members, id))) {
-        return true;
-    }
     return r->configuration.member_count == 0 || membership_has(&r->configuration_before, id);
 }
 

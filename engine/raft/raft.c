@@ -100,15 +100,6 @@ void raft_commit_to(struct raft *r, uint64_t index)
     r->state.bootstrapped = true;
 }
 
-bool raft_accept_sender(struct raft *r, uint8_t from)
-{
-    if (LIKELY(membership_knows(r, from))) {
-        return true;
-    }
-    r->counters.unknown_sender++;
-    return false;
-}
-
 /* Not older than the own term, and not absurdly newer: a term once adopted stays (rule A11). */
 bool raft_accept_term(struct raft *r, uint64_t term)
 {

@@ -252,12 +252,13 @@ struct raft_replication {
     uint64_t match_index; /* Acknowledged as durable. */
 };
 
-#define RAFT_COUNTERS(X)                                                                           \
-    X(elections_started)                                                                           \
-    X(pre_votes_started)                                                                           \
-    X(elections_won) X(step_downs) X(cuts) X(votes_granted) X(votes_refused) X(stale_term)         \
-        X(stale_token) X(stale_session) X(unknown_sender) X(wrong_store) X(absurd_term)            \
-            X(sticky_ignored) X(stale_durable) X(quorum_lost)
+/* clang-format off */
+#define RAFT_COUNTERS(X) \
+    X(elections_started) X(pre_votes_started) X(elections_won) X(step_downs) X(cuts) \
+    X(votes_granted) X(votes_refused) X(stale_term) X(stale_token) X(stale_session) \
+    X(unknown_sender) X(wrong_store) X(absurd_term) X(sticky_ignored) X(stale_durable) \
+    X(quorum_lost)
+/* clang-format on */
 COUNTERS_DECLARE(raft, RAFT_COUNTERS);
 
 struct raft; /* Caller-owned storage; size from raft_size_bytes(), 64-byte aligned. */

@@ -38,16 +38,6 @@ void terms_append_run(struct terms *terms, struct raft_run run, uint64_t last_in
     terms->last_index = last_index;
 }
 
-void terms_append(struct terms *terms, struct raft_entry_id id)
-{
-    ASSERT(id.index == terms->last_index + 1);
-    if (LIKELY(terms->run_count > 0 && terms->runs[terms->run_count - 1].term == id.term)) {
-        terms->last_index = id.index;
-        return;
-    }
-    terms_append_run(terms, (struct raft_run){id.term, id.index}, id.index);
-}
-
 /* The run that holds `index`, which lies above the floor and not above the last. */
 static uint32_t terms_find(const struct terms *terms, uint64_t index)
 {
@@ -93,26 +83,11 @@ void terms_trim(struct terms *terms, struct raft_entry_id floor)
     terms->floor = floor;
 }
 
-struct raft_entry_id terms_last(const struct terms *terms)
+uint64_t terms_search(const struct terms *terms, uint64_t index)
 {
-    if (UNLIKELY(terms->run_count == 0)) {
-        ASSERT(terms->floor.index == terms->last_index);
-        return terms->floor;
-    }
-    return (struct raft_entry_id){terms->runs[terms->run_count - 1].term, terms->last_index};
-}
-
-uint64_t terms_at(const struct terms *terms, uint64_t index)
-{
-    if (index > terms->last_index || index < terms->floor.index) {
-        return 0;
-    }
-    if (UNLIKELY(index == terms->floor.index)) {
-        return terms->floor.term;
-    }
-    const struct raft_run *newest = &terms->runs[terms->run_count - 1];
-    if (LIKELY(index >= newest->first_index)) {
-        return newest->term;
+    ASSERT(index <= terms->last_index);
+    if (index <= terms->floor.index) {
+        return index == terms->floor.index ? terms->floor.term : 0;
     }
     return terms->runs[terms_find(terms, index)].term;
 }

@@ -11,9 +11,11 @@
 #ifndef ENGINE_RAFT_TERMS_H
 #define ENGINE_RAFT_TERMS_H
 
+#include "engine/base/assert.h"
 #include "engine/base/limits.h"
 #include "engine/raft/raft.h"
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct terms {
@@ -26,9 +28,6 @@ struct terms {
 /* An empty log after `floor`. */
 void terms_init(struct terms *terms, struct raft_entry_id floor);
 
-/* Append the entry at last_index + 1; its term is at least the last one's. O(1). */
-void terms_append(struct terms *terms, struct raft_entry_id id);
-
 /* Append a run that reaches to `last_index`; its term is above the last run's. O(1). */
 void terms_append_run(struct terms *terms, struct raft_run run, uint64_t last_index);
 
@@ -38,13 +37,52 @@ void terms_cut(struct terms *terms, uint64_t keep_index);
 /* Forget the entries up to and including `floor`. */
 void terms_trim(struct terms *terms, struct raft_entry_id floor);
 
-struct raft_entry_id terms_last(const struct terms *terms);
-
-/* Term of the entry at `index`: 0 below the floor and above the last. O(1) in the last run. */
-uint64_t terms_at(const struct terms *terms, uint64_t index);
-
 /* The largest entry at or below bound.index whose term is at most bound.term (rule C8): {0, 0} when
  * it lies below the floor. Both logs skip a whole term with each probe. */
 struct raft_entry_id terms_at_most(const struct terms *terms, struct raft_entry_id bound);
+
+/* As terms_at(), for an entry before the last run. O(log runs). */
+uint64_t terms_search(const struct terms *terms, uint64_t index);
+
+/* The run of the last entry; NULL when nothing above the floor is left. */
+static inline const struct raft_run *terms_newest(const struct terms *terms)
+{
+    return LIKELY(terms->run_count > 0) ? &terms->runs[terms->run_count - 1] : NULL;
+}
+
+static inline struct raft_entry_id terms_last(const struct terms *terms)
+{
+    const struct raft_run *newest = terms_newest(terms);
+    uint64_t term = LIKELY(newest != NULL) ? newest->term : terms->floor.term;
+    return (struct raft_entry_id){term, terms->last_index};
+}
+
+/* Append the entry at last_index + 1; its term is at least the last one's. O(1), and inline like
+ * terms_at(): both run several times an entry. */
+static inline void terms_append(struct terms *terms, struct raft_entry_id id)
+{
+    const struct raft_run *newest = terms_newest(terms);
+
+    ASSERT(id.index == terms->last_index + 1);
+    if (LIKELY(newest != NULL && newest->term == id.term)) {
+        terms->last_index = id.index;
+    } else {
+        terms_append_run(terms, (struct raft_run){id.term, id.index}, id.index);
+    }
+}
+
+/* Term of the entry at `index`: 0 below the floor and above the last. O(1) in the last run. */
+static inline uint64_t terms_at(const struct terms *terms, uint64_t index)
+{
+    const struct raft_run *newest = terms_newest(terms);
+
+    if (index > terms->last_index) {
+        return 0;
+    }
+    if (LIKELY(newest != NULL && index >= newest->first_index)) {
+        return newest->term;
+    }
+    return terms_search(terms, index);
+}
 
 #endif

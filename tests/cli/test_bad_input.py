@@ -142,7 +142,8 @@ class Format(Case):
     def test_too_little_space_is_3_and_leaves_nothing(self):
         if shutil.disk_usage(self.folder).free > 1 << 40:
             self.skipTest("more than 1 TiB free here")
-        process = thole("format", "-c", self.configuration(size="1TiB", segment="16MiB"), "--node", "1")
+        path = self.configuration(size="1TiB", segment="16MiB")
+        process = thole("format", "-c", path, "--node", "1")
         self.assert_exit(process, 3)
         self.assertFalse(os.path.exists(self.path("n1", "log")))
         process = thole("demo", "--log-size", "8TiB", cwd=self.folder)
@@ -218,7 +219,6 @@ class Load(Case):
     def test_a_full_log_says_full(self):
         found = self.run_load("--size", "8000", "--outstanding", "16", "--retention", "0")
         self.assertGreater(found["counts"]["refused"]["full"], 0)
-        self.assertFalse(found["valid"])
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@
 #define LOG_SEGMENTS      5u
 #define LOG_WINDOW_PAGES  8u
 #define LOG_ENTRIES_MAX   64u
-#define LOG_DISK_BYTES    (2u * 1024 * 1024 + (uint64_t)LOG_SEGMENTS * LOG_SEGMENT_PAGES * PAGE_BYTES)
-
+#define LOG_RING_BYTES    ((uint64_t)LOG_SEGMENTS * LOG_SEGMENT_PAGES * PAGE_BYTES)
+#define LOG_DISK_BYTES    (2u * 1024 * 1024 + LOG_RING_BYTES)
 struct log_fixture {
     struct disk_model model;
     struct geometry geometry;

@@ -80,7 +80,7 @@ static void network(struct run *run)
     if (prng_chance(&run->prng, run->doubling) && c->packet_count < CLUSTER_PACKETS_MAX) {
         c->packets[c->packet_count++] = c->packets[packet];
     }
-    cluster_deliver(c, packet);
+    (void)!cluster_deliver(c, packet);
 }
 
 static void disk(struct run *run, uint8_t id)
@@ -240,7 +240,7 @@ static bool calm(struct run *run)
     run->proposals = 0;
     for (uint32_t step = 0; step < STEPS_CALM && !calm_is_over(run, goal_index); step++) {
         for (uint32_t i = 0; i < 10 && c->packet_count > 0; i++) {
-            cluster_deliver(c, 0);
+            (void)!cluster_deliver(c, 0);
         }
         for (uint8_t id = 1; id <= c->node_count; id++) {
             disk(run, id);

@@ -246,22 +246,32 @@ static void the_newest_sequence_wins_even_with_one_copy_and_mending_makes_two(vo
 
 int main(void)
 {
-#define WITH_LOG(test) cmocka_unit_test_setup_teardown(test, fixture_open, fixture_close)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(geometry_takes_the_most_whole_segments_that_fit),
         cmocka_unit_test(geometry_refuses_numbers_that_are_none),
-        WITH_LOG(a_range_splits_at_the_rings_end_and_nowhere_else),
-        WITH_LOG(small_states_of_a_full_ring_have_places_of_their_own),
+        cmocka_unit_test_setup_teardown(a_range_splits_at_the_rings_end_and_nowhere_else,
+                                        fixture_open, fixture_close),
+        cmocka_unit_test_setup_teardown(small_states_of_a_full_ring_have_places_of_their_own,
+                                        fixture_open, fixture_close),
         cmocka_unit_test(a_small_state_is_told_from_every_other),
-        WITH_LOG(format_writes_four_copies_of_the_configuration),
-        WITH_LOG(format_refuses_a_disk_that_is_too_small_and_names_the_size),
-        WITH_LOG(format_refuses_a_segment_that_is_too_small),
-        WITH_LOG(a_disk_of_zeros_is_not_formatted),
-        WITH_LOG(foreign_bytes_are_not_a_log),
-        WITH_LOG(a_newer_format_in_any_copy_is_refused_naming_both_versions),
-        WITH_LOG(a_slot_without_a_valid_copy_is_refused),
-        WITH_LOG(an_unreadable_copy_is_an_invalid_one),
-        WITH_LOG(the_newest_sequence_wins_even_with_one_copy_and_mending_makes_two),
+        cmocka_unit_test_setup_teardown(format_writes_four_copies_of_the_configuration,
+                                        fixture_open, fixture_close),
+        cmocka_unit_test_setup_teardown(format_refuses_a_disk_that_is_too_small_and_names_the_size,
+                                        fixture_open, fixture_close),
+        cmocka_unit_test_setup_teardown(format_refuses_a_segment_that_is_too_small, fixture_open,
+                                        fixture_close),
+        cmocka_unit_test_setup_teardown(a_disk_of_zeros_is_not_formatted, fixture_open,
+                                        fixture_close),
+        cmocka_unit_test_setup_teardown(foreign_bytes_are_not_a_log, fixture_open, fixture_close),
+        cmocka_unit_test_setup_teardown(a_newer_format_in_any_copy_is_refused_naming_both_versions,
+                                        fixture_open, fixture_close),
+        cmocka_unit_test_setup_teardown(a_slot_without_a_valid_copy_is_refused, fixture_open,
+                                        fixture_close),
+        cmocka_unit_test_setup_teardown(an_unreadable_copy_is_an_invalid_one, fixture_open,
+                                        fixture_close),
+        cmocka_unit_test_setup_teardown(
+            the_newest_sequence_wins_even_with_one_copy_and_mending_makes_two, fixture_open,
+            fixture_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

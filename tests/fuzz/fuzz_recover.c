@@ -1,0 +1,279 @@
+/* fuzz_recover.c: whatever stands on a disk, recovery answers, twice the same, and writes nothing.
+ *
+ * An input is a program of one-byte operations over a freshly formatted small log: entries that
+ * chain or do not, bytes changed, CRCs mended over the change, superblock fields set, watermark
+ * pages, unreadable pages, raw bytes. Then the disk is recovered twice and opened: an opening
+ * succeeds exactly when the finding was healthy, and afterwards the log is clean at the same end.
+ */
+#include "engine/base/crc.h"
+#include "storage/format.h"
+#include "storage/superblock.h"
+#include "storage/wal.h"
+#include "tests/support/disk_model.h"
+
+#include <string.h>
+
+#define CLUSTER        0x9f3c0a4e5b6d7788ull
+#define STORE          0x1122334455667788ull
+#define SEGMENT_PAGES  8u
+#define SEGMENTS       5u
+#define WINDOW_PAGES   8u
+#define OPERATIONS_MAX 256u
+#define DISK_BYTES     (2u * 1024 * 1024 + (uint64_t)SEGMENTS * SEGMENT_PAGES * PAGE_BYTES)
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+struct program {
+    const uint8_t *data;
+    size_t size;
+    size_t at;
+};
+
+struct image {
+    struct disk_model model;
+    struct geometry geometry;
+    struct mem mem;
+    uint8_t *buffer;
+    struct log_id last;
+    uint64_t position;
+};
+
+static struct image image;
+
+static uint64_t take(struct program *program, uint32_t bytes)
+{
+    uint64_t value = 0;
+    for (uint32_t i = 0; i < bytes && program->at < program->size; i++) {
+        value |= (uint64_t)program->data[program->at++] << (8 * i);
+    }
+    return value;
+}
+
+static uint8_t *ring_page(uint64_t position)
+{
+    struct ring_part parts[2];
+    (void)ring_split(&image.geometry, position, PAGE_BYTES, parts);
+    return disk_model_page(&image.model, parts[0].offset);
+}
+
+static uint64_t take_ring_position(struct program *program)
+{
+    return take(program, 1) * PAGE_BYTES;
+}
+
+static uint64_t take_file_offset(struct program *program)
+{
+    return take(program, 2) % (DISK_BYTES / PAGE_BYTES) * PAGE_BYTES;
+}
+
+static void entry_put(struct entry_header *header, const struct node_header *node)
+{
+    static _Alignas(PAGE_BYTES) uint8_t entry[ENTRY_BYTES_MAX];
+    memset(entry, 0, sizeof entry);
+    header->cluster = CLUSTER;
+    header->kind = header->body_bytes == 0 ? ENTRY_NOOP : ENTRY_CONFIGURATION;
+    entry_seal(entry, header);
+    node_header_seal(entry, node);
+    uint32_t pages = entry_pages(header->body_bytes);
+    for (uint32_t i = 0; i < pages; i++) {
+        memcpy(ring_page(header->position + i * PAGE_BYTES), entry + i * PAGE_BYTES, PAGE_BYTES);
+    }
+}
+
+static void operation_entry(struct program *program, bool chained)
+{
+    struct entry_header header = {.position = image.position,
+                                  .index = image.last.index + 1,
+                                  .previous_term = image.last.term};
+    header.term = take(program, 1);
+    header.body_bytes = (uint32_t)take(program, 2) % entry_body_bytes_max(ENTRY_PAGES_MAX);
+    struct node_header node = {.store = STORE, .node = 1, .epoch = take(program, 1)};
+    if (!chained) {
+        header.position = take_ring_position(program);
+        header.index = take(program, 1) + 1;
+        header.previous_term = take(program, 1);
+        node.durable_position = take_ring_position(program);
+        node.store += take(program, 1) % 7 == 6;
+    } else {
+        node.durable_position = image.position;
+        image.last = (struct log_id){.term = header.term, .index = header.index};
+        image.position += (uint64_t)entry_pages(header.body_bytes) * PAGE_BYTES;
+    }
+    node.position = header.position;
+    entry_put(&header, &node);
+}
+
+/* Make the mark's CRC right over whatever the page says. */
+static void operation_mend(struct program *program)
+{
+    uint8_t *page = ring_page(take_ring_position(program));
+    uint64_t cluster = CLUSTER;
+    uint32_t from = page_mark_of(page).position % PAGE_BYTES == 0 ? NODE_HEADER_BYTES : 0;
+    uint32_t crc = crc32c(crc32c(0, &cluster, sizeof cluster), page + from, PAGE_BYTES - 4 - from);
+    memcpy(page + PAGE_BYTES - 4, &crc, sizeof crc);
+}
+
+/* Make an entry header's own CRC, and a node header's, right over whatever they say. */
+static void operation_mend_headers(struct program *program)
+{
+    uint8_t *page = ring_page(take_ring_position(program));
+    uint32_t crc = crc32c(0, page, NODE_HEADER_BYTES - 4);
+    memcpy(page + NODE_HEADER_BYTES - 4, &crc, sizeof crc);
+    crc = crc32c(0, page + NODE_HEADER_BYTES, ENTRY_HEADER_BYTES - 4);
+    memcpy(page + ENTRY_BODY_OFFSET - 4, &crc, sizeof crc);
+}
+
+static void operation_superblock(struct program *program)
+{
+    uint32_t copy = (uint32_t)take(program, 1) % 4;
+    uint8_t *page = disk_model_page(&image.model, layout_superblock_at(copy / 2, copy % 2));
+    uint64_t word = take(program, 1) % (sizeof(struct superblock) / 8);
+    uint64_t value = take(program, 8);
+    uint8_t head[sizeof(struct superblock)];
+    memcpy(head, page, sizeof head);
+    memcpy(head + word * 8, &value, sizeof value);
+    layout_page_seal(page, head, sizeof head);
+}
+
+static void operation_watermark(struct program *program)
+{
+    struct watermark mark = {.cluster = CLUSTER, .store = STORE};
+    uint32_t number = (uint32_t)take(program, 1) & 1;
+    mark.position = take_ring_position(program);
+    mark.epoch = take(program, 1);
+    mark.last_term = take(program, 1);
+    mark.last_index = take(program, 1);
+    watermark_encode(&mark, disk_model_page(&image.model, layout_watermark_at(number)));
+}
+
+static void operation(struct program *program)
+{
+    switch (take(program, 1) % 9) {
+    case 0:
+        operation_entry(program, true);
+        break;
+    case 1:
+        operation_entry(program, false);
+        break;
+    case 2: {
+        uint8_t *page = ring_page(take_ring_position(program));
+        page[take(program, 2) % PAGE_BYTES] ^= (uint8_t)take(program, 1);
+        break;
+    }
+    case 3:
+        operation_mend(program);
+        break;
+    case 4:
+        operation_mend_headers(program);
+        break;
+    case 5:
+        operation_superblock(program);
+        break;
+    case 6:
+        operation_watermark(program);
+        break;
+    case 7:
+        disk_model_unreadable(&image.model, take_file_offset(program));
+        break;
+    case 8: {
+        uint8_t *page = disk_model_page(&image.model, take_file_offset(program));
+        uint64_t at = take(program, 2) % (PAGE_BYTES - 8);
+        uint64_t value = take(program, 8);
+        memcpy(page + at, &value, sizeof value);
+        break;
+    }
+    }
+}
+
+static void image_reset(void)
+{
+    if (image.buffer == NULL) {
+        static _Alignas(PAGE_BYTES) uint8_t buffer[RECOVER_BUFFER_BYTES];
+        image.buffer = buffer;
+        int result = disk_model_open(&image.model, DISK_BYTES);
+        ASSERT(result == 0);
+        result = mem_open(&image.mem, wal_memory_bytes());
+        ASSERT(result == 0);
+    }
+    disk_model_reset(&image.model);
+    const struct format_config config = {
+        .cluster = CLUSTER,
+        .store = STORE,
+        .node = 1,
+        .segment_bytes = SEGMENT_PAGES * PAGE_BYTES,
+        .window_bytes = WINDOW_PAGES * PAGE_BYTES,
+        .small = true,
+    };
+    struct fault fault;
+    int result = storage_format(&image.model.disk, &config, image.buffer, &image.geometry, &fault);
+    ASSERT(result == 0);
+    image.last = (struct log_id){0};
+    image.position = 0;
+}
+
+/* Walk what the replica walks of an entry: it must have been checked. */
+static void visit(void *context, const uint8_t *entry)
+{
+    uint32_t cursor = 0;
+    uint32_t payload_offset = 0;
+    struct record_header record;
+    uint64_t *bytes = context;
+    while (entry_record_next(entry, &cursor, &record, &payload_offset)) {
+        *bytes += record.bytes;
+    }
+}
+
+static void open_and_look_again(const struct recovery *found)
+{
+    struct fault fault = {0};
+    struct recovery opened;
+    struct recovery after;
+    mem_init(&image.mem, image.mem.base, image.mem.bytes);
+    const struct wal_config config = {.cluster = CLUSTER, .node = 1, .disk = &image.model.disk};
+    struct wal *wal = wal_create(&image.mem, &config);
+    bool healthy = found->kind == RECOVER_CLEAN || found->kind == RECOVER_TORN;
+    uint64_t writes = image.model.write_count;
+    bool ours = found->cluster == CLUSTER && found->node == 1;
+    int result = wal_open(wal, NULL, &opened, &fault);
+    ASSERT((result == 0) == (healthy && ours));
+    if (result != 0) {
+        ASSERT(image.model.write_count == writes);
+        ASSERT(fault.code != 0);
+        return;
+    }
+    result = recover(&image.model.disk, CLUSTER, 1, image.buffer, NULL, &after, &fault);
+    ASSERT(result == 0);
+    ASSERT(after.kind == RECOVER_CLEAN || after.kind == RECOVER_TORN);
+    ASSERT(after.end_position == found->end_position);
+    ASSERT(after.last.index == found->last.index);
+    ASSERT(after.epoch == found->epoch + 1);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    image_reset();
+    struct program program = {.data = data, .size = size};
+    for (uint32_t i = 0; i < OPERATIONS_MAX && program.at < size; i++) {
+        operation(&program);
+    }
+    uint64_t bytes[2] = {0, 0};
+    struct recovery found[2];
+    struct fault fault[2] = {{0}, {0}};
+    int result[2];
+    uint64_t writes = image.model.write_count;
+    for (uint32_t i = 0; i < 2; i++) {
+        const struct recover_visitor visitor = {.entry = visit, .context = &bytes[i]};
+        memset(&found[i], 0, sizeof found[i]);
+        result[i] = recover(&image.model.disk, 0, 0, image.buffer, &visitor, &found[i], &fault[i]);
+    }
+    ASSERT(result[0] == result[1]);
+    ASSERT(bytes[0] == bytes[1]);
+    ASSERT(memcmp(&found[0], &found[1], sizeof found[0]) == 0);
+    ASSERT(image.model.write_count == writes);
+    if (result[0] != 0) {
+        ASSERT(fault[0].code != 0);
+        return 0;
+    }
+    open_and_look_again(&found[0]);
+    return 0;
+}

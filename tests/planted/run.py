@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""Planted bugs: each patch beside this script is applied to a copy of the tree, and the simulator
+must find it within 2,000 seeds, by a check other than an assertion in the file that the patch
+changed. The shipped code carries none of them.
+
+    run.py --source DIR [--seeds N] [--only NAME] [--json]
+
+Exit code 0: every bug was found, and the unpatched copy shows nothing in the first seeds.
+"""
+import argparse
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+CHUNK = 25  # Seeds of one call of the simulator: it stops at the chunk that finds the bug.
+TREE = ["engine", "storage", "net", "bench", "tests", "docs", "meson.build", "meson_options.txt"]
+
+
+def call(args, **kwargs):
+    return subprocess.run(args, check=False, capture_output=True, text=True, **kwargs)
+
+
+def must(args, **kwargs):
+    done = call(args, **kwargs)
+    if done.returncode != 0:
+        sys.exit(f"planted: {' '.join(map(str, args))} failed:\n{done.stdout}{done.stderr}")
+
+
+def copy_tree(source, copy):
+    copy.mkdir()
+    for name in TREE:
+        path = source / name
+        if path.is_dir():
+            shutil.copytree(path, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        elif path.exists():
+            shutil.copy2(path, copy / name)
+
+
+def build(folder):
+    must(["ninja", "-C", str(folder), "-j2", "tests/sim"])
+
+
+def violations(sim, first, count):
+    """The violations of some seeds: (seed, what)."""
+    done = call([str(sim), "--seeds", f"{first}:{count}"], timeout=1800)
+    found = re.findall(r"^violation: seed (\d+), [^:]*: (.*)$", done.stderr, re.MULTILINE)
+    if done.returncode not in (0, 1):
+        sys.exit(f"planted: the simulator ended with {done.returncode}: {done.stderr[-2000:]}")
+    return [(int(seed), what) for seed, what in found]
+
+
+def hunt(sim, mutated, seeds):
+    """The first violation that counts: (seed, what), or None; and how many assertions did not."""
+    ignored = 0
+    for first in range(1, seeds + 1, CHUNK):
+        for seed, what in violations(sim, first, min(CHUNK, seeds + 1 - first)):
+            if what.startswith("assertion") and mutated in what:
+                ignored += 1
+                continue
+            return seed, what, ignored
+    return None, "not found", ignored
+
+
+def mutated_file(patch):
+    files = re.findall(r"^\+\+\+ b/(\S+)", patch.read_text(), re.MULTILINE)
+    if len(files) != 1:
+        sys.exit(f"planted: {patch.name} must change one file")
+    return files[0]
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--source", type=pathlib.Path, required=True)
+    parser.add_argument("--seeds", type=int, default=2000)
+    parser.add_argument("--only")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    here = pathlib.Path(__file__).resolve().parent
+    patches = [p for p in sorted(here.glob("*.patch")) if options.only in (None, p.stem)]
+    results = []
+    with tempfile.TemporaryDirectory(prefix="planted-") as scratch:
+        copy = pathlib.Path(scratch) / "tree"
+        folder = pathlib.Path(scratch) / "build"
+        copy_tree(options.source.resolve(), copy)
+        must(["meson", "setup", str(folder), str(copy), "--buildtype=release"])
+        build(folder)
+        sim = folder / "tests" / "sim"
+        clean = violations(sim, 1, CHUNK)
+        if clean:
+            sys.exit(f"planted: the unpatched tree shows seed {clean[0][0]}: {clean[0][1]}")
+        for patch in patches:
+            mutated = mutated_file(patch)
+            apply = ["patch", "-p1", "-F3", "-d", str(copy), "-i", str(patch)]
+            must(apply + ["--no-backup-if-mismatch"])
+            build(folder)
+            seed, what, ignored = hunt(sim, mutated, options.seeds)
+            must(apply + ["-R", "--no-backup-if-mismatch"])
+            results.append({"bug": patch.stem, "file": mutated, "seed": seed, "what": what,
+                            "assertions_ignored": ignored})
+            if not options.json:
+                print(f"{patch.stem}: seed {seed}: {what}", flush=True)
+    if options.json:
+        print(json.dumps(results))
+    missed = [r["bug"] for r in results if r["seed"] is None]
+    if missed or not results:
+        print(f"planted: not found: {', '.join(missed) or 'no patches'}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

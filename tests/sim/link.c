@@ -1,0 +1,258 @@
+/* link.c: the nic of a simulated node, and the network between: it loses, repeats (soon or much
+ * later, across restarts), delays, reorders, corrupts, truncates and cuts, each direction for
+ * itself.
+ *
+ * Requests of clients are never repeated: without sessions a client sends each record once, and two
+ * copies on the wire would rightly be two records.
+ */
+#include "tests/sim/sim.h"
+
+#include "engine/base/crc.h"
+
+#include <string.h>
+
+#define ADDRESS_BASE 0x0a000001u
+#define PORT         7000u
+
+struct nic_address link_address(uint32_t endpoint)
+{
+    return (struct nic_address){.ipv4 = ADDRESS_BASE + endpoint, .port = PORT};
+}
+
+static uint32_t frame_take(struct sim *sim)
+{
+    return sim->frame_free_count == 0 ? UINT32_MAX : sim->frame_free[--sim->frame_free_count];
+}
+
+void link_release(struct sim *sim, uint32_t slot)
+{
+    ASSERT(slot < SIM_FRAMES_MAX);
+    ASSERT(sim->frame_free_count < SIM_FRAMES_MAX);
+    sim->frame_free[sim->frame_free_count++] = slot;
+}
+
+void link_reset(struct sim *sim)
+{
+    memset(sim->cut_until_ns, 0, sizeof sim->cut_until_ns);
+    sim->late_count = 0;
+    sim->frame_free_count = 0;
+    for (uint32_t slot = SIM_FRAMES_MAX; slot > 0; slot--) {
+        sim->frame_free[sim->frame_free_count++] = slot - 1;
+    }
+}
+
+static uint32_t rx_burst(struct nic *nic, struct nic_frame *frames, uint32_t frames_max)
+{
+    struct sim_nic *port = (struct sim_nic *)(void *)nic;
+    uint32_t count = port->rx_count < frames_max ? port->rx_count : frames_max;
+    for (uint32_t i = 0; i < count; i++) {
+        struct sim_frame *frame = &port->sim->frames[port->rx[port->rx_head]];
+        port->rx_head = (port->rx_head + 1) % SIM_RX_MAX;
+        frames[i] = (struct nic_frame){
+            .data = frame->data,
+            .bytes = frame->bytes,
+            .from = link_address(frame->from),
+            .owner = frame,
+        };
+    }
+    port->rx_count -= count;
+    nic->counters.rx_frames += count;
+    return count;
+}
+
+static void rx_release(struct nic *nic, const struct nic_frame *frames, uint32_t count)
+{
+    struct sim_nic *port = (struct sim_nic *)(void *)nic;
+    for (uint32_t i = 0; i < count; i++) {
+        struct sim_frame *frame = frames[i].owner;
+        /* What is read after its release must not look right. */
+        memset(frame->data, 0xdb, WIRE_HEADER_BYTES);
+        link_release(port->sim, (uint32_t)(frame - port->sim->frames));
+    }
+}
+
+static uint32_t tx_burst(struct nic *nic, const struct nic_send *sends, uint32_t count)
+{
+    struct sim_nic *port = (struct sim_nic *)(void *)nic;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t to = sends[i].to.ipv4 - ADDRESS_BASE;
+        ASSERT(to < SIM_ENDPOINTS_MAX);
+        ASSERT(sends[i].to.port == PORT);
+        ASSERT(sends[i].head_bytes + sends[i].body_bytes <= nic->frame_bytes_max);
+        link_send(port->sim, port->endpoint, to, &sends[i]);
+    }
+    nic->counters.tx_frames += count;
+    return count;
+}
+
+static int wait_fd(const struct nic *nic)
+{
+    (void)nic;
+    return -1;
+}
+
+static void close_nothing(struct nic *nic)
+{
+    (void)nic;
+}
+
+static const struct nic_ops link_ops = {
+    .rx_burst = rx_burst,
+    .rx_release = rx_release,
+    .tx_burst = tx_burst,
+    .wait_fd = wait_fd,
+    .close = close_nothing,
+};
+
+void link_open(struct sim *sim, struct sim_nic *nic, uint32_t endpoint)
+{
+    *nic = (struct sim_nic){
+        .nic = {.ops = &link_ops,
+                .self = link_address(endpoint),
+                .frame_bytes_max = sim->swarm.frame_bytes_max},
+        .sim = sim,
+        .endpoint = endpoint,
+    };
+}
+
+void link_drop(struct sim *sim, struct sim_nic *nic)
+{
+    while (nic->rx_count > 0) {
+        link_release(sim, nic->rx[nic->rx_head]);
+        nic->rx_head = (nic->rx_head + 1) % SIM_RX_MAX;
+        nic->rx_count--;
+    }
+}
+
+static uint64_t delay_ns(struct sim *sim)
+{
+    const struct sim_swarm *swarm = &sim->swarm;
+    uint64_t delay = prng_between(&sim->random_net, swarm->delay_min_ns, swarm->delay_max_ns);
+    if (!sim->calm && sim_happens(&sim->random_net, swarm->slow_ppm)) {
+        sim->totals->faults.slow_frame++;
+        delay += prng_below(&sim->random_net, swarm->slow_max_ns);
+    }
+    return delay;
+}
+
+static void frame_plan(struct sim *sim, uint32_t slot, uint64_t after_ns)
+{
+    struct sim_frame *frame = &sim->frames[slot];
+    queue_put(&sim->queue, &(struct sim_event){.at_ns = sim->now_ns + after_ns,
+                                               .kind = SIM_FRAME,
+                                               .target = frame->to,
+                                               .slot = slot});
+}
+
+static void frame_damage(struct sim *sim, struct sim_frame *frame)
+{
+    const struct sim_swarm *swarm = &sim->swarm;
+    struct prng *prng = &sim->random_net;
+    if (sim_happens(prng, swarm->corrupt_ppm)) {
+        sim->totals->faults.corrupt++;
+        uint64_t flips = prng_between(prng, 1, 4);
+        for (uint64_t i = 0; i < flips; i++) {
+            uint64_t at = prng_below(prng, frame->bytes);
+            frame->data[at] ^= (uint8_t)prng_between(prng, 1, 255);
+        }
+    }
+    if (sim_happens(prng, swarm->truncate_ppm)) {
+        sim->totals->faults.truncate++;
+        frame->bytes = (uint32_t)prng_below(prng, frame->bytes + 1);
+    }
+}
+
+static void frame_repeat(struct sim *sim, const struct sim_frame *frame)
+{
+    const struct sim_swarm *swarm = &sim->swarm;
+    struct prng *prng = &sim->random_net;
+    bool late = sim_happens(prng, swarm->late_ppm) && sim->late_count < SIM_LATE_MAX;
+    if (!late && !sim_happens(prng, swarm->duplicate_ppm)) {
+        return;
+    }
+    uint32_t slot = frame_take(sim);
+    if (slot == UINT32_MAX) {
+        return;
+    }
+    struct sim_frame *copy = &sim->frames[slot];
+    memcpy(copy, frame, offsetof(struct sim_frame, data) + frame->bytes);
+    copy->late = late;
+    if (late) {
+        sim->late_count++;
+        sim->totals->faults.late_duplicate++;
+        frame_plan(sim, slot, prng_below(prng, swarm->late_max_ns));
+        return;
+    }
+    sim->totals->faults.duplicate++;
+    frame_plan(sim, slot, delay_ns(sim));
+}
+
+void link_send(struct sim *sim, uint32_t from, uint32_t to, const struct nic_send *send)
+{
+    uint32_t slot = frame_take(sim);
+    if (slot == UINT32_MAX || sim->queue.count + 8 >= SIM_EVENTS_MAX) {
+        sim->totals->faults.rx_overflow++;
+        if (slot != UINT32_MAX) {
+            link_release(sim, slot);
+        }
+        return;
+    }
+    struct sim_frame *frame = &sim->frames[slot];
+    frame->from = (uint8_t)from;
+    frame->to = (uint8_t)to;
+    frame->late = false;
+    frame->bytes = send->head_bytes + send->body_bytes;
+    memcpy(frame->data, send->head, send->head_bytes);
+    if (send->body_bytes > 0) {
+        memcpy(frame->data + send->head_bytes, send->body, send->body_bytes);
+    }
+    if (from < sim->swarm.node_count) {
+        check_sent(sim, from, to, frame);
+    }
+    if (sim->cut_until_ns[from][to] > sim->now_ns) {
+        sim->totals->faults.frame_cut++;
+        link_release(sim, slot);
+        return;
+    }
+    if (!sim->calm && sim_happens(&sim->random_net, sim->swarm.loss_ppm)) {
+        sim->totals->faults.loss++;
+        link_release(sim, slot);
+        return;
+    }
+    if (!sim->calm && from < sim->swarm.node_count) {
+        frame_repeat(sim, frame);
+    }
+    if (!sim->calm) {
+        frame_damage(sim, frame);
+    }
+    if (frame->bytes == 0) {
+        link_release(sim, slot);
+        return;
+    }
+    frame_plan(sim, slot, delay_ns(sim));
+}
+
+bool link_deliver(struct sim *sim, const struct sim_event *event)
+{
+    struct sim_frame *frame = &sim->frames[event->slot];
+    ASSERT(frame->to == event->target);
+    if (frame->late) {
+        sim->late_count--;
+    }
+    sim_hash(sim, ((uint64_t)frame->to << 40 | (uint64_t)frame->from << 32) |
+                      crc32c(0, frame->data, frame->bytes));
+    if (event->target >= sim->swarm.node_count) {
+        client_take(sim, event->target - sim->swarm.node_count, frame);
+        link_release(sim, event->slot);
+        return true;
+    }
+    struct sim_node *node = &sim->nodes[event->target];
+    if (node->state != SIM_UP || node->nic.rx_count == SIM_RX_MAX) {
+        sim->totals->faults.rx_overflow += node->state == SIM_UP;
+        link_release(sim, event->slot);
+        return false;
+    }
+    node->nic.rx[(node->nic.rx_head + node->nic.rx_count++) % SIM_RX_MAX] = event->slot;
+    node_wake(sim, event->target);
+    return true;
+}

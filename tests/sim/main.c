@@ -1,0 +1,173 @@
+/* main.c: the simulator's command line.
+ *
+ *     sim --seeds FIRST:COUNT [--json] [--hash] [--events-max N] [--covered]
+ *     sim --seed N [...]          one seed, with a trace on stderr
+ *
+ * Exit code 0: no violation (and, with --covered, no fault kind and no wanted state at zero); 1
+ * otherwise; 2: usage.
+ */
+#include "tests/sim/sim.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+struct options {
+    uint64_t first;
+    uint64_t count;
+    uint64_t events_max;
+    bool trace;
+    bool json;
+    bool hash;
+    bool covered;
+};
+
+static struct sim sim;
+static struct sim_totals totals;
+
+static const char usage[] =
+    "usage: sim --seeds FIRST:COUNT | --seed N  [--json] [--hash] [--events-max N] [--covered]\n";
+
+static bool number_parse(const char *text, char until, uint64_t *number, const char **rest)
+{
+    char *end = NULL;
+    *number = strtoull(text, &end, 10);
+    *rest = end;
+    return end != text && *end == until;
+}
+
+static bool option_parse(struct options *options, int count, char **texts, int *at)
+{
+    const char *name = texts[(*at)++];
+    const char *rest = NULL;
+    bool *flags[] = {&options->json, &options->hash, &options->covered};
+    static const char *const flag_names[] = {"--json", "--hash", "--covered"};
+    for (uint32_t i = 0; i < 3; i++) {
+        if (strcmp(name, flag_names[i]) == 0) {
+            *flags[i] = true;
+            return true;
+        }
+    }
+    if (*at == count) {
+        return false;
+    }
+    const char *value = texts[(*at)++];
+    if (strcmp(name, "--seeds") == 0) {
+        return number_parse(value, ':', &options->first, &rest) &&
+               number_parse(rest + 1, '\0', &options->count, &rest);
+    }
+    if (strcmp(name, "--seed") == 0) {
+        options->count = 1;
+        options->trace = true;
+        return number_parse(value, '\0', &options->first, &rest);
+    }
+    return strcmp(name, "--events-max") == 0 &&
+           number_parse(value, '\0', &options->events_max, &rest);
+}
+
+static void counters_print(const char *const *names, const void *counters, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t value = 0;
+        memcpy(&value, (const uint8_t *)counters + i * sizeof value, sizeof value);
+        printf("%s\"%s\": %" PRIu64, i == 0 ? "" : ", ", names[i], value);
+    }
+}
+
+static void json_print(double seconds, uint64_t hash)
+{
+    printf("{\"seeds\": %" PRIu64 ", \"events\": %" PRIu64 ", \"seconds\": %.3f, "
+           "\"events_per_s\": %.0f, \"violations\": %" PRIu64 ", \"hash\": \"%016" PRIx64
+           "\", \"faults\": {",
+           totals.seeds, totals.events, seconds, (double)totals.events / seconds, totals.violations,
+           hash);
+    counters_print(sim_fault_counter_names, &totals.faults, sizeof totals.faults / 8);
+    printf("}, ");
+    counters_print(sim_cover_counter_names, &totals.covers, sizeof totals.covers / 8);
+    printf(", \"refusals\": {");
+    counters_print(sim_refusal_counter_names, &totals.refusals, sizeof totals.refusals / 8);
+    printf("}, \"replies\": {");
+    for (uint32_t i = 0; i < WIRE_STATUS_COUNT; i++) {
+        printf("%s\"%s\": %" PRIu64, i == 0 ? "" : ", ", wire_status_name((enum wire_status)i),
+               totals.replies[i]);
+    }
+    printf("}}\n");
+}
+
+static uint32_t zeros_tell(const char *const *names, const void *counters, uint32_t count)
+{
+    uint32_t zeros = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t value = 0;
+        memcpy(&value, (const uint8_t *)counters + i * sizeof value, sizeof value);
+        if (value == 0) {
+            fprintf(stderr, "sim: never happened: %s\n", names[i]);
+            zeros++;
+        }
+    }
+    return zeros;
+}
+
+/* A simulator that does not reach a state proves nothing about it. */
+static bool is_covered(void)
+{
+    static const char *const names[] = {
+        "elections", "cuts",  "fragment_repairs", "crashes_in_flight", "commits", "acked", "reads",
+        "trims",     "wraps", "liveness_runs"};
+    const struct sim_cover_counters *covers = &totals.covers;
+    const uint64_t wanted[] = {covers->elections,
+                               covers->cuts,
+                               covers->fragment_repairs,
+                               covers->crashes_in_flight,
+                               covers->commits,
+                               covers->acked,
+                               covers->reads,
+                               covers->trims,
+                               covers->wraps,
+                               covers->liveness_runs};
+    uint32_t zeros = zeros_tell(names, wanted, sizeof wanted / sizeof wanted[0]);
+    zeros += zeros_tell(sim_fault_counter_names, &totals.faults, sizeof totals.faults / 8);
+    return zeros == 0;
+}
+
+int main(int count, char **texts)
+{
+    struct options options = {0};
+    int at = 1;
+    while (at < count) {
+        if (!option_parse(&options, count, texts, &at)) {
+            fputs(usage, stderr);
+            return 2;
+        }
+    }
+    if (options.count == 0) {
+        fputs(usage, stderr);
+        return 2;
+    }
+    sim_init(&sim, &totals);
+    sim.trace = options.trace;
+    struct timespec begin;
+    struct timespec end;
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    uint64_t hash = 0;
+    for (uint64_t i = 0; i < options.count; i++) {
+        bool clean = sim_run(&sim, options.first + i, options.events_max);
+        hash = hash * 0x9e3779b97f4a7c15u + sim.hash;
+        if (options.hash) {
+            printf("seed %" PRIu64 " hash %016" PRIx64 "%s\n", options.first + i, sim.hash,
+                   clean ? "" : " violation");
+        }
+    }
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    double seconds =
+        (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9;
+    if (options.json) {
+        json_print(seconds, hash);
+    }
+    if (totals.violations > 0 || (options.covered && !is_covered())) {
+        return 1;
+    }
+    return 0;
+}

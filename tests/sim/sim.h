@@ -1,0 +1,405 @@
+/* sim.h: a whole cluster in one thread, from one seed: the shipped replica, codec, log and recovery
+ * over a faulty network, disks and clocks.
+ *
+ * Only three things are not the ones that ship: the nic, the disk and the time. Everything random
+ * is drawn from the seed; a run is a pure function of it, so the same seed gives the same hash with
+ * every compiler. No allocation after start: every table has a bound below.
+ *
+ *     run.c      one seed: set up, chaos, heal, liveness, last checks
+ *     swarm.c    the parameters of a seed            chaos.c   when which fault strikes
+ *     queue.c    events by virtual time              link.c    the nic and the network
+ *     platter.c  the disk, and what it truly holds   node.c    a replica's lives
+ *     client.c   load, and what clients were told    check.c   the invariants
+ */
+#ifndef TESTS_SIM_SIM_H
+#define TESTS_SIM_SIM_H
+
+#include "engine/base/mem.h"
+#include "engine/base/prng.h"
+#include "engine/replica.h"
+#include "engine/wire.h"
+#include "net/nic.h"
+#include "storage/disk.h"
+#include "storage/layout.h"
+#include "storage/segment.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define SIM_NODES_MAX     5u
+#define SIM_CLIENTS_MAX   4u
+#define SIM_ENDPOINTS_MAX (SIM_NODES_MAX + SIM_CLIENTS_MAX)
+#define SIM_FRAMES_MAX    16384u /* Under way in the network, late ones included. */
+#define SIM_LATE_MAX      256u   /* Late duplicates under way. */
+#define SIM_RX_MAX        1024u  /* Waiting at one node. */
+#define SIM_EVENTS_MAX    32768u /* In the queue. */
+#define SIM_INDEX_MAX     65536u /* Entries of one seed. */
+#define SIM_TERMS_MAX     16384u
+#define SIM_RECORDS_MAX   32768u /* Of one client. */
+#define SIM_OFFSETS_MAX   (SIM_CLIENTS_MAX * SIM_RECORDS_MAX)
+#define SIM_SEGMENTS      8u
+#define SIM_SEGMENT_BYTES SEGMENT_BYTES_MIN
+#define SIM_DISK_BYTES    (4u * 1024u * 1024u)
+#define SIM_DISK_PAGES    (SIM_DISK_BYTES / PAGE_BYTES)
+#define SIM_MEMORY_BYTES  (256ull * 1024 * 1024) /* Mapped for one replica; touched as used. */
+#define SIM_CLUSTER       0x9f3c0a4e5b6d7788ull
+#define SIM_GROUP         0u
+#define SIM_SESSION_BASE  0x1000u /* Session of client c: this + c. */
+#define SIM_NEVER         UINT64_MAX
+#define SIM_SECTOR_BYTES  512u
+#define SIM_START_NS      1000000000ull
+
+/* Every fault has its counter; a kind that stays at zero over many seeds fails the test. */
+#define SIM_FAULTS(X)                                                                              \
+    X(loss)                                                                                        \
+    X(duplicate)                                                                                   \
+    X(late_duplicate) X(slow_frame) X(corrupt) X(truncate) X(cut_symmetric) X(cut_asymmetric)      \
+        X(frame_cut) X(rx_overflow) X(disk_slow) X(disk_reorder) X(disk_stall) X(write_error)      \
+            X(crash) X(power_cut) X(crash_at_promise) X(crash_in_recovery) X(write_whole)          \
+                X(write_absent) X(write_torn) X(rot_up) X(rot_down) X(rot_superblock)              \
+                    X(clock_drift) X(freeze)
+COUNTERS_DECLARE(sim_fault, SIM_FAULTS);
+
+/* What happened: the proof that the generator reaches the interesting states. */
+#define SIM_COVERS(X)                                                                              \
+    X(elections)                                                                                   \
+    X(cuts)                                                                                        \
+    X(fragment_repairs) X(crashes_in_flight) X(commits) X(acked) X(unanswered) X(refused) X(reads) \
+        X(restarts) X(trims) X(wraps) X(staged) X(disk_fetches) X(promises) X(acks_checked)        \
+            X(step_downs) X(behind_start) X(liveness_runs) X(liveness_skipped) X(large_records)    \
+                X(bad_pages) X(stale_durable) X(frames) X(disk_completions) X(client_events)       \
+                    X(timers)
+COUNTERS_DECLARE(sim_cover, SIM_COVERS);
+
+#define SIM_REFUSALS(X) X(damaged) X(suspect) X(superblock)
+COUNTERS_DECLARE(sim_refusal, SIM_REFUSALS);
+
+struct sim_totals {
+    uint64_t seeds;
+    uint64_t events;
+    uint64_t violations;
+    uint64_t replies[WIRE_STATUS_COUNT];
+    struct sim_fault_counters faults;
+    struct sim_cover_counters covers;
+    struct sim_refusal_counters refusals;
+};
+
+/* The parameters of one seed. Chances are in parts of a million. */
+struct sim_swarm {
+    uint32_t node_count;
+    uint32_t client_count;
+    uint64_t election_min_ns;
+    uint64_t election_max_ns;
+    uint64_t heartbeat_ns;
+    uint64_t disk_stall_ns;
+    uint32_t frame_bytes_max;
+    uint64_t retention_bytes;
+    uint64_t window_bytes;
+    uint64_t chaos_events; /* Chaos lasts for this many events. */
+    uint64_t poll_gap_ns;  /* A node looks at its queues at most so late. */
+
+    uint32_t loss_ppm;
+    uint32_t duplicate_ppm;
+    uint32_t late_ppm;
+    uint32_t slow_ppm;
+    uint32_t corrupt_ppm;
+    uint32_t truncate_ppm;
+    uint64_t delay_min_ns;
+    uint64_t delay_max_ns;
+    uint64_t slow_max_ns;
+    uint64_t late_max_ns;
+
+    uint64_t disk_min_ns;
+    uint64_t disk_max_ns;
+    uint32_t disk_slow_ppm;
+    uint64_t disk_slow_max_ns;
+    uint32_t write_error_ppm;
+
+    uint64_t fault_gap_ns; /* Mean time between faults; 0: none. */
+    uint32_t weight_crash;
+    uint32_t weight_power_cut;
+    uint32_t weight_cut;
+    uint32_t weight_stall;
+    uint32_t weight_freeze;
+    uint32_t weight_rot;
+    uint32_t promise_crash_ppm; /* At a promise just sent. */
+    uint32_t recovery_crash_ppm;
+    uint64_t damage_set; /* Nodes (bit = number) that may be damaged: less than half. */
+    uint32_t rot_node;   /* The only one that rots. */
+    bool tears;          /* Log pages of the damage set tear at 512 bytes. */
+    bool drifts;
+
+    uint64_t request_gap_ns; /* Mean, of one client. */
+    uint32_t records_max;
+    uint32_t large_ppm; /* A record of up to RECORD_BYTES_MAX. */
+    uint32_t small_max; /* Bytes of the others. */
+    uint32_t read_ppm;
+};
+
+/* queue.c */
+enum sim_event_kind {
+    SIM_FRAME,   /* A frame arrives at an endpoint. */
+    SIM_DISK,    /* A request of a node's disk completes. */
+    SIM_CLIENT,  /* A client sends. */
+    SIM_RESTART, /* A node comes back. */
+    SIM_STRIKE,  /* The next fault. */
+};
+
+struct sim_event {
+    uint64_t at_ns;
+    uint64_t order; /* Ties go to the older one. */
+    enum sim_event_kind kind;
+    uint32_t target;
+    uint32_t slot; /* Of the frame or request. */
+    uint32_t life; /* Of the target when this was planned. */
+};
+
+struct sim_queue {
+    uint32_t count;
+    uint64_t order;
+    struct sim_event heap[SIM_EVENTS_MAX];
+};
+
+/* link.c */
+struct sim_frame {
+    uint32_t bytes;
+    uint8_t from; /* Endpoint. */
+    uint8_t to;
+    bool late;
+    uint8_t data[FRAME_BYTES_MAX];
+};
+
+struct sim_nic {
+    struct nic nic; /* First: the seam. */
+    struct sim *sim;
+    uint32_t endpoint;
+    uint32_t rx_head;
+    uint32_t rx_count;
+    uint32_t rx[SIM_RX_MAX]; /* Frame slots. */
+};
+
+/* platter.c: what a page of the log truly holds. */
+struct sim_page {
+    uint64_t mark_position; /* As in struct page_mark. */
+    uint32_t term_low;
+    bool valid; /* A whole log page with a valid mark. */
+    bool dirty; /* Written since the disk was zeroed. */
+};
+
+struct sim_io {
+    struct disk_io io;
+    uint64_t order;
+    uint32_t crc; /* Of a write's buffer when it was submitted. */
+    bool used;
+};
+
+struct sim_entry {
+    uint64_t term;
+    uint64_t position;
+    uint32_t pages;
+};
+
+struct sim_disk {
+    struct disk disk; /* First: the seam. */
+    struct sim *sim;
+    uint32_t node;
+    uint8_t *image;
+    bool blocking;       /* Start-up: requests complete at once. */
+    int64_t writes_left; /* Blocking: the write after these fails, torn; negative: never. */
+    uint64_t stalled_until_ns;
+    uint64_t order;
+    uint32_t done_count;
+    struct disk_done done[DISK_QUEUE_MAX];
+    struct sim_io ios[DISK_QUEUE_MAX];
+    struct geometry geometry;
+    struct superblock superblock; /* The newest valid copy on the platter. */
+    struct sim_page pages[SIM_DISK_PAGES];
+    struct sim_entry entries[SIM_INDEX_MAX]; /* Whose first page landed last at this index. */
+};
+
+/* node.c */
+enum sim_node_state { SIM_DOWN, SIM_UP, SIM_REFUSED };
+
+struct sim_node {
+    enum sim_node_state state;
+    struct replica *replica;
+    struct mem mem;
+    uint8_t *memory;
+    struct sim_nic nic;
+    struct sim_disk disk;
+    uint32_t life;
+    uint64_t store;
+    uint64_t wake_ns;
+    bool wake_is_timer;
+    bool crash_now;
+    bool write_failed; /* An error was injected in this life. */
+    bool damaged;      /* It rotted or tore at some time. */
+    uint64_t frozen_until_ns;
+    int64_t drift_ppm;
+    uint64_t clock_offset_ns;
+    uint64_t opened_ns;
+    /* Of this life. */
+    uint64_t commit_index;
+    uint64_t applied_index;
+    uint64_t last_index;
+    uint64_t term;
+    bool leads;
+    /* Of the store's whole life. */
+    uint64_t promised_index;      /* Durable here, as told to a leader. */
+    uint64_t promised_term;       /* No promise of a lower term may follow. */
+    uint8_t votes[SIM_TERMS_MAX]; /* By term: whom this store voted for. */
+};
+
+/* client.c */
+enum sim_fate { SIM_UNSENT, SIM_SENT, SIM_OK, SIM_REFUSED_FATE };
+
+struct sim_record {
+    uint64_t offset; /* In the committed log; SIM_NEVER: not there. */
+    uint32_t bytes;
+    enum sim_fate fate;
+};
+
+struct sim_client {
+    uint32_t target; /* Node number it believes in. */
+    uint64_t next_sequence;
+    uint64_t token;
+    uint64_t heard_ns;
+    uint64_t offset_told;                       /* One above the highest offset it was told. */
+    struct sim_record records[SIM_RECORDS_MAX]; /* By sequence. */
+};
+
+struct sim_offset {
+    uint32_t client;
+    uint32_t sequence;
+};
+
+/* check.c */
+struct sim_committed {
+    uint64_t term;
+    uint64_t known_term; /* Of the node that first knew it to be committed. */
+    uint32_t crc;        /* Of its bytes without the node header; 0: not applied yet. */
+};
+
+struct sim {
+    uint64_t seed;
+    uint64_t now_ns;
+    uint64_t events;
+    uint64_t hash;
+    bool trace;
+    bool calm; /* Healed: no fault strikes any more. */
+    bool probing;
+    struct sim_swarm swarm;
+    struct sim_totals *totals;
+    struct prng random_net;
+    struct prng random_disk;
+    struct prng random_chaos;
+    struct prng random_client;
+    struct prng random_node;
+    struct sim_queue queue;
+    uint64_t cut_until_ns[SIM_ENDPOINTS_MAX][SIM_ENDPOINTS_MAX]; /* [from][to] */
+    uint32_t frame_free_count;
+    uint32_t frame_free[SIM_FRAMES_MAX];
+    uint32_t late_count;
+    struct sim_frame *frames;
+    struct sim_node nodes[SIM_NODES_MAX];
+    struct sim_client clients[SIM_CLIENTS_MAX];
+    uint64_t commit_index; /* Highest known to anybody. */
+    uint64_t commit_term;  /* Of the node that knew it first. */
+    uint64_t applied_index;
+    uint64_t offset_end; /* Of applied records. */
+    uint64_t trimmed_position;
+    struct sim_committed committed[SIM_INDEX_MAX];
+    uint8_t leaders[SIM_TERMS_MAX]; /* By term: node id. */
+    struct sim_offset offsets[SIM_OFFSETS_MAX];
+};
+
+/* run.c */
+void sim_init(struct sim *sim, struct sim_totals *totals);
+/* Run a seed. False: a violation was found, and told on stderr. */
+MUST_USE bool sim_run(struct sim *sim, uint64_t seed, uint64_t events_max);
+/* Tell a violation and leave the seed. */
+_Noreturn void sim_violation(struct sim *sim, const char *what, ...)
+    __attribute__((format(printf, 2, 3)));
+void sim_trace(struct sim *sim, const char *what, ...) __attribute__((format(printf, 2, 3)));
+#define SIM_TRACE(sim, ...)                                                                        \
+    do {                                                                                           \
+        if (UNLIKELY((sim)->trace)) {                                                              \
+            sim_trace((sim), __VA_ARGS__);                                                         \
+        }                                                                                          \
+    } while (false)
+void sim_hash(struct sim *sim, uint64_t value);
+static inline bool sim_happens(struct prng *prng, uint32_t ppm)
+{
+    return ppm > 0 && prng_chance(prng, ppm);
+}
+
+/* swarm.c */
+void swarm_draw(struct sim_swarm *swarm, struct prng *prng);
+void swarm_print(const struct sim_swarm *swarm);
+
+/* queue.c */
+void queue_put(struct sim_queue *queue, const struct sim_event *event);
+uint64_t queue_next_ns(const struct sim_queue *queue);
+struct sim_event queue_take(struct sim_queue *queue);
+
+/* link.c */
+struct nic_address link_address(uint32_t endpoint);
+void link_reset(struct sim *sim);
+void link_open(struct sim *sim, struct sim_nic *nic, uint32_t endpoint);
+/* Frames waiting at a node that dies go back to the pool. */
+void link_drop(struct sim *sim, struct sim_nic *nic);
+void link_send(struct sim *sim, uint32_t from, uint32_t to, const struct nic_send *send);
+/* A frame arrives; true when an endpoint takes it. */
+bool link_deliver(struct sim *sim, const struct sim_event *event);
+void link_release(struct sim *sim, uint32_t slot);
+
+/* platter.c */
+void platter_reset(struct sim_disk *disk);
+void platter_open(struct sim *sim, struct sim_disk *disk, uint32_t node);
+/* A request completes. */
+void platter_complete(struct sim *sim, struct sim_node *node, uint32_t slot);
+/* Power goes: writes in flight land whole, in part or not at all. */
+void platter_crash(struct sim *sim, struct sim_node *node);
+void platter_rot(struct sim *sim, struct sim_node *node);
+/* Damage may make a node refuse for ever: only of the damage set, and only once all others know
+ * that the first entry is committed, because until then every voter is needed. */
+bool platter_may_damage(const struct sim *sim, uint32_t node);
+/* Whether the entry is on the platter, every page of it. */
+bool platter_has(const struct sim_disk *disk, uint64_t index, uint64_t term);
+
+/* node.c */
+void node_begin(struct sim *sim, uint32_t number);
+void node_restart(struct sim *sim, uint32_t number);
+void node_crash(struct sim *sim, uint32_t number, uint64_t down_ns);
+void node_poll(struct sim *sim, uint32_t number);
+/* Have the node look at its queues soon. */
+void node_wake(struct sim *sim, uint32_t number);
+uint64_t node_clock_ns(const struct sim *sim, const struct sim_node *node);
+/* Add what its replica counted to the totals. */
+void node_count(struct sim *sim, struct sim_node *node);
+
+/* client.c */
+void client_begin(struct sim *sim, uint32_t number);
+void client_send(struct sim *sim, uint32_t number);
+void client_take(struct sim *sim, uint32_t number, const struct sim_frame *frame);
+/* Fill `bytes` of payload; and check it: false when it differs. */
+void record_fill(uint64_t seed, uint32_t client, uint64_t sequence, uint8_t *to, uint32_t bytes);
+MUST_USE bool
+record_is(uint64_t seed, uint32_t client, uint64_t sequence, const uint8_t *from, uint32_t bytes);
+/* Send one small record now; returns its sequence. For the liveness phase. */
+uint64_t client_probe(struct sim *sim, uint32_t number, uint32_t target);
+
+/* check.c */
+void check_sent(struct sim *sim, uint32_t node, uint32_t to, const struct sim_frame *frame);
+void check_polled(struct sim *sim, uint32_t node);
+void check_opened(struct sim *sim, uint32_t node);
+void check_applied(void *context, uint8_t node, const uint8_t *entry);
+void check_end(struct sim *sim);
+
+/* chaos.c */
+void chaos_plan(struct sim *sim);
+void chaos_strike(struct sim *sim);
+void chaos_heal(struct sim *sim);
+uint64_t chaos_down_ns(struct sim *sim);
+
+#endif
