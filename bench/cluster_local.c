@@ -41,6 +41,14 @@ static uint64_t segment_bytes_for(uint64_t log_bytes)
     return bytes;
 }
 
+uint64_t cluster_retention_max(uint64_t log_bytes)
+{
+    struct geometry geometry;
+    bool fits =
+        geometry_fit(&geometry, log_bytes, segment_bytes_for(log_bytes), WRITE_WINDOW_BYTES);
+    return fits ? geometry_retention_max(&geometry) : 0;
+}
+
 static uint32_t replica_poll_task(void *context, uint64_t now_ns)
 {
     struct cluster_node *node = context;

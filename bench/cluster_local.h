@@ -25,6 +25,9 @@
 #define CLUSTER_PUBLISH_NS  100000u /* Between two looks of other threads at a replica. */
 #define CLUSTER_FLOOR_BYTES (16u * 1024u * 1024u) /* Of each node's floor file. */
 
+/* The most bytes of log that retention may keep in a log file of this size; 0: it is too small. */
+uint64_t cluster_retention_max(uint64_t log_bytes);
+
 struct cluster_local_config {
     uint32_t node_count;
     bool durable;

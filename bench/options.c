@@ -2,6 +2,7 @@
 #define _GNU_SOURCE /* CPU affinity. */
 #include "bench/options.h"
 
+#include "bench/cluster_local.h"
 #include "engine/base/assert.h"
 #include "engine/base/units.h"
 #include "engine/cli/command.h"
@@ -173,8 +174,12 @@ static void check_together(struct argp_state *state)
     if (!options->retention_given) {
         options->retention_bytes = options->log_bytes / 2;
     }
-    if (options->retention_bytes >= options->log_bytes) {
-        argp_error(state, "--retention is not below --log-size: the log would fill");
+    uint64_t retention_max = cluster_retention_max(options->log_bytes);
+    if (retention_max > 0 && options->retention_bytes > retention_max) {
+        char most[UNITS_TEXT_BYTES];
+        units_format_size(retention_max, most);
+        argp_error(state, "--retention is above %s, what a log of this size can keep and not fill",
+                   most);
     }
 }
 

@@ -114,8 +114,8 @@ static void print_counts(const struct result *result, FILE *out)
 {
     const struct load_counts *counts = &result->counts;
     fprintf(out, "\nacknowledged %" PRIu64 " of %" PRIu64 " records: %.0f records/s, %.1f MB/s\n",
-            counts->acked, counts->scheduled, (double)counts->acked / result->load_s,
-            (double)counts->acked * result->config.size_bytes / result->load_s / 1e6);
+            counts->acked, counts->scheduled, result_per_s(result, counts->acked),
+            result_per_s(result, counts->acked) * result->config.size_bytes / 1e6);
     for (uint32_t i = 1; i < WIRE_STATUS_COUNT; i++) {
         if (counts->refused[i] > 0) {
             fprintf(out, "refused, %s: %" PRIu64 "\n", wire_status_name((enum wire_status)i),

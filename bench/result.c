@@ -223,13 +223,13 @@ int result_print_json(const struct result *result, FILE *out)
         json_array_append_new(reasons, json_string(result->reasons[i]));
     }
     bool open = !result->config.closed;
-    double offered = (double)result->counts.scheduled / result->load_s;
+    double offered = result_per_s(result, result->counts.scheduled);
     json_t *object = json_pack(
         "{s:s, s:{s:s, s:s}, s:o, s:b, s:b, s:o, s:o, s:f, s:{s:o, s:o, s:o}}", "schema",
         RESULT_SCHEMA, "tool", "version", build_version, "commit", build_commit, "config",
         config_json(result), "durable", result->config.durable, "valid", result->reason_count == 0,
         "invalid_reasons", reasons, "offered_per_s", or_null(open, json_real(offered)),
-        "achieved_per_s", (double)result->counts.acked / result->load_s, "latency_ns", "response",
+        "achieved_per_s", result_per_s(result, result->counts.acked), "latency_ns", "response",
         result_latency_json(result->response), "service", result_latency_json(result->service),
         "delay", result_latency_json(result->delay));
     ASSERT(object != NULL);

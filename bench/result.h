@@ -92,6 +92,12 @@ struct result {
 void result_invalid(struct result *result, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* A count of the load as a rate. */
+static inline double result_per_s(const struct result *result, uint64_t count)
+{
+    return result->load_s > 0 ? (double)count / result->load_s : 0;
+}
+
 /* Apply the rules of validity to the numbers. */
 void result_judge(struct result *result);
 

@@ -7,6 +7,7 @@
 #include "engine/config.h"
 
 #include "engine/base/units.h"
+#include "storage/segment.h"
 
 #include <errno.h>
 #include <ini.h>
@@ -456,15 +457,21 @@ static void check_storage(struct parse *parse)
                SEGMENTS_MAX, least, most);
         return;
     }
-    /* The oldest segment goes whole, and a new one must be free while it does. */
-    uint64_t retention_max = config->size_bytes - 2 * config->segment_bytes;
+    struct geometry geometry;
+    uint64_t retention_max = 0;
+    if (geometry_fit(&geometry, config->size_bytes, config->segment_bytes, WRITE_WINDOW_BYTES)) {
+        retention_max = geometry_retention_max(&geometry);
+    }
     if (parse->key_lines[0][KEY_RETENTION] != 0 &&
         (config->retention_bytes < config->segment_bytes ||
          config->retention_bytes > retention_max)) {
         units_format_size(config->segment_bytes, least);
         units_format_size(retention_max, most);
-        refuse(parse, line_of(parse, KEY_RETENTION),
-               "`retention` must be one segment to two less than `size`: %s to %s", least, most);
+        refuse(
+            parse, line_of(parse, KEY_RETENTION),
+            "`retention` must be at least one segment, and leave room in `size` for two more and a "
+            "reserve: %s to %s",
+            least, most);
     }
 }
 

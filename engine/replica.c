@@ -1,7 +1,7 @@
 /* replica.c: the life of a replica, and its loop. See replica.h.
  *
- * Invariant: the core, the log in memory and the wal name the same last entry between iterations, and
- * the core is told of the disk only here, in tell_durable() and follow_trim().
+ * Invariant: the core, the log in memory and the wal name the same last entry between iterations,
+ * and the core is told of the disk only here, in tell_durable() and follow_trim().
  */
 #include "engine/replica_state.h"
 
@@ -312,13 +312,13 @@ static uint32_t reap_reads(struct replica *r)
     uint32_t count = 0;
     uint32_t cookie;
     while (wal_read_done(r->wal, &cookie)) {
+        count++;
         if (cookie < r->peer_count) {
             r->outs[cookie].fetch.state = FETCH_READY;
-        } else {
-            ASSERT(cookie - r->peer_count < READER_BUFFERS);
-            r->reader.jobs[cookie - r->peer_count].state = READER_READY;
+            continue;
         }
-        count++;
+        ASSERT(cookie - r->peer_count < READER_BUFFERS);
+        r->reader.jobs[cookie - r->peer_count].state = READER_READY;
     }
     return count;
 }
@@ -420,7 +420,8 @@ uint32_t replica_poll(struct replica *r, uint64_t now_ns)
     work += replica_drain(r);
     start_reads(r);
     uint64_t deadline_ns = replica_deadline_ns(r);
-    r->expected_ns = deadline_ns > now_ns ? deadline_ns : now_ns; /* An idle loop may sleep till then. */
+    /* An idle loop may sleep till then. */
+    r->expected_ns = deadline_ns > now_ns ? deadline_ns : now_ns;
     r->working = r->working || wal_oldest_write_ns(r->wal) != UINT64_MAX;
     return work;
 }

@@ -59,12 +59,17 @@ void replica_time_until(struct replica *r, enum replica_stage stage, uint64_t in
     if (!r->tracing || !raft_is_leader(r->raft)) {
         return;
     }
-    for (uint32_t i = 0; i < STAGE_ENTRIES; i++) {
-        struct stage_times *times = &r->times[i];
-        if (times->index != 0 && times->index <= index) {
+    uint64_t next = r->stage_next[stage];
+    if (index >= STAGE_ENTRIES && next < index - STAGE_ENTRIES + 1) {
+        next = index - STAGE_ENTRIES + 1;
+    }
+    for (; next <= index; next++) {
+        struct stage_times *times = times_of(r, next);
+        if (times->index == next) { /* Entries that are not the clients' are not timed. */
             time_one(r, times, stage);
         }
     }
+    r->stage_next[stage] = next;
 }
 
 /* The clock is read once an iteration: what the last one handed to the disk and to the nic is
@@ -142,6 +147,9 @@ uint32_t replica_seal(struct replica *r)
         r->trim_index = 0;
         intake_reset(&r->intake);
         memset(r->times, 0, sizeof r->times);
+        for (uint32_t stage = 0; stage < STAGE_COUNT; stage++) {
+            r->stage_next[stage] = r->log.last.index + 1;
+        }
     }
     if (!leader) {
         return 0;

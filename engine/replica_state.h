@@ -75,9 +75,9 @@ struct replica {
     void *apply_context;
     bool tracing;
     struct stage_times times[STAGE_ENTRIES];
-    struct histogram *stages; /* STAGE_COUNT */
+    uint64_t stage_next[STAGE_COUNT]; /* Entries below it have passed the stage. */
+    struct histogram *stages;         /* STAGE_COUNT */
     struct replica_write_profile profile;
-    uint32_t writes_in_flight;
 };
 
 struct stream_context replica_stream_context(struct replica *r);

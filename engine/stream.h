@@ -51,9 +51,7 @@ struct stream_out {
     bool active;
     uint32_t session;
     uint64_t boot;
-    uint64_t next_index; /* Next to send for the first time. */
-    uint64_t
-        next_position; /* Where it begins; 0 with next_index 1 is right, UINT64_MAX: not known. */
+    uint64_t next_index;  /* Next to send for the first time. */
     uint32_t next_offset; /* Bytes of it sent already. */
     uint64_t received_index;
     uint64_t credit_position;

@@ -276,45 +276,50 @@ uint32_t stream_in_entry(struct stream_in *in,
     return 1;
 }
 
+/* The slot of a complete entry that is next behind the log's end. NULL: not now, or not any more.
+ */
+static const uint8_t *slot_of(struct stream_in *in,
+                              const struct stream_context *context,
+                              struct stream_assembly *assembly)
+{
+    if (raft_cut_pending(context->raft)) {
+        return NULL; /* As in room_for(). */
+    }
+    bool known = assembly->bitmap == 0 && !assembly->staged;
+    if (known || assembly->position != context->log->end_position) {
+        forget(in, assembly); /* A cut has come between: ask for it again. */
+        return NULL;
+    }
+    uint32_t bytes = (uint32_t)assembly->pages * PAGE_BYTES;
+    uint8_t *slot = log_place(context->log, assembly->position, bytes, context->durable_position);
+    if (slot != NULL && assembly->staged) {
+        memcpy(slot, in->staging, bytes);
+    }
+    return slot;
+}
+
+/* The configuration that an entry carries, or NULL. */
+static const struct raft_configuration *carried_by(const uint8_t *entry,
+                                                   struct raft_configuration *configuration)
+{
+    const struct entry_header *header = entry_header_of(entry);
+    if (header->kind != ENTRY_CONFIGURATION) {
+        return NULL;
+    }
+    uint8_t body[CONFIGURATION_BODY_BYTES];
+    entry_body_read(entry, 0, body, sizeof body);
+    bool good = configuration_decode(body, sizeof body, configuration);
+    ASSERT(good); /* machine_check() has seen it. */
+    configuration->index = header->index;
+    return configuration;
+}
+
 /* Offer one complete entry. True when the next one may be offered. */
 static bool
 offer(struct stream_in *in, const struct stream_context *context, struct stream_assembly *assembly)
 {
     const uint8_t *bytes = NULL;
     struct raft_configuration configuration;
-    const struct raft_configuration *carried = NULL;
-    if (assembly->index > context->log->last.index) {
-        if (raft_cut_pending(context->raft)) {
-            return false; /* As in room_for(). */
-        }
-        if (assembly->position != context->log->end_position) {
-            forget(in, assembly); /* Placed before a cut that moved the end: ask for it again. */
-            return false;
-        }
-        uint8_t *slot =
-            log_place(context->log, assembly->position, (uint32_t)assembly->pages * PAGE_BYTES,
-                      context->durable_position);
-        if (slot == NULL) {
-            return false;
-        }
-        if (assembly->staged) {
-            memcpy(slot, in->staging, (uint64_t)assembly->pages * PAGE_BYTES);
-        } else if (assembly->bitmap == 0) {
-            forget(in, assembly); /* Known when it began, cut since. */
-            return false;
-        }
-        const struct entry_header *header = entry_header_of(slot);
-        ASSERT(header->index == assembly->index);
-        if (header->kind == ENTRY_CONFIGURATION) {
-            uint8_t body[CONFIGURATION_BODY_BYTES];
-            entry_body_read(slot, 0, body, sizeof body);
-            bool good = configuration_decode(body, sizeof body, &configuration);
-            ASSERT(good);
-            configuration.index = header->index;
-            carried = &configuration;
-        }
-        bytes = slot;
-    }
     struct raft_event event = {
         .kind = RAFT_EVENT_ENTRY,
         .now_ns = context->now_ns,
@@ -322,9 +327,15 @@ offer(struct stream_in *in, const struct stream_context *context, struct stream_
                   .term = in->term,
                   .commit_index = in->commit_index,
                   .id = {.term = assembly->term, .index = assembly->index},
-                  .previous_term = assembly->previous_term,
-                  .configuration = carried},
+                  .previous_term = assembly->previous_term},
     };
+    if (assembly->index > context->log->last.index) {
+        bytes = slot_of(in, context, assembly);
+        if (bytes == NULL) {
+            return false;
+        }
+        event.entry.configuration = carried_by(bytes, &configuration);
+    }
     switch (raft_step(context->raft, &event)) {
     case RAFT_TAKEN:
         ASSERT(bytes != NULL);

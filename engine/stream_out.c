@@ -244,7 +244,8 @@ uint32_t stream_out_send(struct stream_out *out, const struct stream_context *co
         sent += polls;
         waits = polls == 0;
     }
-    while (!waits && sent < STREAM_FRAGMENTS_PER_DRAIN && out->next_index <= context->log->last.index &&
+    while (!waits && sent < STREAM_FRAGMENTS_PER_DRAIN &&
+           out->next_index <= context->log->last.index &&
            out->next_index - out->received_index <= STREAM_ENTRIES_MAX) {
         uint32_t more = send_next(out, context, STREAM_FRAGMENTS_PER_DRAIN - sent);
         if (more == 0) {

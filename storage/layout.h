@@ -25,12 +25,11 @@
 #define STATE_MAGIC      0x53534854u /* "THSS" */
 #define LAYOUT_VERSION   1u
 
-#define LAYOUT_STEP_BYTES    65536u /* Between the copies: no two of them share a flash page. */
-#define LAYOUT_WATERMARKS_AT (4u * LAYOUT_STEP_BYTES)
-#define LAYOUT_STATES_AT     (1024u * 1024u)
-#define LAYOUT_RING_ALIGN    (1024u * 1024u)
-#define LAYOUT_STATES_EXTRA  2u /* Small states beyond one a segment: the start's and the newest.  \
-                                 */
+#define LAYOUT_STEP_BYTES     65536u /* Between the copies: no two of them share a flash page. */
+#define LAYOUT_WATERMARKS_AT  (4u * LAYOUT_STEP_BYTES)
+#define LAYOUT_STATES_AT      (1024u * 1024u)
+#define LAYOUT_RING_ALIGN     (1024u * 1024u)
+#define LAYOUT_STATES_EXTRA   2u           /* Beyond one a segment: the start's and the newest. */
 #define LAYOUT_POSITION_LIMIT (1ull << 62) /* No sum of two positions wraps. */
 
 #define SUPERBLOCK_SLOTS  2u

@@ -94,27 +94,30 @@ static void superblock_tell(const struct superblock *superblock, struct recovery
     found->segment_bytes = superblock->segment_bytes;
 }
 
-/* Is it the log that the caller means, and is the file whole? */
+/* Is it the log that the caller means? */
 static int identity_check(const struct recovery *found,
-                          uint64_t cluster,
-                          uint8_t node,
-                          uint64_t file_bytes,
-                          uint64_t needed_bytes,
+                          const struct recover_config *config,
                           struct fault *fault)
 {
-    if (cluster != 0 && found->cluster != cluster) {
+    if (config->cluster != 0 && found->cluster != config->cluster) {
         fault_set(fault, FAULT_ENVIRONMENT,
                   "the log belongs to cluster %016" PRIx64 ", the configuration says %016" PRIx64
                   ": check `id =` and `data =`",
-                  found->cluster, cluster);
+                  found->cluster, config->cluster);
         return -EXDEV;
     }
-    if (node != 0 && found->node != node) {
+    if (config->node != 0 && found->node != config->node) {
         fault_set(fault, FAULT_ENVIRONMENT,
                   "the log belongs to node %u, not to node %u: check `--node` and `data =`",
-                  found->node, node);
+                  found->node, config->node);
         return -EXDEV;
     }
+    return 0;
+}
+
+/* Is the file whole? */
+static int length_check(uint64_t file_bytes, uint64_t needed_bytes, struct fault *fault)
+{
     if (file_bytes < needed_bytes) {
         fault_set(fault, FAULT_ENVIRONMENT,
                   "the log is truncated: the file has %" PRIu64 " bytes and its superblock says "
@@ -461,20 +464,18 @@ static void describe(const struct survey *survey)
 }
 
 int recover(struct disk *disk,
-            uint64_t cluster,
-            uint8_t node,
-            uint8_t *buffer,
-            const struct recover_visitor *visitor,
+            const struct recover_config *config,
             struct recovery *recovery,
             struct fault *fault)
 {
+    ASSERT(config->buffer != NULL);
     struct superblock_set set;
-    int result = superblock_load(disk, buffer, &set, fault);
+    int result = superblock_load(disk, config->buffer, &set, fault);
     if (result != 0) {
         return result;
     }
     superblock_tell(&set.newest, recovery);
-    struct survey survey = {.found = recovery, .visitor = visitor};
+    struct survey survey = {.found = recovery, .visitor = config->visitor};
     struct scan_log log = {
         .disk = disk,
         .cluster = recovery->cluster,
@@ -487,12 +488,14 @@ int recover(struct disk *disk,
     bool valid = geometry_init(&log.geometry, set.newest.ring_bytes, set.newest.segment_bytes,
                                set.newest.window_bytes);
     ASSERT(valid);
-    uint64_t needed_bytes = geometry_file_bytes(&log.geometry);
-    result = identity_check(recovery, cluster, node, disk->bytes, needed_bytes, fault);
+    result = identity_check(recovery, config, fault);
+    if (result == 0) {
+        result = length_check(disk->bytes, geometry_file_bytes(&log.geometry), fault);
+    }
     if (result != 0) {
         return result;
     }
-    scan_init(&survey.scan, &log, buffer, recovery->start.position, recovery->start.last);
+    scan_init(&survey.scan, &log, config->buffer, recovery->start.position, recovery->start.last);
     watermarks_read(&survey);
     state_read(&survey);
     prefix_read(&survey);

@@ -84,17 +84,21 @@ struct recover_visitor {
     void (*known)(void *context, struct log_id id, uint64_t position);
 };
 
-/* Read the superblock and the ring through `disk` and tell what is there. `cluster` and `node` may
- * be 0: not checked (offline tools). Returns 0 with `recovery` filled, whatever the kind; or a
- * negative errno with the fault told: not a log, foreign, newer, truncated, or a superblock slot
- * without a valid copy. Idempotent; writes nothing. `buffer` has RECOVER_BUFFER_BYTES, page
- * aligned. */
 #define RECOVER_BUFFER_BYTES (2u * 1024u * 1024u)
+
+/* Whose log is expected, and what reading it needs. */
+struct recover_config {
+    uint64_t cluster; /* 0: any, and so for `node` (offline tools). */
+    uint8_t node;
+    uint8_t *buffer;                       /* RECOVER_BUFFER_BYTES, page aligned; borrowed. */
+    const struct recover_visitor *visitor; /* Or NULL. */
+};
+
+/* Read the superblock and the ring through `disk` and tell what is there. Returns 0 with `recovery`
+ * filled, whatever the kind; or a negative errno with the fault told: not a log, foreign, newer,
+ * truncated, or a superblock slot without a valid copy. Idempotent; writes nothing. */
 MUST_USE int recover(struct disk *disk,
-                     uint64_t cluster,
-                     uint8_t node,
-                     uint8_t *buffer,
-                     const struct recover_visitor *visitor,
+                     const struct recover_config *config,
                      struct recovery *recovery,
                      struct fault *fault);
 

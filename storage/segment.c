@@ -156,3 +156,9 @@ const char *state_check(const uint8_t *pages,
     *byte_count = header.byte_count;
     return NULL;
 }
+
+uint64_t geometry_retention_max(const struct geometry *geometry)
+{
+    uint64_t free_bytes = 2 * geometry->segment_bytes + LOG_RESERVE_BYTES + ENTRY_BYTES_MAX;
+    return geometry->ring_bytes > free_bytes ? geometry->ring_bytes - free_bytes : 0;
+}

@@ -37,6 +37,10 @@ MUST_USE bool geometry_init(struct geometry *geometry,
                             uint64_t segment_bytes,
                             uint64_t window_bytes);
 
+/* The most bytes of log that a retention may keep on such a ring, 0 if none fit: the oldest segment
+ * goes whole, and while it does a new one, the largest entry and the reserve must be free. */
+uint64_t geometry_retention_max(const struct geometry *geometry);
+
 /* The geometry of the most whole segments that fit a file; false: fewer than SEGMENTS_MIN. */
 MUST_USE bool geometry_fit(struct geometry *geometry,
                            uint64_t file_bytes,

@@ -150,8 +150,13 @@ int wal_open(struct wal *wal,
     ASSERT(!wal->open);
     struct disk *disk = wal->config.disk;
     memset(found, 0, sizeof *found);
-    int result = recover(disk, wal->config.cluster, wal->config.node, wal->recover_buffer, visit,
-                         found, fault);
+    const struct recover_config expected = {
+        .cluster = wal->config.cluster,
+        .node = wal->config.node,
+        .buffer = wal->recover_buffer,
+        .visitor = visit,
+    };
+    int result = recover(disk, &expected, found, fault);
     if (result != 0) {
         return result;
     }

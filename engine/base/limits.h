@@ -73,8 +73,9 @@
 #define NIC_RING_SLOTS     1024u /* Frames waiting at one endpoint, by default. */
 #define NIC_RING_SLOTS_MAX 65536u
 #define NIC_BUFFERS        3071u /* Of one endpoint; two full rings leave it a third. */
-#define CORE_SETS_MAX      2u    /* Of one poll loop: replicas, and a benchmark's floor. */
-#define CORE_TASKS_MAX     16u   /* Polled together by one loop. */
+#define NIC_SOCKET_BYTES   (4u * 1024u * 1024u) /* Asked of the kernel for each way of a socket. */
+#define CORE_SETS_MAX      2u  /* Of one poll loop: replicas, and a benchmark's floor. */
+#define CORE_TASKS_MAX     16u /* Polled together by one loop. */
 #define IDLE_FDS_MAX       32u
 #define IDLE_SPIN_NS       50000u    /* Of empty polls before a wait. */
 #define IDLE_NAP_NS        100000u   /* Longest nap where a port has no descriptor. */

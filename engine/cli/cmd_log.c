@@ -107,8 +107,8 @@ static int verify_disk(struct mem *mem, const char *path, bool json, struct faul
         return fault->code;
     }
     struct recovery found;
-    struct recover_visitor visitor = {0};
-    int result = recover(disk, 0, 0, buffer, &visitor, &found, fault);
+    const struct recover_config expected = {.buffer = buffer};
+    int result = recover(disk, &expected, &found, fault);
     disk_close(disk);
     if (result != 0) {
         return fault->code;

@@ -1,5 +1,4 @@
 /* command.c: what the subcommands share. */
-#define _POSIX_C_SOURCE 200809L
 #include "engine/cli/command.h"
 
 #include "engine/base/assert.h"

@@ -142,9 +142,7 @@ enum raft_taken leader_propose(struct raft *r, const struct raft_event *event)
         }
         ASSERT((configuration != NULL) == (id.index == 1)); /* What MAKE asked for. */
         r->term_first_index = id.index;
-    } else if (!r->state.bootstrapped) {
-        return RAFT_REFUSED;
-    } else if (UNLIKELY(configuration != NULL && !leader_may_change_members(r))) {
+    } else if (!r->state.bootstrapped || (configuration != NULL && !leader_may_change_members(r))) {
         return RAFT_REFUSED;
     }
     raft_log_append(r, id, configuration);

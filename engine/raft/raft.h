@@ -121,7 +121,8 @@ struct raft_message {
         } vote;                        /* PRE_VOTE, VOTE */
         struct {
             bool granted;
-        } vote_reply; /* PRE_VOTE_REPLY, VOTE_REPLY */
+        } vote_reply; /* PRE_VOTE_REPLY, VOTE_REPLY. The term of a granted PRE_VOTE_REPLY is the
+                         request's, that of every other message the sender's own. */
         struct {
             uint32_t session; /* Replication session of leader and peer, within the term. */
             struct raft_entry_id prev; /* "You have this one?" */
@@ -286,7 +287,8 @@ MUST_USE uint32_t raft_drain(struct raft *r, struct raft_effect *effects, uint32
 uint64_t raft_deadline_ns(const struct raft *r);
 
 /* The APPEND_REPLY that this follower would send now to its leader, for streams that answer more
- * often than the core owes. False when there is no leader to answer. */
+ * often than the core owes. False when there is no leader to answer, or none may be answered yet:
+ * its term is not durable here, or no APPEND of it has come. */
 MUST_USE bool raft_ack(const struct raft *r, struct raft_message *reply);
 
 /* State, read only. */

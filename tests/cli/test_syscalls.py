@@ -1,7 +1,8 @@
 """test_syscalls.py: what a trace of system calls shows of a durable run.
 
 The log is opened with O_DIRECT and O_DSYNC, and from then on nothing but io_uring writes to it: no
-write(), pwrite() or fsync() of any kind on its descriptor, so every acknowledged write went that way.
+write(), pwrite() or fsync() of any kind on its descriptor. So every acknowledged write went that
+way.
 """
 
 import os
@@ -51,8 +52,8 @@ class Syscalls(Case):
     def test_log_is_opened_direct_and_written_through_io_uring_alone(self):
         out = self.path("strace")
         try:
-            process = thole("demo", "--json", "--rate", "200", "--duration", "1s", "--warmup", "200ms",
-                            "--log-size", "64MiB", "--dir", self.path("logs"),
+            process = thole("demo", "--json", "--rate", "200", "--duration", "1s",
+                            "--warmup", "200ms", "--log-size", "64MiB", "--dir", self.path("logs"),
                             before=["strace", "-f", "-o", out, "-s", "256", "-e",
                                     "trace=openat,close,io_uring_enter," + ",".join(WRITES)])
         except FileNotFoundError:

@@ -5,29 +5,22 @@
  * buffer back in its pool. Prints the cost of one hop, which no test asserts.
  */
 #define _GNU_SOURCE /* What DPDK's headers ask for. */
-#include "engine/base/prng.h"
 #include "net/headers.h"
 #include "net/nic_dpdk.h"
+#include "tests/device/nic_cases.h"
 
-#include <inttypes.h>
-#include <pthread.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
-#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
-#define ENDPOINTS     4u
+#define ENDPOINTS     NIC_CASES_PORTS
 #define BUFFERS_SMALL 256u
 #define SLOTS_SMALL   64u
 #define HOP_ROUNDS    200000u
@@ -77,14 +70,9 @@ static struct rte_mempool *pool_of(uint32_t endpoint)
 /* Throw away what waits at every endpoint, look for lost buffers, close. */
 static void group_close(struct nic **nics)
 {
-    for (uint32_t i = 0; i < ENDPOINTS; i++) {
-        struct nic_frame frames[RX_BURST_MAX];
-        uint32_t count = nic_rx_burst(nics[i], frames, RX_BURST_MAX);
-        while (count > 0) {
-            nic_rx_release(nics[i], frames, count);
-            count = nic_rx_burst(nics[i], frames, RX_BURST_MAX);
-        }
-    }
+    struct nic_cases cases;
+    memcpy(cases.nics, nics, sizeof(cases.nics));
+    nic_case_drain(&cases);
     for (uint32_t i = 0; i < ENDPOINTS; i++) {
         assert_int_equal(rte_mempool_in_use_count(pool_of(i)), 0);
     }
@@ -94,11 +82,17 @@ static void group_close(struct nic **nics)
     group_number++;
 }
 
-static void pattern_fill(uint8_t *bytes, uint32_t count, uint32_t salt)
+static struct nic_cases cases_of(struct nic **nics)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        bytes[i] = (uint8_t)(i * 31u + salt);
-    }
+    struct nic_cases cases = {
+        .in_order = true,
+        .storm_rounds = STORM_ROUNDS,
+        .hop_rounds = HOP_ROUNDS,
+        .thread_enter = nic_dpdk_thread_enter,
+        .thread_leave = nic_dpdk_thread_leave,
+    };
+    memcpy(cases.nics, nics, sizeof(cases.nics));
+    return cases;
 }
 
 static void every_frame_size_arrives_whole(void **state)
@@ -106,28 +100,8 @@ static void every_frame_size_arrives_whole(void **state)
     (void)state;
     struct nic *nics[ENDPOINTS];
     group_open(nics, 0, 0);
-    static uint8_t sent[FRAME_BYTES_MAX];
-    for (uint32_t bytes = 1; bytes <= FRAME_BYTES_MAX; bytes += bytes < 256 ? 1 : 61) {
-        uint32_t to = bytes % ENDPOINTS;
-        uint32_t from = bytes / ENDPOINTS % ENDPOINTS;
-        pattern_fill(sent, bytes, bytes);
-        uint32_t head_bytes = bytes < 40 ? bytes : 40;
-        struct nic_send send = {
-            .to = addresses[to],
-            .head = sent,
-            .head_bytes = head_bytes,
-            .body = bytes > head_bytes ? sent + head_bytes : NULL,
-            .body_bytes = bytes - head_bytes,
-        };
-        assert_int_equal(nic_tx_burst(nics[from], &send, 1), 1);
-        struct nic_frame frame;
-        assert_int_equal(nic_rx_burst(nics[to], &frame, 1), 1);
-        assert_int_equal(frame.bytes, bytes);
-        assert_memory_equal(frame.data, sent, bytes);
-        assert_true(nic_address_equal(frame.from, addresses[from]));
-        nic_rx_release(nics[to], &frame, 1);
-        assert_int_equal(nic_rx_burst(nics[to], &frame, 1), 0);
-    }
+    struct nic_cases cases = cases_of(nics);
+    nic_case_every_frame_size_arrives_whole(&cases);
     group_close(nics);
 }
 
@@ -136,30 +110,8 @@ static void a_mixed_burst_reaches_each_destination_in_order(void **state)
     (void)state;
     struct nic *nics[ENDPOINTS];
     group_open(nics, 0, 0);
-    struct nic_send sends[TX_BURST_MAX];
-    uint32_t numbers[TX_BURST_MAX];
-    for (uint32_t i = 0; i < TX_BURST_MAX; i++) {
-        numbers[i] = i;
-        sends[i] = (struct nic_send){
-            .to = addresses[i % ENDPOINTS],
-            .head = (const uint8_t *)&numbers[i],
-            .head_bytes = sizeof(numbers[i]),
-        };
-    }
-    assert_int_equal(nic_tx_burst(nics[0], sends, TX_BURST_MAX), TX_BURST_MAX);
-    for (uint32_t to = 0; to < ENDPOINTS; to++) {
-        struct nic_frame frames[RX_BURST_MAX];
-        uint32_t count = nic_rx_burst(nics[to], frames, RX_BURST_MAX);
-        assert_int_equal(count, TX_BURST_MAX / ENDPOINTS);
-        for (uint32_t i = 0; i < count; i++) {
-            uint32_t number;
-            memcpy(&number, frames[i].data, sizeof(number));
-            assert_int_equal(number, to + i * ENDPOINTS);
-        }
-        nic_rx_release(nics[to], frames, count);
-    }
-    assert_int_equal(nics[0]->counters.tx_frames, TX_BURST_MAX);
-    assert_int_equal(nics[0]->counters.tx_bytes, TX_BURST_MAX * 4);
+    struct nic_cases cases = cases_of(nics);
+    nic_case_a_mixed_burst_reaches_each_destination(&cases);
     group_close(nics);
 }
 
@@ -333,123 +285,14 @@ static void too_large_a_group_is_refused_with_a_reason(void **state)
     group_close(nics);
 }
 
-/* ---- Two threads ---- */
-
-/* A thread sends from its first nic to all, and receives at both of its nics until all have sent.
- */
-struct storm {
-    struct nic *nics[2];
-    _Atomic uint32_t *sending_count;
-    uint64_t received;
-    uint64_t sent;
-    uint64_t broken;
-};
-
-static void storm_receive(struct storm *storm, struct nic *nic)
-{
-    struct nic_frame frames[RX_BURST_MAX];
-    uint32_t count = nic_rx_burst(nic, frames, RX_BURST_MAX);
-    for (uint32_t i = 0; i < count; i++) {
-        uint64_t words[2];
-        memcpy(words, frames[i].data, sizeof(words));
-        storm->broken += words[0] != ~words[1] || frames[i].bytes < sizeof(words);
-    }
-    nic_rx_release(nic, frames, count);
-    storm->received += count;
-    if (count == 0) {
-        (void)sched_yield();
-    }
-}
-
-static void storm_send(struct storm *storm, struct prng *prng)
-{
-    static const uint8_t body[FRAME_BYTES_MAX];
-    uint64_t words[TX_BURST_MAX][2];
-    struct nic_send sends[TX_BURST_MAX];
-    uint32_t count = (uint32_t)prng_between(prng, 1, TX_BURST_MAX);
-    for (uint32_t i = 0; i < count; i++) {
-        words[i][0] = prng_next(prng);
-        words[i][1] = ~words[i][0];
-        sends[i] = (struct nic_send){
-            .to = addresses[prng_below(prng, ENDPOINTS)],
-            .head = (const uint8_t *)words[i],
-            .head_bytes = sizeof(words[i]),
-            .body = body,
-            .body_bytes = (uint32_t)prng_below(prng, FRAME_BYTES_MAX - 16),
-        };
-    }
-    storm->sent += nic_tx_burst(storm->nics[0], sends, count);
-}
-
-static void *storm_run(void *argument)
-{
-    struct storm *storm = argument;
-    struct prng prng;
-    prng_init(&prng, SEED + storm->nics[0]->self.port);
-    nic_dpdk_thread_enter();
-    for (uint32_t round = 0; round < STORM_ROUNDS; round++) {
-        storm_send(storm, &prng);
-        storm_receive(storm, storm->nics[0]);
-        storm_receive(storm, storm->nics[1]);
-    }
-    atomic_fetch_sub(storm->sending_count, 1);
-    while (atomic_load(storm->sending_count) > 0) {
-        storm_receive(storm, storm->nics[0]);
-        storm_receive(storm, storm->nics[1]);
-    }
-    nic_dpdk_thread_leave();
-    return NULL;
-}
-
 static void two_threads_send_to_each_other_without_loss_of_a_buffer(void **state)
 {
     (void)state;
-    print_message("seed %u\n", SEED);
     struct nic *nics[ENDPOINTS];
     group_open(nics, 0, 0);
-    _Atomic uint32_t sending_count = 2;
-    struct storm storms[2] = {
-        {.nics = {nics[0], nics[1]}, .sending_count = &sending_count},
-        {.nics = {nics[2], nics[3]}, .sending_count = &sending_count},
-    };
-    pthread_t threads[2];
-    for (uint32_t i = 0; i < 2; i++) {
-        assert_int_equal(pthread_create(&threads[i], NULL, storm_run, &storms[i]), 0);
-    }
-    for (uint32_t i = 0; i < 2; i++) {
-        assert_int_equal(pthread_join(threads[i], NULL), 0);
-        assert_true(storms[i].broken == 0);
-        assert_true(storms[i].sent > 0);
-        assert_true(storms[i].received > 0);
-    }
+    struct nic_cases cases = cases_of(nics);
+    (void)nic_case_two_threads_send_to_each_other(&cases, SEED);
     group_close(nics); /* Every buffer is back. */
-}
-
-/* ---- Cost ---- */
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-static double hop_ns(struct nic **nics, uint32_t bytes, uint32_t burst)
-{
-    static const uint8_t body[FRAME_BYTES_MAX];
-    struct nic_send sends[TX_BURST_MAX];
-    struct nic_frame frames[RX_BURST_MAX];
-    for (uint32_t i = 0; i < burst; i++) {
-        sends[i] = (struct nic_send){.to = addresses[1], .head = body, .head_bytes = bytes};
-    }
-    uint64_t start_ns = now_ns();
-    for (uint32_t i = 0; i < HOP_ROUNDS / burst; i++) {
-        uint32_t sent = nic_tx_burst(nics[0], sends, burst);
-        uint32_t count = nic_rx_burst(nics[1], frames, burst);
-        assert_int_equal(count, sent);
-        nic_rx_release(nics[1], frames, count);
-    }
-    return (double)(now_ns() - start_ns) / HOP_ROUNDS;
 }
 
 static void hop_cost_is_printed(void **state)
@@ -457,17 +300,8 @@ static void hop_cost_is_printed(void **state)
     (void)state;
     struct nic *nics[ENDPOINTS];
     group_open(nics, 0, 0);
-    static const uint32_t sizes[] = {64, 1400, 8192};
-    for (uint32_t i = 0; i < 3; i++) {
-        print_message("ring hop, one thread, %u bytes: %.0f ns alone, %.0f ns in bursts of 32\n",
-                      sizes[i], hop_ns(nics, sizes[i], 1), hop_ns(nics, sizes[i], 32));
-    }
-    struct nic_frame frame;
-    uint64_t start_ns = now_ns();
-    for (uint32_t i = 0; i < HOP_ROUNDS; i++) {
-        assert_int_equal(nic_rx_burst(nics[2], &frame, 1), 0);
-    }
-    print_message("empty rx_burst: %.0f ns\n", (double)(now_ns() - start_ns) / HOP_ROUNDS);
+    struct nic_cases cases = cases_of(nics);
+    nic_case_print_hops(&cases, "ring");
     group_close(nics);
 }
 

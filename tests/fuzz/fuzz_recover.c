@@ -241,7 +241,8 @@ static void open_and_look_again(const struct recovery *found)
         ASSERT(fault.code != 0);
         return;
     }
-    result = recover(&image.model.disk, CLUSTER, 1, image.buffer, NULL, &after, &fault);
+    const struct recover_config expected = {.cluster = CLUSTER, .node = 1, .buffer = image.buffer};
+    result = recover(&image.model.disk, &expected, &after, &fault);
     ASSERT(result == 0);
     ASSERT(after.kind == RECOVER_CLEAN || after.kind == RECOVER_TORN);
     ASSERT(after.end_position == found->end_position);
@@ -264,7 +265,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (uint32_t i = 0; i < 2; i++) {
         const struct recover_visitor visitor = {.entry = visit, .context = &bytes[i]};
         memset(&found[i], 0, sizeof found[i]);
-        result[i] = recover(&image.model.disk, 0, 0, image.buffer, &visitor, &found[i], &fault[i]);
+        const struct recover_config any = {.buffer = image.buffer, .visitor = &visitor};
+        result[i] = recover(&image.model.disk, &any, &found[i], &fault[i]);
     }
     ASSERT(result[0] == result[1]);
     ASSERT(bytes[0] == bytes[1]);

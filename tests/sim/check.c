@@ -490,11 +490,16 @@ void check_end(struct sim *sim)
         for (uint32_t turn = 0; turn < 2; turn++) {
             struct end_walk walk = {.sim = sim, .node = i};
             const struct recover_visitor visitor = {.entry = end_entry, .context = &walk};
+            const struct recover_config expected = {
+                .cluster = SIM_CLUSTER,
+                .node = (uint8_t)(i + 1),
+                .buffer = recover_buffer,
+                .visitor = &visitor,
+            };
             struct fault fault = {0};
             platter_open(sim, &node->disk, i);
             memset(&found[turn], 0, sizeof found[turn]);
-            int result = recover(&node->disk.disk, SIM_CLUSTER, (uint8_t)(i + 1), recover_buffer,
-                                 &visitor, &found[turn], &fault);
+            int result = recover(&node->disk.disk, &expected, &found[turn], &fault);
             if (result != 0 || found[turn].kind > RECOVER_TORN ||
                 found[turn].last.index < node->promised_index) {
                 sim_violation(sim, "node %u at the end: %s, last %lu of %lu promised, %s %s", i + 1,

@@ -104,11 +104,14 @@ static void refusal_take(struct sim *sim, struct sim_node *node, const struct fa
 {
     struct sim_disk *disk = &node->disk;
     platter_open(sim, disk, disk->node);
-    const struct recover_visitor visitor = {0};
+    const struct recover_config expected = {
+        .cluster = SIM_CLUSTER,
+        .node = (uint8_t)(disk->node + 1),
+        .buffer = recover_buffer,
+    };
     static struct recovery found;
     struct fault ignored = {0};
-    int result = recover(&disk->disk, SIM_CLUSTER, (uint8_t)(disk->node + 1), recover_buffer,
-                         &visitor, &found, &ignored);
+    int result = recover(&disk->disk, &expected, &found, &ignored);
     struct sim_refusal_counters *refusals = &sim->totals->refusals;
     refusals->superblock += result != 0;
     refusals->damaged += result == 0 && found.kind == RECOVER_DAMAGED;

@@ -49,27 +49,26 @@
 #define SIM_SECTOR_BYTES  512u
 #define SIM_START_NS      1000000000ull
 
+/* clang-format off */
 /* Every fault has its counter; a kind that stays at zero over many seeds fails the test. */
 #define SIM_FAULTS(X)                                                                              \
-    X(loss)                                                                                        \
-    X(duplicate)                                                                                   \
-    X(late_duplicate) X(slow_frame) X(corrupt) X(truncate) X(cut_symmetric) X(cut_asymmetric)      \
-        X(frame_cut) X(rx_overflow) X(disk_slow) X(disk_reorder) X(disk_stall) X(write_error)      \
-            X(crash) X(power_cut) X(crash_at_promise) X(crash_in_recovery) X(write_whole)          \
-                X(write_absent) X(write_torn) X(rot_up) X(rot_down) X(rot_superblock)              \
-                    X(clock_drift) X(freeze)
+    X(loss) X(duplicate) X(late_duplicate) X(slow_frame) X(corrupt) X(truncate) X(cut_symmetric)   \
+    X(cut_asymmetric) X(frame_cut) X(rx_overflow) X(disk_slow) X(disk_reorder) X(disk_stall)       \
+    X(write_error) X(crash) X(power_cut) X(crash_at_promise) X(crash_in_recovery) X(write_whole)   \
+    X(write_absent) X(write_torn) X(rot_up) X(rot_down) X(rot_superblock) X(clock_drift)           \
+    X(freeze)
 COUNTERS_DECLARE(sim_fault, SIM_FAULTS);
 
 /* What happened: the proof that the generator reaches the interesting states. */
 #define SIM_COVERS(X)                                                                              \
-    X(elections)                                                                                   \
-    X(cuts)                                                                                        \
-    X(fragment_repairs) X(crashes_in_flight) X(commits) X(acked) X(unanswered) X(refused) X(reads) \
-        X(restarts) X(trims) X(wraps) X(staged) X(disk_fetches) X(promises) X(acks_checked)        \
-            X(step_downs) X(behind_start) X(liveness_runs) X(liveness_skipped) X(large_records)    \
-                X(bad_pages) X(stale_durable) X(frames) X(disk_completions) X(client_events)       \
-                    X(timers)
+    X(elections) X(cuts) X(fragment_repairs) X(crashes_in_flight) X(commits) X(acked)              \
+    X(unanswered) X(refused) X(reads) X(restarts) X(trims) X(wraps) X(staged) X(disk_fetches)      \
+    X(promises) X(acks_checked) X(step_downs) X(behind_start) X(liveness_runs)                     \
+    X(liveness_skipped) X(large_records) X(bad_pages) X(stale_durable) X(frames)                   \
+    X(disk_completions) X(client_events) X(timers)
 COUNTERS_DECLARE(sim_cover, SIM_COVERS);
+
+/* clang-format on */
 
 #define SIM_REFUSALS(X) X(damaged) X(suspect) X(superblock)
 COUNTERS_DECLARE(sim_refusal, SIM_REFUSALS);

@@ -118,6 +118,7 @@ uint8_t *log_page(struct log_fixture *log, uint64_t position)
 int log_recover(struct log_fixture *log, struct recovery *found, struct fault *fault)
 {
     static _Alignas(PAGE_BYTES) uint8_t buffer[RECOVER_BUFFER_BYTES];
+    const struct recover_config any = {.buffer = buffer};
     log->model.automatic = true;
-    return recover(&log->model.disk, 0, 0, buffer, NULL, found, fault);
+    return recover(&log->model.disk, &any, found, fault);
 }

@@ -18,7 +18,7 @@ static void check(const struct cluster *c, bool holds, uint8_t id, const char *w
     }
 }
 
-void cluster_init(struct cluster *c, uint32_t node_count, raft_set voters)
+void cluster_init(struct cluster *c, uint8_t node_count, raft_set voters)
 {
     memset(c, 0, sizeof(*c));
     c->node_count = node_count;
@@ -44,13 +44,24 @@ void cluster_fini(struct cluster *c)
     }
 }
 
+static bool cluster_same(const struct raft_configuration *a, const struct raft_configuration *b)
+{
+    bool same = a->index == b->index && a->voters == b->voters && a->outgoing == b->outgoing &&
+                a->learners == b->learners && a->member_count == b->member_count;
+
+    for (uint32_t i = 0; same && i < a->member_count; i++) {
+        same = a->members[i].id == b->members[i].id && a->members[i].store == b->members[i].store;
+    }
+    return same;
+}
+
 static uint32_t cluster_intern(struct cluster *c, const struct raft_configuration *configuration)
 {
     if (configuration == NULL) {
         return 0;
     }
     for (uint32_t i = 0; i < c->configuration_count; i++) {
-        if (memcmp(&c->configurations[i], configuration, sizeof(*configuration)) == 0) {
+        if (cluster_same(&c->configurations[i], configuration)) {
             return i + 1;
         }
     }
@@ -536,6 +547,24 @@ void cluster_cut_durable(struct cluster *c, uint8_t id)
     cluster_disk_cut(disk);
     event.cut_durable.epoch = disk->epoch;
     (void)!cluster_step(c, id, &event);
+}
+
+void cluster_trim(struct cluster *c, uint8_t id)
+{
+    struct raft_event event = {.kind = RAFT_EVENT_TRIMMED, .now_ns = c->now_ns};
+    uint64_t index = c->nodes[id].applied_index;
+
+    for (uint8_t other = 1; other <= c->node_count; other++) {
+        uint64_t held = c->nodes[other].disk.durable_index;
+        held = held < c->nodes[other].applied_index ? held : c->nodes[other].applied_index;
+        index = index < held ? index : held;
+    }
+    if (index <= raft_start(c->nodes[id].raft).index) {
+        return;
+    }
+    event.trimmed.start = (struct raft_entry_id){c->nodes[id].entries[index].term, index};
+    (void)!cluster_step(c, id, &event);
+    check(c, raft_start(c->nodes[id].raft).index == index, id, "a trim moves the start");
 }
 
 void cluster_resend(struct cluster *c, uint8_t id)

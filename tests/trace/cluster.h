@@ -77,7 +77,7 @@ struct cluster_node {
 };
 
 struct cluster {
-    uint32_t node_count; /* Nodes 1 to node_count. */
+    uint8_t node_count; /* Nodes 1 to node_count. */
     uint64_t now_ns;
     uint64_t seed;
     uint64_t election_min_ns;
@@ -101,7 +101,7 @@ struct cluster {
 };
 
 /* Empty disks, nobody up. `voters` is the file's configuration; learners are the other nodes. */
-void cluster_init(struct cluster *c, uint32_t node_count, raft_set voters);
+void cluster_init(struct cluster *c, uint8_t node_count, raft_set voters);
 void cluster_fini(struct cluster *c);
 
 /* Write a log as if by earlier terms; the node is down. */
@@ -124,6 +124,9 @@ cluster_propose(struct cluster *c, uint8_t id, const struct raft_configuration *
 void cluster_state_durable(struct cluster *c, uint8_t id);
 void cluster_log_durable(struct cluster *c, uint8_t id, uint64_t epoch, uint64_t index);
 void cluster_cut_durable(struct cluster *c, uint8_t id);
+
+/* The node's core forgets entries that every node holds and knows to be committed. */
+void cluster_trim(struct cluster *c, uint8_t id);
 
 /* Streams begin again at what is acknowledged. */
 void cluster_resend(struct cluster *c, uint8_t id);

@@ -202,15 +202,15 @@ static raft_set word_nodes(uint32_t at)
 
 static void run_nodes(void)
 {
-    uint32_t count = (uint32_t)word_number(1);
+    uint64_t count = word_number(1);
     const char *voters = option("voters");
 
     if (count < 1 || count >= CLUSTER_NODES_MAX) {
         trace_stop("nodes", "1 to 7");
     }
     cluster_fini(&cluster);
-    cluster.node_count = count;
-    cluster_init(&cluster, count, voters != NULL ? node_list(voters) : everybody());
+    cluster.node_count = (uint8_t)count;
+    cluster_init(&cluster, (uint8_t)count, voters != NULL ? node_list(voters) : everybody());
     if (option("outgoing") != NULL) {
         cluster.first.outgoing = node_list(option("outgoing"));
         cluster.first.learners &= ~cluster.first.outgoing;

@@ -17,7 +17,11 @@
 #define RECORD_BYTES 100u
 #define NODES        3u
 #define DISK_BYTES   (8u << 20)
-#define STORE(node)  (100u + (node))
+
+static uint64_t store_of(uint32_t node)
+{
+    return 100 + node;
+}
 
 /* Three logs in memory disks, written entry by entry as a replica would. */
 struct world {
@@ -41,7 +45,7 @@ static struct world *begin(void)
     w->entry = mem_take(&w->mem, "entry", 1, ENTRY_BYTES_MAX, PAGE_BYTES);
     for (uint32_t i = 0; i < NODES; i++) {
         w->disks[i] = disk_memory_open(&w->mem, DISK_BYTES);
-        w->logs[i] = (struct verify_log){.disk = w->disks[i], .store = STORE(i)};
+        w->logs[i] = (struct verify_log){.disk = w->disks[i], .store = store_of(i)};
         assert_true(
             geometry_fit(&w->logs[i].geometry, DISK_BYTES, SEGMENT_BYTES_MIN, WRITE_WINDOW_BYTES));
     }
@@ -91,7 +95,7 @@ static void append(struct world *w, uint32_t node, const uint64_t *sequences, ui
     };
     entry_seal(w->entry, &header);
     struct node_header own = {.node = (uint16_t)(node + 1),
-                              .store = STORE(node),
+                              .store = store_of(node),
                               .epoch = 1,
                               .position = w->position[node]};
     node_header_seal(w->entry, &own);

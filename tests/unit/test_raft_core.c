@@ -9,7 +9,7 @@
 
 #include "tests/unit/test_raft_core.h"
 
-void core_prepare(struct core *core, uint32_t voter_count)
+void core_prepare(struct core *core, uint8_t voter_count)
 {
     struct raft_configuration *configuration = &core->recovered.configuration;
 
@@ -30,10 +30,7 @@ void core_prepare(struct core *core, uint32_t voter_count)
     assert_non_null(core->raft);
 }
 
-void core_prepare_log(struct core *core,
-                      uint32_t voter_count,
-                      const uint64_t *terms,
-                      uint32_t count)
+void core_prepare_log(struct core *core, uint8_t voter_count, const uint64_t *terms, uint32_t count)
 {
     struct raft_recovered *recovered = &core->recovered;
 

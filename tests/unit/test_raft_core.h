@@ -27,11 +27,11 @@ struct core {
 };
 
 /* Nodes 1 to voter_count vote; an empty log, nothing pinned, nobody has ever led. */
-void core_prepare(struct core *core, uint32_t voter_count);
+void core_prepare(struct core *core, uint8_t voter_count);
 /* The same with a life behind it: entries of these terms, the first one committed, stores pinned.
  */
 void core_prepare_log(struct core *core,
-                      uint32_t voter_count,
+                      uint8_t voter_count,
                       const uint64_t *terms,
                       uint32_t count);
 void core_start(struct core *core);

@@ -287,6 +287,24 @@ static void cut_is_carried_out_under_a_new_leader(void **state)
     assert_int_equal(raft_commit_index(core.raft), 4); /* What this leader has confirmed. */
 }
 
+/* What is about to be cut is neither matched nor offered as a hint. */
+static void tail_above_a_wanted_cut_is_not_spoken_of(void **state)
+{
+    (void)state;
+    assert_int_equal(entry(id(4, 6), 2), RAFT_TAKEN);
+    assert_int_equal(entry(id(4, 7), 4), RAFT_TAKEN);
+    assert_int_equal(core_entry(&core, 3, id(5, 7), 4), RAFT_WAIT);
+    core_drain(&core);
+    core_state_durable(&core);
+    struct raft_message append = core_append(&core, 3, id(4, 7));
+    core_receive(&core, &append);
+    core_drain(&core);
+    assert_null(core_effect(&core, RAFT_EFFECT_CUT_LOG));
+    const struct raft_message *reply = core_sent(&core, RAFT_APPEND_REPLY, 3);
+    assert_false(reply->append_reply.matched);
+    assert_id(reply->append_reply.hint, 4, 6);
+}
+
 /* A deeper conflict before the cut has begun moves it down; one after waits for it. */
 static void wanted_cut_may_move_down(void **state)
 {
@@ -486,37 +504,45 @@ static void malformed_configurations_assert(void **state)
     expect_assert_failure(core_start(&core));
 }
 
-#define TEST(test) cmocka_unit_test_setup_teardown(test, follower, fini)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(follower_takes_the_entry_after_its_last),
-        TEST(entry_that_is_there_already_changes_nothing),
-        TEST(entry_of_an_older_term_of_leader_is_refused),
-        TEST(unverified_tail_is_neither_acked_nor_committed),
-        TEST(new_term_verifies_from_the_commit_index),
-        TEST(follower_acks_only_what_its_disk_has),
-        TEST(append_at_or_below_the_commit_index_is_matched),
-        TEST(mismatch_names_the_best_own_entry),
-        TEST(conflict_cuts_after_its_predecessor),
-        TEST(conflict_at_or_below_the_commit_index_asserts),
-        TEST(cut_waits_until_what_it_keeps_is_durable),
-        TEST(entries_below_a_wanted_cut_are_still_written),
-        TEST(late_completion_of_a_cut_tail_does_not_count),
-        TEST(cut_is_carried_out_under_a_new_leader),
-        TEST(wanted_cut_may_move_down),
-        TEST(nobody_campaigns_while_its_log_is_cut),
-        TEST(pre_candidate_follows_whoever_makes_it_cut),
-        TEST(configuration_counts_from_its_entry_and_goes_with_it),
-        TEST(first_configuration_that_is_cut_unpins_the_stores),
-        TEST(only_new_entries_are_signs_of_life),
-        TEST(ack_echoes_the_newest_append),
-        TEST(burst_of_entries_is_one_write_and_one_ack),
-        TEST(second_leader_of_a_term_asserts),
-        TEST(malformed_messages_assert),
-        TEST(malformed_events_assert),
-        TEST(malformed_configurations_assert),
+        cmocka_unit_test_setup_teardown(follower_takes_the_entry_after_its_last, follower, fini),
+        cmocka_unit_test_setup_teardown(entry_that_is_there_already_changes_nothing, follower,
+                                        fini),
+        cmocka_unit_test_setup_teardown(entry_of_an_older_term_of_leader_is_refused, follower,
+                                        fini),
+        cmocka_unit_test_setup_teardown(unverified_tail_is_neither_acked_nor_committed, follower,
+                                        fini),
+        cmocka_unit_test_setup_teardown(new_term_verifies_from_the_commit_index, follower, fini),
+        cmocka_unit_test_setup_teardown(follower_acks_only_what_its_disk_has, follower, fini),
+        cmocka_unit_test_setup_teardown(append_at_or_below_the_commit_index_is_matched, follower,
+                                        fini),
+        cmocka_unit_test_setup_teardown(mismatch_names_the_best_own_entry, follower, fini),
+        cmocka_unit_test_setup_teardown(conflict_cuts_after_its_predecessor, follower, fini),
+        cmocka_unit_test_setup_teardown(conflict_at_or_below_the_commit_index_asserts, follower,
+                                        fini),
+        cmocka_unit_test_setup_teardown(cut_waits_until_what_it_keeps_is_durable, follower, fini),
+        cmocka_unit_test_setup_teardown(entries_below_a_wanted_cut_are_still_written, follower,
+                                        fini),
+        cmocka_unit_test_setup_teardown(late_completion_of_a_cut_tail_does_not_count, follower,
+                                        fini),
+        cmocka_unit_test_setup_teardown(cut_is_carried_out_under_a_new_leader, follower, fini),
+        cmocka_unit_test_setup_teardown(tail_above_a_wanted_cut_is_not_spoken_of, follower, fini),
+        cmocka_unit_test_setup_teardown(wanted_cut_may_move_down, follower, fini),
+        cmocka_unit_test_setup_teardown(nobody_campaigns_while_its_log_is_cut, follower, fini),
+        cmocka_unit_test_setup_teardown(pre_candidate_follows_whoever_makes_it_cut, follower, fini),
+        cmocka_unit_test_setup_teardown(configuration_counts_from_its_entry_and_goes_with_it,
+                                        follower, fini),
+        cmocka_unit_test_setup_teardown(first_configuration_that_is_cut_unpins_the_stores, follower,
+                                        fini),
+        cmocka_unit_test_setup_teardown(only_new_entries_are_signs_of_life, follower, fini),
+        cmocka_unit_test_setup_teardown(ack_echoes_the_newest_append, follower, fini),
+        cmocka_unit_test_setup_teardown(burst_of_entries_is_one_write_and_one_ack, follower, fini),
+        cmocka_unit_test_setup_teardown(second_leader_of_a_term_asserts, follower, fini),
+        cmocka_unit_test_setup_teardown(malformed_messages_assert, follower, fini),
+        cmocka_unit_test_setup_teardown(malformed_events_assert, follower, fini),
+        cmocka_unit_test_setup_teardown(malformed_configurations_assert, follower, fini),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -166,7 +166,9 @@ static void odd_event(struct run *run, uint8_t id)
     static const enum raft_event_kind kinds[] = {RAFT_EVENT_UNHEALTHY, RAFT_EVENT_HEALTHY,
                                                  RAFT_EVENT_HEALTHY, RAFT_EVENT_TIME_LOST};
 
-    if (run->c.nodes[id].up) {
+    if (run->c.nodes[id].up && prng_chance(&run->prng, 300000)) {
+        cluster_trim(&run->c, id);
+    } else if (run->c.nodes[id].up) {
         cluster_event(&run->c, id, kinds[prng_below(&run->prng, 4)]);
     }
 }
@@ -256,7 +258,7 @@ static bool calm(struct run *run)
     return calm_is_over(run, goal_index);
 }
 
-static void weather(uint64_t seed, uint32_t node_count)
+static void weather(uint64_t seed, uint8_t node_count)
 {
     static struct run run;
 
@@ -290,7 +292,7 @@ static void weather(uint64_t seed, uint32_t node_count)
 
 static void safety_and_progress_survive_any_weather(void **state)
 {
-    static const uint32_t sizes[] = {3, 5, 3, 1, 3, 5, 2, 3, 5, 4, 3, 5, 7};
+    static const uint8_t sizes[] = {3, 5, 3, 1, 3, 5, 2, 3, 5, 4, 3, 5, 7};
 
     (void)state;
     printf("seeds %" PRIu64 " to %" PRIu64 "\n", first_seed, first_seed + seed_count - 1);

@@ -472,6 +472,22 @@ static void second_configuration_waits_for_the_first(void **state)
     assert_int_equal(core_propose(&core, &changed), RAFT_TAKEN);
 }
 
+/* I2: everything before the no-op is known to be committed, and it is still too early. */
+static void configuration_waits_for_an_entry_of_the_own_term(void **state)
+{
+    (void)state;
+    struct raft_message append = core_append(&core, 2, id(2, 3));
+    append.append.commit_index = 3;
+    core_receive(&core, &append);
+    core_settle(&core);
+    assert_int_equal(raft_commit_index(core.raft), 3);
+    core_lead(&core);
+    struct raft_configuration changed = without(3);
+    assert_int_equal(core_propose(&core, &changed), RAFT_REFUSED);
+    core_acks(&core, 4);
+    assert_int_equal(core_propose(&core, &changed), RAFT_TAKEN);
+}
+
 /* I7, F2 */
 static void leader_outside_of_the_configuration_commits_it_and_steps_down(void **state)
 {
@@ -511,38 +527,48 @@ static void trimmed_leader_probes_no_lower_than_its_start(void **state)
     assert_id(core_sent(&core, RAFT_APPEND, 2)->append.prev, 1, 2);
 }
 
-#define THREE(test) cmocka_unit_test_setup_teardown(test, three_nodes, fini)
-#define FIVE(test)  cmocka_unit_test_setup_teardown(test, five_nodes, fini)
-#define NEW(test)   cmocka_unit_test_setup_teardown(test, newborn, fini)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        THREE(leader_does_not_commit_an_older_term_by_counting),
-        THREE(leader_commits_without_its_own_disk),
-        THREE(leader_counts_itself_only_when_durable),
-        THREE(leader_alone_commits_only_what_its_disk_has),
-        FIVE(leader_of_a_joint_configuration_commits_by_both_halves),
-        THREE(learner_does_not_count_for_a_commit),
-        THREE(commit_and_match_never_go_back),
-        THREE(ack_of_an_older_session_is_dropped),
-        THREE(restarted_peer_gets_a_new_session),
-        THREE(matched_probe_begins_the_stream_after_it),
-        THREE(refused_probe_goes_to_the_hint_at_once),
-        THREE(refusal_of_an_earlier_probe_changes_nothing),
-        THREE(probe_is_repeated_once_a_heartbeat),
-        THREE(probe_ends_at_the_empty_log),
-        THREE(mismatch_while_replicating_begins_a_new_session),
-        THREE(heartbeat_carries_the_commit_index),
-        THREE(only_a_leader_takes_proposals),
-        NEW(first_leader_waits_for_the_stores_of_all_voters),
-        NEW(first_entry_commits_only_on_every_voter),
-        THREE(voter_that_knows_the_first_entry_committed_ends_the_bootstrap),
-        NEW(store_pinned_by_the_first_reply_cannot_change),
-        FIVE(vote_of_a_wiped_voter_does_not_count),
-        THREE(second_configuration_waits_for_the_first),
-        THREE(leader_outside_of_the_configuration_commits_it_and_steps_down),
-        THREE(trimmed_leader_probes_no_lower_than_its_start),
+        cmocka_unit_test_setup_teardown(leader_does_not_commit_an_older_term_by_counting,
+                                        three_nodes, fini),
+        cmocka_unit_test_setup_teardown(leader_commits_without_its_own_disk, three_nodes, fini),
+        cmocka_unit_test_setup_teardown(leader_counts_itself_only_when_durable, three_nodes, fini),
+        cmocka_unit_test_setup_teardown(leader_alone_commits_only_what_its_disk_has, three_nodes,
+                                        fini),
+        cmocka_unit_test_setup_teardown(leader_of_a_joint_configuration_commits_by_both_halves,
+                                        five_nodes, fini),
+        cmocka_unit_test_setup_teardown(learner_does_not_count_for_a_commit, three_nodes, fini),
+        cmocka_unit_test_setup_teardown(commit_and_match_never_go_back, three_nodes, fini),
+        cmocka_unit_test_setup_teardown(ack_of_an_older_session_is_dropped, three_nodes, fini),
+        cmocka_unit_test_setup_teardown(restarted_peer_gets_a_new_session, three_nodes, fini),
+        cmocka_unit_test_setup_teardown(matched_probe_begins_the_stream_after_it, three_nodes,
+                                        fini),
+        cmocka_unit_test_setup_teardown(refused_probe_goes_to_the_hint_at_once, three_nodes, fini),
+        cmocka_unit_test_setup_teardown(refusal_of_an_earlier_probe_changes_nothing, three_nodes,
+                                        fini),
+        cmocka_unit_test_setup_teardown(probe_is_repeated_once_a_heartbeat, three_nodes, fini),
+        cmocka_unit_test_setup_teardown(probe_ends_at_the_empty_log, three_nodes, fini),
+        cmocka_unit_test_setup_teardown(mismatch_while_replicating_begins_a_new_session,
+                                        three_nodes, fini),
+        cmocka_unit_test_setup_teardown(heartbeat_carries_the_commit_index, three_nodes, fini),
+        cmocka_unit_test_setup_teardown(only_a_leader_takes_proposals, three_nodes, fini),
+        cmocka_unit_test_setup_teardown(first_leader_waits_for_the_stores_of_all_voters, newborn,
+                                        fini),
+        cmocka_unit_test_setup_teardown(first_entry_commits_only_on_every_voter, newborn, fini),
+        cmocka_unit_test_setup_teardown(
+            voter_that_knows_the_first_entry_committed_ends_the_bootstrap, three_nodes, fini),
+        cmocka_unit_test_setup_teardown(store_pinned_by_the_first_reply_cannot_change, newborn,
+                                        fini),
+        cmocka_unit_test_setup_teardown(vote_of_a_wiped_voter_does_not_count, five_nodes, fini),
+        cmocka_unit_test_setup_teardown(second_configuration_waits_for_the_first, three_nodes,
+                                        fini),
+        cmocka_unit_test_setup_teardown(configuration_waits_for_an_entry_of_the_own_term,
+                                        three_nodes, fini),
+        cmocka_unit_test_setup_teardown(
+            leader_outside_of_the_configuration_commits_it_and_steps_down, three_nodes, fini),
+        cmocka_unit_test_setup_teardown(trimmed_leader_probes_no_lower_than_its_start, three_nodes,
+                                        fini),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -243,11 +243,13 @@ static int recover_once(struct world *world, struct recovery *found, struct faul
     const struct recover_visitor visitor = {
         .entry = visit_entry, .state = visit_state, .known = visit_known, .context = world};
     static _Alignas(PAGE_BYTES) uint8_t buffer[RECOVER_BUFFER_BYTES];
+    const struct recover_config expected = {
+        .cluster = CLUSTER, .node = NODE, .buffer = buffer, .visitor = &visitor};
     world->prefix_count = 0;
     world->known_count = 0;
     world->state_calls = 0;
     memset(found, 0, sizeof *found);
-    return recover(&world->model.disk, CLUSTER, NODE, buffer, &visitor, found, fault);
+    return recover(&world->model.disk, &expected, found, fault);
 }
 
 static enum check check_recovery(struct world *world)

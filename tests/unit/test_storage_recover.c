@@ -68,10 +68,12 @@ static void recover_refuses_another_cluster_and_another_node_by_name(void **stat
 {
     struct log_fixture *log = *state;
     static _Alignas(PAGE_BYTES) uint8_t buffer[RECOVER_BUFFER_BYTES];
-    assert_true(recover(&log->model.disk, 5, 0, buffer, NULL, &found, &fault) < 0);
+    const struct recover_config cluster = {.cluster = 5, .buffer = buffer};
+    assert_true(recover(&log->model.disk, &cluster, &found, &fault) < 0);
     assert_int_equal(fault.code, FAULT_ENVIRONMENT);
     assert_non_null(strstr(fault.text, "9f3c0a4e5b6d7788"));
-    assert_true(recover(&log->model.disk, LOG_CLUSTER, 7, buffer, NULL, &found, &fault) < 0);
+    const struct recover_config node = {.cluster = LOG_CLUSTER, .node = 7, .buffer = buffer};
+    assert_true(recover(&log->model.disk, &node, &found, &fault) < 0);
     assert_non_null(strstr(fault.text, "node 2"));
 }
 

@@ -1,0 +1,277 @@
+/* nic_cases.c: see nic_cases.h. */
+#define _GNU_SOURCE
+#include "tests/device/nic_cases.h"
+
+#include "engine/base/prng.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#define RECEIVE_TRIES 100000u
+#define HEAD_BYTES    40u
+
+void nic_case_receive(struct nic *nic, struct nic_frame *frame)
+{
+    for (uint32_t try = 0; try < RECEIVE_TRIES; try++) {
+        if (nic_rx_burst(nic, frame, 1) == 1) {
+            return;
+        }
+        (void)sched_yield();
+    }
+    fail_msg("no frame after %u tries", RECEIVE_TRIES);
+}
+
+void nic_case_drain(const struct nic_cases *cases)
+{
+    for (uint32_t i = 0; i < NIC_CASES_PORTS; i++) {
+        struct nic_frame frames[RX_BURST_MAX];
+        uint32_t count = nic_rx_burst(cases->nics[i], frames, RX_BURST_MAX);
+        while (count > 0) {
+            nic_rx_release(cases->nics[i], frames, count);
+            count = nic_rx_burst(cases->nics[i], frames, RX_BURST_MAX);
+        }
+    }
+}
+
+void nic_case_fill(uint8_t *bytes, uint32_t count, uint32_t salt)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        bytes[i] = (uint8_t)(i * 31u + salt);
+    }
+}
+
+static void size_case(const struct nic_cases *cases, uint32_t bytes)
+{
+    static uint8_t sent[FRAME_BYTES_MAX];
+    struct nic *to = cases->nics[bytes % NIC_CASES_PORTS];
+    struct nic *from = cases->nics[bytes / NIC_CASES_PORTS % NIC_CASES_PORTS];
+    nic_case_fill(sent, bytes, bytes);
+    uint32_t head_bytes = bytes < HEAD_BYTES ? bytes : HEAD_BYTES;
+    struct nic_send send = {
+        .to = to->self,
+        .head = sent,
+        .head_bytes = head_bytes,
+        .body = bytes > head_bytes ? sent + head_bytes : NULL,
+        .body_bytes = bytes - head_bytes,
+    };
+    assert_int_equal(nic_tx_burst(from, &send, 1), 1);
+    struct nic_frame frame;
+    nic_case_receive(to, &frame);
+    assert_int_equal(frame.bytes, bytes);
+    assert_memory_equal(frame.data, sent, bytes);
+    assert_true(nic_address_equal(frame.from, from->self));
+    nic_rx_release(to, &frame, 1);
+    assert_int_equal(nic_rx_burst(to, &frame, 1), 0);
+}
+
+void nic_case_every_frame_size_arrives_whole(const struct nic_cases *cases)
+{
+    uint32_t bytes_max = cases->nics[0]->frame_bytes_max;
+    for (uint32_t bytes = 1; bytes < bytes_max; bytes += bytes < 256 ? 1 : 61) {
+        size_case(cases, bytes);
+    }
+    for (uint32_t i = 0; i < NIC_CASES_PORTS; i++) {
+        size_case(cases, bytes_max - i);
+    }
+}
+
+/* What has arrived at one port: the numbers sent to it, each once. */
+static void numbers_check(const struct nic_cases *cases, uint32_t to)
+{
+    struct nic *nic = cases->nics[to];
+    uint32_t seen = 0;
+    for (uint32_t i = 0; i < TX_BURST_MAX / NIC_CASES_PORTS; i++) {
+        struct nic_frame frame;
+        nic_case_receive(nic, &frame);
+        uint32_t number;
+        assert_int_equal(frame.bytes, sizeof(number));
+        memcpy(&number, frame.data, sizeof(number));
+        assert_in_range(number, 0, TX_BURST_MAX - 1);
+        assert_int_equal(number % NIC_CASES_PORTS, to);
+        assert_int_equal(seen >> number & 1u, 0);
+        seen |= 1u << number;
+        if (cases->in_order) {
+            assert_int_equal(number, to + i * NIC_CASES_PORTS);
+        }
+        nic_rx_release(nic, &frame, 1);
+    }
+}
+
+void nic_case_a_mixed_burst_reaches_each_destination(const struct nic_cases *cases)
+{
+    struct nic_send sends[TX_BURST_MAX];
+    uint32_t numbers[TX_BURST_MAX];
+    for (uint32_t i = 0; i < TX_BURST_MAX; i++) {
+        numbers[i] = i;
+        sends[i] = (struct nic_send){
+            .to = cases->nics[i % NIC_CASES_PORTS]->self,
+            .head = (const uint8_t *)&numbers[i],
+            .head_bytes = sizeof(numbers[i]),
+        };
+    }
+    struct nic_counters before = cases->nics[0]->counters;
+    assert_int_equal(nic_tx_burst(cases->nics[0], sends, TX_BURST_MAX), TX_BURST_MAX);
+    struct nic_counters after = cases->nics[0]->counters;
+    for (uint32_t to = 0; to < NIC_CASES_PORTS; to++) {
+        numbers_check(cases, to);
+    }
+    assert_int_equal(after.tx_frames - before.tx_frames, TX_BURST_MAX);
+    assert_int_equal(after.tx_bytes - before.tx_bytes, TX_BURST_MAX * sizeof(numbers[0]));
+}
+
+/* ---- Two threads ---- */
+
+/* A thread sends from its first nic to all, and receives at both of its nics until all have sent.
+ */
+struct storm {
+    const struct nic_cases *cases;
+    struct nic *nics[2];
+    _Atomic uint32_t *sending_count;
+    uint64_t seed;
+    uint64_t received;
+    uint64_t sent;
+    uint64_t broken;
+};
+
+static void storm_receive(struct storm *storm, struct nic *nic)
+{
+    struct nic_frame frames[RX_BURST_MAX];
+    uint32_t count = nic_rx_burst(nic, frames, RX_BURST_MAX);
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t words[2] = {0};
+        if (frames[i].bytes >= sizeof(words)) {
+            memcpy(words, frames[i].data, sizeof(words));
+        }
+        storm->broken += words[0] != ~words[1];
+    }
+    nic_rx_release(nic, frames, count);
+    storm->received += count;
+    if (count == 0) {
+        (void)sched_yield();
+    }
+}
+
+static void storm_send(struct storm *storm, struct prng *prng)
+{
+    static const uint8_t body[FRAME_BYTES_MAX];
+    uint64_t words[TX_BURST_MAX][2];
+    struct nic_send sends[TX_BURST_MAX];
+    uint32_t count = (uint32_t)prng_between(prng, 1, TX_BURST_MAX);
+    for (uint32_t i = 0; i < count; i++) {
+        words[i][0] = prng_next(prng);
+        words[i][1] = ~words[i][0];
+        sends[i] = (struct nic_send){
+            .to = storm->cases->nics[prng_below(prng, NIC_CASES_PORTS)]->self,
+            .head = (const uint8_t *)words[i],
+            .head_bytes = sizeof(words[i]),
+            .body = body,
+            .body_bytes = (uint32_t)prng_below(prng, storm->nics[0]->frame_bytes_max - 16),
+        };
+    }
+    storm->sent += nic_tx_burst(storm->nics[0], sends, count);
+}
+
+static void *storm_run(void *argument)
+{
+    struct storm *storm = argument;
+    struct prng prng;
+    prng_init(&prng, storm->seed);
+    if (storm->cases->thread_enter != NULL) {
+        storm->cases->thread_enter();
+    }
+    for (uint32_t round = 0; round < storm->cases->storm_rounds; round++) {
+        storm_send(storm, &prng);
+        storm_receive(storm, storm->nics[0]);
+        storm_receive(storm, storm->nics[1]);
+    }
+    atomic_fetch_sub(storm->sending_count, 1);
+    while (atomic_load(storm->sending_count) > 0) {
+        storm_receive(storm, storm->nics[0]);
+        storm_receive(storm, storm->nics[1]);
+    }
+    if (storm->cases->thread_leave != NULL) {
+        storm->cases->thread_leave();
+    }
+    return NULL;
+}
+
+uint64_t nic_case_two_threads_send_to_each_other(const struct nic_cases *cases, uint64_t seed)
+{
+    print_message("seed %llu\n", (unsigned long long)seed);
+    _Atomic uint32_t sending_count = 2;
+    struct storm storms[2];
+    pthread_t threads[2];
+    for (uint32_t i = 0; i < 2; i++) {
+        storms[i] = (struct storm){
+            .cases = cases,
+            .nics = {cases->nics[2 * i], cases->nics[2 * i + 1]},
+            .sending_count = &sending_count,
+            .seed = seed + i,
+        };
+        assert_int_equal(pthread_create(&threads[i], NULL, storm_run, &storms[i]), 0);
+    }
+    uint64_t missing = 0;
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_true(storms[i].broken == 0);
+        assert_true(storms[i].sent > 0);
+        assert_true(storms[i].received > 0);
+        missing += storms[i].sent - storms[i].received;
+    }
+    assert_true(storms[0].received + storms[1].received <= storms[0].sent + storms[1].sent);
+    return missing;
+}
+
+/* ---- Cost ---- */
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static double hop_ns(const struct nic_cases *cases, uint32_t bytes, uint32_t burst)
+{
+    static const uint8_t body[FRAME_BYTES_MAX];
+    struct nic_send sends[TX_BURST_MAX];
+    struct nic_frame frames[RX_BURST_MAX];
+    for (uint32_t i = 0; i < burst; i++) {
+        sends[i] = (struct nic_send){.to = cases->nics[1]->self, .head = body, .head_bytes = bytes};
+    }
+    uint64_t start_ns = now_ns();
+    for (uint32_t i = 0; i < cases->hop_rounds / burst; i++) {
+        (void)nic_tx_burst(cases->nics[0], sends, burst);
+        uint32_t count = nic_rx_burst(cases->nics[1], frames, burst);
+        nic_rx_release(cases->nics[1], frames, count);
+    }
+    return (double)(now_ns() - start_ns) / cases->hop_rounds;
+}
+
+void nic_case_print_hops(const struct nic_cases *cases, const char *name)
+{
+    static const uint32_t sizes[] = {64, 1400, 8192};
+    for (uint32_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        if (sizes[i] <= cases->nics[0]->frame_bytes_max) {
+            print_message("%s hop, one thread, %u bytes: %.0f ns alone, %.0f ns in bursts of 32\n",
+                          name, sizes[i], hop_ns(cases, sizes[i], 1), hop_ns(cases, sizes[i], 32));
+        }
+    }
+    nic_case_drain(cases);
+    struct nic_frame frame;
+    uint64_t start_ns = now_ns();
+    for (uint32_t i = 0; i < cases->hop_rounds; i++) {
+        assert_int_equal(nic_rx_burst(cases->nics[2], &frame, 1), 0);
+    }
+    print_message("%s empty rx_burst: %.0f ns\n", name,
+                  (double)(now_ns() - start_ns) / cases->hop_rounds);
+}
