@@ -51,6 +51,16 @@ static void find_cpu(struct result_machine *machine)
     fclose(file);
 }
 
+/* Whether a line of the mount table is of this device: its third field, behind two numbers. */
+static bool mount_is_of(const char *line, dev_t device)
+{
+    char wanted[32];
+    int bytes = snprintf(wanted, sizeof(wanted), " %u:%u ", major(device), minor(device));
+    const char *field = strchr(line, ' ');
+    field = field != NULL ? strchr(field + 1, ' ') : NULL;
+    return field != NULL && strncmp(field, wanted, (size_t)bytes) == 0;
+}
+
 /* The filesystem that holds device `device`, from the mount table. */
 static void find_filesystem(struct result_machine *machine, dev_t device)
 {
@@ -60,11 +70,8 @@ static void find_filesystem(struct result_machine *machine, dev_t device)
     }
     char line[MACHINE_LINE_MAX];
     for (int i = 0; i < MACHINE_LINES_MAX && fgets(line, sizeof(line), file) != NULL; i++) {
-        unsigned device_major = 0;
-        unsigned device_minor = 0;
         char *kind = strstr(line, " - ");
-        if (sscanf(line, "%*d %*d %u:%u", &device_major, &device_minor) == 2 && kind != NULL &&
-            makedev(device_major, device_minor) == device) {
+        if (kind != NULL && mount_is_of(line, device)) {
             kind += 3;
             snprintf(machine->filesystem, sizeof(machine->filesystem), "%.*s",
                      (int)strcspn(kind, " "), kind);

@@ -57,6 +57,11 @@ uint32_t core_add_set(struct core *core, const struct core_set *set)
     ASSERT(core->set_count < CORE_SETS_MAX);
     ASSERT(set->task_count <= CORE_TASKS_MAX);
     ASSERT(set->fd_count <= IDLE_FDS_MAX);
+    for (uint32_t i = 0; i < set->task_count; i++) {
+        ASSERT(set->tasks[i].poll != NULL);
+        ASSERT(set->tasks[i].is_working != NULL);
+        ASSERT(set->tasks[i].deadline_ns != NULL);
+    }
     core->sets[core->set_count] = *set;
     return core->set_count++;
 }
@@ -84,7 +89,6 @@ static int open_set(struct core *core, uint32_t number, uint64_t now_ns)
               core->config.exclusive_core);
     for (uint32_t i = 0; i < set->task_count; i++) {
         struct core_task *task = &set->tasks[i];
-        ASSERT(task->poll != NULL);
         int result = task->open != NULL ? task->open(task->context, now_ns, &core->fault) : 0;
         if (result != 0) {
             return result;
@@ -144,7 +148,9 @@ static void poll_set(struct core *core, uint32_t number)
         is_working = task->is_working(task->context) || is_working;
     }
     for (uint32_t i = 0; work == 0 && i < set->task_count; i++) {
-        uint64_t wanted_ns = set->tasks[i].deadline_ns(set->tasks[i].context);
+        const struct core_task *task = &set->tasks[i];
+        ASSERT(task->deadline_ns != NULL);
+        uint64_t wanted_ns = task->deadline_ns(task->context);
         deadline_ns = wanted_ns < deadline_ns ? wanted_ns : deadline_ns;
     }
     if (deadline_ns < UINT64_MAX - stopped_ns) {

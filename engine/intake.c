@@ -63,7 +63,6 @@ static void count_refusal(const struct intake_context *context, enum wire_status
     counters->busy += status == WIRE_BUSY;
     counters->full += status == WIRE_FULL;
     counters->not_leader += status == WIRE_NOT_LEADER;
-    counters->too_large += status == WIRE_TOO_LARGE;
 }
 
 static bool gate_is_open(const struct intake *intake, const struct intake_context *context)
@@ -103,6 +102,9 @@ static enum wire_status take_records(struct intake *intake,
                                      const uint8_t *records,
                                      uint32_t bytes)
 {
+    if (context->closed) {
+        return WIRE_BUSY;
+    }
     if (!raft_takes_proposals(context->raft)) {
         return raft_is_leader(context->raft) ? WIRE_BUSY : WIRE_NOT_LEADER;
     }
@@ -152,6 +154,8 @@ static struct intake_staging *staging_for(struct intake *intake,
     oldest->request_bytes = frame->request.request_bytes;
     oldest->received_bytes = 0;
     oldest->fragment_count = 0;
+    oldest->part_bytes = 0;
+    oldest->last_bytes = 0;
     oldest->touched_ns = context->now_ns;
     return oldest;
 }
@@ -169,12 +173,21 @@ stage(struct intake *intake, const struct intake_context *context, const struct 
             return NULL;
         }
     }
-    ASSERT(frame->request.offset + frame->payload_bytes <= frame->request.request_bytes);
+    uint32_t end = frame->request.offset + frame->payload_bytes;
+    ASSERT(end <= staging->request_bytes);
+    bool last = end == staging->request_bytes;
+    uint32_t *size = last ? &staging->last_bytes : &staging->part_bytes;
+    if (*size != 0 && *size != frame->payload_bytes) {
+        return NULL; /* Of another cut of the request: together they would leave a hole. */
+    }
+    *size = frame->payload_bytes;
     memcpy(staging->bytes + frame->request.offset, frame->payload, frame->payload_bytes);
     staging->offsets[staging->fragment_count++] = frame->request.offset;
     staging->received_bytes += frame->payload_bytes;
     staging->touched_ns = context->now_ns;
-    return staging->received_bytes == staging->request_bytes ? staging : NULL;
+    bool whole = staging->received_bytes == staging->request_bytes &&
+                 staging->last_bytes <= staging->part_bytes;
+    return whole ? staging : NULL;
 }
 
 bool intake_request(struct intake *intake,
@@ -204,7 +217,6 @@ bool intake_request(struct intake *intake,
     struct intake_run run = {
         .session = frame->request.session,
         .first_sequence = frame->request.first_sequence,
-        .client = frame->header.from_store,
         .client_boot = frame->header.from_boot,
         .token = frame->header.token,
         .address = from,
@@ -260,7 +272,7 @@ const uint8_t *intake_make(const struct intake_context *context,
 {
     struct log *log = context->log;
     uint32_t bytes = entry_pages(body_bytes) * PAGE_BYTES;
-    if (log->end_position + bytes > context->space_position) {
+    if (log->end_position + bytes > context->own_space_position) {
         return NULL;
     }
     uint8_t *slot = log_place(log, log->end_position, bytes, context->durable_position);

@@ -29,7 +29,6 @@ struct intake_run {
     uint64_t first_offset;
     uint64_t session;
     uint64_t first_sequence;
-    uint64_t client;
     uint64_t client_boot;
     uint64_t token;
     struct nic_address address;
@@ -44,6 +43,8 @@ struct intake_staging {
     uint64_t touched_ns;
     uint32_t request_bytes;
     uint32_t received_bytes;
+    uint32_t part_bytes; /* Of every fragment but the last; 0: none of them has come. */
+    uint32_t last_bytes; /* Of the last one; 0: it has not come. */
     uint32_t fragment_count;
     uint32_t offsets[FRAGMENTS_MAX]; /* Of the fragments held. */
     uint8_t *bytes;                  /* ENTRY_BYTES_MAX. */
@@ -69,7 +70,9 @@ struct intake_context {
     uint64_t cluster;
     uint64_t now_ns;
     uint64_t durable_position;
-    uint64_t space_position; /* Of the smallest log among the voters. */
+    uint64_t space_position;     /* Of the smallest log among the voters. */
+    uint64_t own_space_position; /* Of the own one: what the reserve is for. */
+    bool closed;                 /* The replica stops: nothing new is taken. */
 };
 
 uint64_t intake_memory_bytes(void);

@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+/* So many entries are known at the least: a tail that is cut must be, however short its entries. */
+#define ENTRIES_MIN 4096u
+
 /* At most this many places are indexed, so that a large disk does not take memory without bound. */
 #define STRIDES_MAX 65536u
 
@@ -15,11 +18,17 @@ static uint64_t stride_bytes_for(uint64_t disk_ring_bytes)
     return stride;
 }
 
+static uint64_t entry_count_for(uint64_t ring_bytes)
+{
+    uint64_t count = ring_bytes / PAGE_BYTES;
+    return count < ENTRIES_MIN ? ENTRIES_MIN : count;
+}
+
 uint64_t log_memory_bytes(uint64_t ring_bytes)
 {
     ASSERT(ring_bytes >= LOG_MEMORY_MIN);
     ASSERT((ring_bytes & (ring_bytes - 1)) == 0);
-    return ring_bytes + ENTRY_BYTES_MAX + ring_bytes / PAGE_BYTES * sizeof(struct log_entry) +
+    return ring_bytes + ENTRY_BYTES_MAX + entry_count_for(ring_bytes) * sizeof(struct log_entry) +
            STRIDES_MAX * sizeof(struct log_place) + 3ull * PAGE_BYTES;
 }
 
@@ -27,7 +36,7 @@ void log_init(struct log *log, struct mem *mem, uint64_t ring_bytes)
 {
     ASSERT(ring_bytes >= LOG_MEMORY_MIN);
     ASSERT((ring_bytes & (ring_bytes - 1)) == 0);
-    *log = (struct log){.ring_bytes = ring_bytes, .entry_mask = ring_bytes / PAGE_BYTES - 1};
+    *log = (struct log){.ring_bytes = ring_bytes, .entry_mask = entry_count_for(ring_bytes) - 1};
     log->ring = mem_take(mem, "log slots", 1, ring_bytes + ENTRY_BYTES_MAX, PAGE_BYTES);
     log->entries = mem_take(mem, "log entries", log->entry_mask + 1, sizeof(struct log_entry), 64);
     log->strides = mem_take(mem, "log places", STRIDES_MAX, sizeof(struct log_place), 64);

@@ -112,7 +112,6 @@ void reader_request(struct reader *reader,
     const struct log *log = context->log;
     struct reader_job job = {
         .read = frame->read,
-        .client = frame->header.from_store,
         .client_boot = frame->header.from_boot,
         .token = frame->header.token,
         .address = from,

@@ -20,15 +20,12 @@
 #define READER_BUFFERS      4u
 #define READER_BUFFER_BYTES (2u * ENTRY_BYTES_MAX)
 
-_Static_assert(READER_BUFFERS <= READS_MAX, "every read has a place in the disk's queue");
-
 enum reader_state { READER_FREE, READER_WANTED, READER_READING, READER_READY };
 
 /* A read that waits for the disk. */
 struct reader_job {
     enum reader_state state;
     struct wire_read read;
-    uint64_t client;
     uint64_t client_boot;
     uint64_t token;
     struct nic_address address;

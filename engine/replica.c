@@ -117,6 +117,8 @@ static void visit_entry(void *context, const uint8_t *entry)
         return;
     }
     if (count == TERM_RUNS_MAX) {
+        r->recovered_floor = (struct raft_entry_id){.term = r->recovered_runs[0].term,
+                                                    .index = r->recovered_runs[1].first_index - 1};
         memmove(r->recovered_runs, r->recovered_runs + 1, (count - 1) * sizeof(struct raft_run));
         count--;
     }
@@ -147,6 +149,7 @@ static void start_core(struct replica *r, uint64_t now_ns)
         .last = {.term = r->log.last.term, .index = r->log.last.index},
         .runs = r->recovered_runs,
         .run_count = r->recovered_run_count,
+        .floor = r->recovered_floor,
         .configuration = *machine_configuration(&r->machine),
     };
     raft_init(r->raft, &config, &recovered, now_ns);
@@ -157,6 +160,27 @@ static void start_core(struct replica *r, uint64_t now_ns)
     r->write_last = r->log.last.index;
     r->commit_position = r->log.start.position;
     r->committed_offset = r->log.start.offset;
+}
+
+/* The log's configuration rules; the file must say where its members are. */
+static bool members_have_addresses(const struct replica *r, struct fault *fault)
+{
+    const struct raft_configuration *configuration = machine_configuration(&r->machine);
+    for (uint32_t i = 0; i < configuration->member_count; i++) {
+        uint8_t id = configuration->members[i].id;
+        bool named = false;
+        for (uint32_t k = 0; k < r->config.node_count; k++) {
+            named = named || r->config.nodes[k].id == id;
+        }
+        if (!named) {
+            fault_set(fault, FAULT_USAGE,
+                      "node %u is a member of this log's cluster, and the configuration has no "
+                      "address for it: add its [node %u] section",
+                      id, id);
+            return false;
+        }
+    }
+    return true;
 }
 
 int replica_open(struct replica *r, uint64_t now_ns, struct fault *fault)
@@ -172,6 +196,9 @@ int replica_open(struct replica *r, uint64_t now_ns, struct fault *fault)
     }
     ASSERT(r->log.last.index == r->found.last.index);
     ASSERT(r->log.end_position == r->found.end_position);
+    if (!members_have_addresses(r, fault)) {
+        return -EINVAL;
+    }
     start_core(r, now_ns);
     r->self.cluster = r->config.cluster;
     r->self.group = r->config.group;
@@ -211,11 +238,12 @@ struct stream_context replica_stream_context(struct replica *r)
 
 struct intake_context replica_intake_context(struct replica *r)
 {
-    uint64_t space = wal_start_durable(r->wal).position + wal_ring_bytes(r->wal);
+    uint64_t own_space = wal_start_durable(r->wal).position + wal_ring_bytes(r->wal);
+    uint64_t space = own_space;
     uint64_t patience_ns = r->config.election_max_ns;
     uint64_t silent_ns = r->now_ns > patience_ns ? r->now_ns - patience_ns : 0;
     for (uint32_t i = 0; i < r->peer_count; i++) {
-        uint64_t peer_space = stream_out_space(&r->outs[i], silent_ns);
+        uint64_t peer_space = stream_out_space(&r->outs[i], silent_ns, r->log.last.index);
         space = peer_space < space ? peer_space : space;
     }
     return (struct intake_context){
@@ -228,6 +256,8 @@ struct intake_context replica_intake_context(struct replica *r)
         .now_ns = r->now_ns,
         .durable_position = wal_durable(r->wal).position,
         .space_position = space,
+        .own_space_position = own_space,
+        .closed = r->stopping,
     };
 }
 
@@ -291,7 +321,8 @@ static void tell_durable(struct replica *r)
 static void follow_trim(struct replica *r)
 {
     const struct log_start *wanted = &r->machine.wanted_start;
-    if (wanted->position > r->log.start.position &&
+    bool has_state = r->machine.written_segment >= wanted->position / r->machine.segment_bytes;
+    if (wanted->position > r->log.start.position && has_state &&
         wal_durable(r->wal).position >= wanted->position) {
         wal_set_start(r->wal, wanted);
     }
@@ -352,9 +383,8 @@ static void start_reads(struct replica *r)
             continue;
         }
         job->bytes = read_bytes(r, job->position, READER_BUFFER_BYTES);
-        if (job->bytes == 0) {
-            job->state = READER_READY; /* Cut away under it: reader_serve() tells the client. */
-        } else if (wal_read(r->wal, job->position, job->bytes, job->buffer, r->peer_count + i)) {
+        ASSERT(job->bytes > 0); /* What is committed and not in memory is durable here. */
+        if (wal_read(r->wal, job->position, job->bytes, job->buffer, r->peer_count + i)) {
             job->state = READER_READING;
         }
     }
@@ -380,9 +410,11 @@ static void watch(struct replica *r)
     }
     uint64_t oldest = wal_oldest_write_ns(r->wal);
     uint64_t age = oldest < r->now_ns ? r->now_ns - oldest : 0;
-    uint64_t waiting = r->log.end_position - wal_durable(r->wal).position;
-    bool stalled = age > r->config.disk_stall_ns ||
-                   (raft_is_leader(r->raft) && waiting > r->log.ring_bytes / 2);
+    bool stalled = age > r->config.disk_stall_ns;
+    if (raft_is_leader(r->raft)) {
+        uint64_t waiting = r->log.end_position - wal_durable(r->wal).position;
+        stalled = stalled || waiting > r->log.ring_bytes / 2;
+    }
     if (stalled != r->unhealthy) {
         r->unhealthy = stalled;
         r->counters.disk_stalls += stalled;

@@ -81,10 +81,10 @@ struct replica_status {
 /* clang-format off */
 #define REPLICA_COUNTERS(X) \
     X(entries_sealed) X(entries_taken) X(entries_applied) X(records_applied) X(requests) \
-    X(request_records) X(replies) X(busy) X(full) X(not_leader) X(too_large) X(reads) X(cuts) \
+    X(request_records) X(replies) X(busy) X(full) X(not_leader) X(reads) X(cuts) \
     X(fragments_sent) X(fragments_repaired) X(fragments_received) X(fragments_known) \
     X(fragments_refused) X(pages_bad) X(polls_sent) X(acks_sent) X(disk_fetches) X(staged) \
-    X(trims) X(states_written) X(time_lost) X(disk_stalls) X(frames_dropped)
+    X(fetches_failed) X(trims) X(states_written) X(time_lost) X(disk_stalls) X(frames_dropped)
 /* clang-format on */
 COUNTERS_DECLARE(replica, REPLICA_COUNTERS);
 

@@ -88,6 +88,7 @@ void replica_take(void *replica, const uint8_t *entry)
     struct replica *r = replica;
     log_take(&r->log, entry_header_of(entry), true);
     machine_append(&r->machine, entry);
+    r->counters.entries_taken += !raft_is_leader(r->raft);
     r->working = true;
 }
 
@@ -151,7 +152,7 @@ uint32_t replica_seal(struct replica *r)
             r->stage_next[stage] = r->log.last.index + 1;
         }
     }
-    if (!leader) {
+    if (!leader || r->stopping) {
         return 0;
     }
     uint32_t count = 0;
@@ -220,8 +221,11 @@ static void send_ack(struct replica *r, const struct raft_message *message)
         .verified_index = message->append_reply.verified_index,
         .durable_index = message->append_reply.durable_index,
     };
-    struct stream_context context = replica_stream_context(r);
-    stream_in_fill_ack(&r->in, &context, &frame.ack);
+    /* A deposed leader gets the term and no more: what the true one asked for stays owed to it. */
+    if (message->to == raft_leader(r->raft)) {
+        struct stream_context context = replica_stream_context(r);
+        stream_in_fill_ack(&r->in, &context, &frame.ack);
+    }
     outbox_put(&r->outbox, address_of(r, message->to), &frame);
     r->counters.acks_sent++;
 }

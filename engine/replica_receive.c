@@ -12,6 +12,20 @@ static struct stream_out *out_of(struct replica *r, uint8_t peer)
     return NULL;
 }
 
+/* The core refuses messages of a store that is not the pinned one; streams must not listen to it
+ * either. */
+static bool store_agrees(const struct replica *r, const struct wire_header *header)
+{
+    const struct raft_configuration *configuration = raft_configuration(r->raft);
+    for (uint32_t i = 0; i < configuration->member_count; i++) {
+        const struct raft_member *member = &configuration->members[i];
+        if (member->id == header->from) {
+            return member->store == 0 || member->store == header->from_store;
+        }
+    }
+    return false;
+}
+
 static void step_message(struct replica *r, const struct raft_message *message)
 {
     struct raft_event event = {.kind = RAFT_EVENT_MESSAGE, .message = message};
@@ -25,7 +39,8 @@ static void receive_ack(struct replica *r, const struct wire_frame *frame)
     wire_ack_message(frame, &message);
     step_message(r, &message);
     struct stream_out *out = out_of(r, frame->header.from);
-    if (out != NULL && raft_is_leader(r->raft) && frame->header.term == raft_term(r->raft) &&
+    if (out != NULL && raft_is_leader(r->raft) && store_agrees(r, &frame->header) &&
+        frame->header.term == raft_term(r->raft) &&
         frame->header.from_boot == raft_replication(r->raft, frame->header.from).boot) {
         struct stream_context context = replica_stream_context(r);
         stream_out_ack(out, &context, &frame->ack);
@@ -35,12 +50,16 @@ static void receive_ack(struct replica *r, const struct wire_frame *frame)
 
 static void receive_entry(struct replica *r, const struct wire_frame *frame)
 {
+    if (!store_agrees(r, &frame->header)) {
+        r->counters.fragments_refused++;
+        return;
+    }
     struct stream_context context = replica_stream_context(r);
     if (stream_in_entry(&r->in, &context, frame) > 0) {
         r->working = true;
     }
     /* At once, so that a burst of more entries than the window holds is taken in order. */
-    r->counters.entries_taken += stream_in_deliver(&r->in, &context);
+    (void)stream_in_deliver(&r->in, &context);
 }
 
 static void

@@ -48,7 +48,8 @@ struct replica {
     struct recovery found;
     struct raft_run *recovered_runs; /* TERM_RUNS_MAX; only during open. */
     uint32_t recovered_run_count;
-    bool begun; /* The log and the machine have their start. */
+    struct raft_entry_id recovered_floor; /* The entry before the first of these runs. */
+    bool begun;                           /* The log and the machine have their start. */
     bool opened;
     /* What the core has been told of the disk. */
     struct wal_hard told_hard;

@@ -41,7 +41,8 @@ struct stream_fetch {
     uint64_t want_index;
     uint64_t position; /* Of the buffer's first byte. */
     uint32_t bytes;
-    uint8_t *buffer; /* STREAM_FETCH_BYTES. */
+    uint64_t retry_ns; /* After a failed one: not before. */
+    uint8_t *buffer;   /* STREAM_FETCH_BYTES. */
 };
 
 /* Leader's half. */
@@ -92,7 +93,9 @@ struct stream_in {
     uint64_t seen_index;  /* Highest entry of which a fragment or a poll came. */
     uint64_t seen_bitmap; /* Of that entry: fragments that were sent before the last seen one. */
     uint64_t gap_ns;      /* Since when something is missing; 0: nothing. */
-    uint64_t told_ns;     /* When it was last asked for. */
+    uint64_t gap_index;
+    uint64_t told_index;
+    uint64_t told_ns; /* When it was last asked for. */
     uint64_t credit_position;
     uint64_t commit_index;              /* Highest that the leader's entries told. */
     uint8_t *staging;                   /* ENTRY_BYTES_MAX. */
@@ -131,8 +134,9 @@ void stream_out_ack(struct stream_out *out,
                     const struct wire_ack *ack);
 
 /* Leader: what the peer's disk can take; UINT64_MAX when it has not said so in this session, or not
- * since `silent_ns`: a voter that is down must not fill the log of the others. */
-uint64_t stream_out_space(const struct stream_out *out, uint64_t silent_ns);
+ * since `silent_ns`, or is further behind `last_index` than the window: a voter that is down, or
+ * that has trims still to catch up with, must not fill the log of the others. */
+uint64_t stream_out_space(const struct stream_out *out, uint64_t silent_ns, uint64_t last_index);
 
 /* Leader: when the stream wants to be called though nothing arrives. */
 uint64_t stream_out_deadline_ns(const struct stream_out *out);

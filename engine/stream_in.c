@@ -77,6 +77,23 @@ static uint64_t all_fragments(uint32_t count)
     return count == 64 ? ~0ull : (1ull << count) - 1;
 }
 
+/* How far the own log is firm: durable, and known to equal the leader's. A tail beyond that may be
+ * cut, so nothing may stand on its being durable: neither a slot a ring above it nor a credit. */
+static uint64_t firm_position(const struct stream_context *context)
+{
+    uint64_t verified = raft_verified_index(context->raft);
+    uint64_t position = context->durable_position;
+    struct log_end end;
+    if (verified >= context->log->last.index) {
+        return position;
+    }
+    if (!log_end_at(context->log, verified, &end)) {
+        const struct log_entry *oldest = log_entry(context->log, context->log->known_index);
+        end.position = oldest == NULL ? context->log->start.position : oldest->position;
+    }
+    return end.position < position ? end.position : position;
+}
+
 static uint64_t received_index(const struct stream_in *in, const struct stream_context *context)
 {
     uint64_t index = raft_verified_index(context->raft);
@@ -107,10 +124,12 @@ static uint64_t missing_of(const struct stream_in *in, uint64_t index)
 
 static void watch_gap(struct stream_in *in, const struct stream_context *context)
 {
-    if (missing_of(in, received_index(in, context) + 1) == 0) {
+    uint64_t index = received_index(in, context) + 1;
+    if (missing_of(in, index) == 0) {
         in->gap_ns = 0;
-    } else if (in->gap_ns == 0) {
+    } else if (in->gap_ns == 0 || in->gap_index != index) {
         in->gap_ns = context->now_ns;
+        in->gap_index = index;
     }
 }
 
@@ -141,7 +160,7 @@ static uint8_t *room_for(struct stream_in *in,
         assembly->position + bytes > context->space_position) {
         return NULL;
     }
-    return log_place(context->log, assembly->position, bytes, context->durable_position);
+    return log_place(context->log, assembly->position, bytes, firm_position(context));
 }
 
 /* Begin an entry, or find the one begun. NULL: this fragment cannot be used now. */
@@ -154,6 +173,9 @@ begin(struct stream_in *in, const struct stream_context *context, const struct w
                     assembly->used_bytes == entry->used_bytes &&
                     assembly->fragment_bytes == entry->fragment_bytes;
         return same ? assembly : NULL;
+    }
+    if (raft_cut_pending(context->raft)) {
+        return NULL; /* What the log still has may be gone in a moment. */
     }
     ASSERT(assembly->index == 0 || assembly->index <= raft_verified_index(context->raft));
     struct stream_assembly fresh = {
@@ -291,10 +313,17 @@ static const uint8_t *slot_of(struct stream_in *in,
         return NULL;
     }
     uint32_t bytes = (uint32_t)assembly->pages * PAGE_BYTES;
-    uint8_t *slot = log_place(context->log, assembly->position, bytes, context->durable_position);
-    if (slot != NULL && assembly->staged) {
+    uint8_t *slot = log_place(context->log, assembly->position, bytes, firm_position(context));
+    if (slot == NULL) {
+        return NULL;
+    }
+    if (assembly->staged) {
         memcpy(slot, in->staging, bytes);
     }
+    const struct entry_header *header = entry_header_of(slot);
+    ASSERT(header->index == assembly->index);
+    ASSERT(header->term == assembly->term);
+    ASSERT(header->position == assembly->position);
     return slot;
 }
 
@@ -366,8 +395,10 @@ uint32_t stream_in_deliver(struct stream_in *in, const struct stream_context *co
         }
         taken++;
     }
-    if (in->session != 0) {
+    if (ours) {
         watch_gap(in, context);
+    } else {
+        in->gap_ns = 0;
     }
     return taken;
 }
@@ -376,7 +407,7 @@ void stream_in_fill_ack(struct stream_in *in,
                         const struct stream_context *context,
                         struct wire_ack *ack)
 {
-    uint64_t credit = context->durable_position + context->log->ring_bytes;
+    uint64_t credit = firm_position(context) + context->log->ring_bytes;
     if (credit > context->space_position) {
         credit = context->space_position;
     }
@@ -394,6 +425,7 @@ void stream_in_fill_ack(struct stream_in *in,
     bool ripe = in->asked || (in->gap_ns != 0 && context->now_ns - in->gap_ns >= STREAM_GAP_NS);
     if (ripe) {
         in->told_ns = context->now_ns; /* Whatever it says: one ack for one ripe gap. */
+        in->told_index = in->gap_index;
     }
     if (ours) {
         ack->received_index = received_index(in, context);
@@ -418,7 +450,8 @@ uint64_t stream_in_deadline_ns(const struct stream_in *in)
     }
     uint64_t ripe = in->gap_ns + STREAM_GAP_NS;
     uint64_t again = in->told_ns + TELL_AGAIN_NS;
-    return in->told_ns > in->gap_ns && again > ripe ? again : ripe;
+    bool told = in->told_index == in->gap_index && in->told_ns > in->gap_ns;
+    return told && again > ripe ? again : ripe;
 }
 
 bool stream_in_ack_owed(const struct stream_in *in, const struct stream_context *context)

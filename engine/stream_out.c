@@ -15,10 +15,11 @@ void stream_out_init(struct stream_out *out,
     out->fetch.buffer = mem_take(mem, "fetch buffer", 1, STREAM_FETCH_BYTES, PAGE_BYTES);
 }
 
-uint64_t stream_out_space(const struct stream_out *out, uint64_t silent_ns)
+uint64_t stream_out_space(const struct stream_out *out, uint64_t silent_ns, uint64_t last_index)
 {
     bool told = out->active && out->space_position != 0 && out->heard_ns >= silent_ns;
-    return told ? out->space_position : UINT64_MAX;
+    bool in_step = out->received_index + STREAM_ENTRIES_MAX >= last_index;
+    return told && in_step ? out->space_position : UINT64_MAX;
 }
 
 static bool outstanding(const struct stream_out *out, uint64_t match_index)
@@ -58,9 +59,21 @@ static struct raft_replication follow(struct stream_out *out, const struct strea
         out->space_position = 0;
         out->missing_index = 0;
         out->repaired_index = 0;
+        if (out->fetch.state != FETCH_READING) {
+            out->fetch.state = FETCH_NONE; /* What was read in another office may be cut since. */
+        }
         expect_progress(out, context->now_ns);
     }
     return replication;
+}
+
+/* What was read is not what is wanted: count it, and let some time pass before it is read again. */
+static const uint8_t *fetch_failed(struct stream_fetch *fetch, const struct stream_context *context)
+{
+    fetch->state = FETCH_NONE;
+    fetch->retry_ns = context->now_ns + STREAM_POLL_MAX_NS;
+    context->counters->fetches_failed++;
+    return NULL;
 }
 
 /* Find an entry among the fetched bytes; else say where to read on. */
@@ -69,19 +82,19 @@ static const uint8_t *find_fetched(struct stream_fetch *fetch, const struct stre
     uint32_t at = 0;
     while (at + PAGE_BYTES <= fetch->bytes) {
         const struct entry_header *header = entry_header_of(fetch->buffer + at);
+        uint64_t term = raft_entry_term(context->raft, header->index);
         bool good = entry_header_check(header, context->cluster) == NULL &&
-                    header->position == fetch->position + at;
+                    header->position == fetch->position + at && (term == 0 || term == header->term);
         if (!good || header->index > fetch->want_index) {
-            fetch->state =
-                FETCH_NONE; /* Overtaken by a trim, or rotten: the follower keeps asking. */
-            return NULL;
+            return fetch_failed(fetch, context); /* Overtaken by a cut or a trim, or rotten. */
         }
         uint32_t entry_bytes = (uint32_t)header->pages * PAGE_BYTES;
         if (at + entry_bytes > fetch->bytes) {
             break;
         }
         if (header->index == fetch->want_index) {
-            return fetch->buffer + at;
+            bool sound = entry_check(fetch->buffer + at, context->cluster) == NULL;
+            return sound ? fetch->buffer + at : fetch_failed(fetch, context);
         }
         at += entry_bytes;
     }
@@ -99,7 +112,8 @@ bytes_for(struct stream_out *out, const struct stream_context *context, uint64_t
         return bytes;
     }
     struct stream_fetch *fetch = &out->fetch;
-    if (index <= context->log->start.last.index || fetch->state == FETCH_READING) {
+    bool resting = fetch->state == FETCH_NONE && context->now_ns < fetch->retry_ns;
+    if (index <= context->log->start.last.index || fetch->state == FETCH_READING || resting) {
         return NULL;
     }
     bool ahead = fetch->state == FETCH_READY && index >= entry_header_of(fetch->buffer)->index;
@@ -280,7 +294,7 @@ void stream_out_ack(struct stream_out *out,
         out->received_index = received;
         expect_progress(out, context->now_ns);
     }
-    if (out->missing_index <= out->received_index) {
+    if (out->missing_index <= replication.match_index || out->missing_index <= received) {
         out->missing_index = 0; /* It has come meanwhile. */
     }
     if (ack->credit_position > out->credit_position) {
@@ -288,7 +302,8 @@ void stream_out_ack(struct stream_out *out,
     }
     out->space_position = ack->space_position;
     out->heard_ns = context->now_ns;
-    bool wanted = ack->has_missing && ack->missing_index > out->received_index &&
+    /* Not above received_index alone: a follower may lose by a cut what it held beyond its log. */
+    bool wanted = ack->has_missing && ack->missing_index > replication.match_index &&
                   ack->missing_index < out->next_index + (out->next_offset > 0 ? 1 : 0);
     bool just_done = ack->missing_index == out->repaired_index &&
                      context->now_ns - out->repaired_ns < REPAIR_AGAIN_NS;

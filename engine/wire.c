@@ -92,8 +92,6 @@ const char *wire_status_name(enum wire_status status)
         return "full";
     case WIRE_NOT_LEADER:
         return "not leader";
-    case WIRE_TOO_LARGE:
-        return "too large";
     case WIRE_TRIMMED:
         return "trimmed";
     case WIRE_STATUS_COUNT:

@@ -105,8 +105,7 @@ enum wire_status {
     WIRE_BUSY,       /* At a bound; nothing was taken; try again. */
     WIRE_FULL,       /* The log has no room. Refused. */
     WIRE_NOT_LEADER, /* `leader` says who may be. */
-    WIRE_TOO_LARGE,
-    WIRE_TRIMMED, /* Below the log start. */
+    WIRE_TRIMMED,    /* Below the log start. */
     WIRE_STATUS_COUNT
 };
 

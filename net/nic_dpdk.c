@@ -309,6 +309,17 @@ static const struct nic_ops dpdk_ops = {
     .close = dpdk_close,
 };
 
+/* Whether no endpoint before `index` has its address. */
+static bool address_is_new(const struct nic_ring_config *config, uint32_t index)
+{
+    for (uint32_t i = 0; i < index; i++) {
+        if (nic_address_equal(config->addresses[i], config->addresses[index])) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* The configuration with its defaults filled in. */
 static struct nic_ring_config config_complete(const struct nic_ring_config *given)
 {
@@ -323,9 +334,7 @@ static struct nic_ring_config config_complete(const struct nic_ring_config *give
     ASSERT((config.slots & (config.slots - 1)) == 0);
     ASSERT(config.buffers >= RING_BUFFERS_MIN);
     for (uint32_t i = 0; i < config.count; i++) {
-        for (uint32_t j = 0; j < i; j++) {
-            ASSERT(!nic_address_equal(config.addresses[i], config.addresses[j]));
-        }
+        ASSERT(address_is_new(&config, i));
     }
     return config;
 }

@@ -1,13 +1,12 @@
 /* wal.c: one replica's log on disk. See wal.h for the rules that it keeps.
  *
  * Everything that is written goes through one queue to the disk: log writes straight from the
- * caller's slots, and superblock, watermark and state pages from buffers that are taken once. One
- * superblock update is under way at a time and carries all that is wanted and may go: hard state,
- * cut, start. wal_poll() reaps, moves the watermark, begins the next update, submits.
+ * caller's slots, and superblock, watermark and state pages from buffers that are taken once.
+ * wal_poll() reaps, moves the watermark, begins the next update (wal_update.c), submits.
  *
  * It knows neither Raft nor what the small states hold.
  */
-#include "storage/wal.h"
+#include "storage/wal_internal.h"
 
 #include "storage/segment.h"
 #include "storage/superblock.h"
@@ -17,85 +16,7 @@
 
 COUNTERS_DEFINE(wal, WAL_COUNTERS);
 
-/* Requests besides reads: every log write, one of them split at the ring's end, and one each for
- * superblock, watermark and state. Reads take what is left of the queue. */
-#define WRITE_IOS_MAX   (WRITES_MAX + 4u)
-#define READ_IOS_MAX    (DISK_QUEUE_MAX - WRITE_IOS_MAX)
-#define READ_SLOTS      READ_IOS_MAX
 #define UNREADABLE_BYTE 0xee /* What a failed read leaves: no page check passes it. */
-_Static_assert(DISK_QUEUE_MAX > WRITE_IOS_MAX, "reads have a place in the queue");
-
-enum io_kind { IO_LOG, IO_SUPERBLOCK, IO_WATERMARK, IO_STATE, IO_READ };
-
-/* A log write under way. */
-struct flight {
-    uint64_t end;
-    struct log_id last;
-    uint64_t submitted_ns; /* 0: not yet. */
-    uint32_t ios_left;
-};
-
-struct read_slot {
-    uint8_t *buffer;
-    uint32_t byte_count;
-    uint32_t cookie;
-    uint32_t ios_left;
-    bool used;
-    bool failed;
-};
-
-struct wal {
-    struct wal_config config;
-    struct geometry geometry;
-    int failed;
-    bool open;
-    bool stopping;
-    struct superblock current; /* Durable. */
-    /* The superblock update under way. */
-    struct superblock next;
-    bool updating;
-    uint32_t copy; /* Being written. */
-    bool cutting;  /* `next` holds a cut. */
-    /* What is wanted of the next one. */
-    bool want_hard;
-    bool want_cut;
-    bool want_start;
-    struct wal_hard hard;
-    struct log_id cut_keep;
-    uint64_t cut_position;
-    struct log_start start;
-    /* The log. */
-    uint64_t next_position; /* Of the next write. */
-    struct log_id next_after;
-    uint64_t durable_position;
-    struct log_id durable_last;
-    uint64_t flight_head; /* Sequence of the oldest flight; slot = sequence % WRITES_MAX. */
-    uint64_t flight_tail;
-    struct flight flights[WRITES_MAX];
-    /* Watermark pages. */
-    uint64_t recorded_position; /* Vouched for by the cut or a watermark page of this epoch. */
-    uint64_t mark_position;     /* Of the page under way. */
-    uint64_t mark_epoch;
-    uint64_t mark_sequence;
-    uint64_t idle_since_ns;
-    bool marking;
-    bool state_busy;
-    /* Reads. */
-    struct read_slot reads[READ_SLOTS];
-    uint32_t read_ios; /* Queued or in flight. */
-    uint32_t read_done[READ_SLOTS];
-    uint32_t read_done_count;
-    /* Not yet submitted. */
-    struct disk_io queue[DISK_QUEUE_MAX];
-    uint32_t queue_count;
-    struct wal_counters counters;
-    uint8_t *superblock_page;
-    uint8_t *watermark_page;
-    uint8_t *state_pages;
-    uint8_t *recover_buffer;
-};
-
-_Static_assert(WRITES_MAX <= 256, "a slot number fits its place in a cookie");
 
 uint64_t wal_memory_bytes(void)
 {
@@ -198,46 +119,27 @@ static struct flight *flight_at(struct wal *wal, uint64_t sequence)
     return &wal->flights[sequence % WRITES_MAX];
 }
 
-static bool flights_none(const struct wal *wal)
-{
-    return wal->flight_head == wal->flight_tail;
-}
-
-static bool watermark_unrecorded(const struct wal *wal)
-{
-    return wal->durable_position > wal->recorded_position;
-}
-
-/* Whether nothing that a watermark page should wait for is under way. */
-static bool log_is_quiet(const struct wal *wal)
-{
-    return flights_none(wal) && !wal->updating && !wal->want_hard && !wal->want_cut &&
-           !wal->want_start;
-}
-
-static void queue_add(
-    struct wal *wal, enum io_kind kind, uint32_t slot, const struct ring_part *part, void *buffer)
+void wal_queue_add(struct wal *wal, uint64_t cookie, const struct ring_part *part, void *buffer)
 {
     ASSERT(wal->queue_count + wal->config.disk->in_flight < DISK_QUEUE_MAX);
     wal->queue[wal->queue_count++] = (struct disk_io){
-        .op = kind == IO_READ ? DISK_READ : DISK_WRITE,
+        .op = io_cookie_kind(cookie) == IO_READ ? DISK_READ : DISK_WRITE,
         .bytes = part->bytes,
         .offset = part->offset,
         .buffer = buffer,
-        .cookie = (uint64_t)kind << 32 | slot,
+        .cookie = cookie,
     };
 }
 
 /* Queue a range of the ring in its one or two parts; returns how many. */
 static uint32_t queue_range(struct wal *wal,
-                            enum io_kind kind,
-                            uint32_t slot,
+                            uint64_t cookie,
                             const struct ring_part parts[2],
                             uint32_t part_count,
                             uint8_t *buffer)
 {
     for (uint32_t i = 0; i < part_count; i++) {
-        queue_add(wal, kind, slot, &parts[i], buffer);
+        wal_queue_add(wal, cookie, &parts[i], buffer);
         buffer += parts[i].bytes;
     }
     return part_count;
@@ -294,7 +196,7 @@ bool wal_write(struct wal *wal, const struct wal_write *write)
     *flight_at(wal, sequence) =
         (struct flight){.end = end, .last = write->last, .ios_left = part_count};
     uint32_t slot = (uint32_t)(sequence % WRITES_MAX);
-    queue_range(wal, IO_LOG, slot, parts, part_count, write->bytes);
+    queue_range(wal, io_cookie(IO_LOG, slot), parts, part_count, write->bytes);
     wal->next_position = end;
     wal->next_after = write->last;
     wal->counters.writes++;
@@ -355,7 +257,7 @@ bool wal_put_state(struct wal *wal,
         .offset = state_at(&wal->geometry, owner.segment),
         .bytes = state_encode(wal->state_pages, &owner, boundary, bytes, byte_count),
     };
-    queue_add(wal, IO_STATE, 0, &part, wal->state_pages);
+    wal_queue_add(wal, io_cookie(IO_STATE, 0), &part, wal->state_pages);
     wal->state_busy = true;
     wal->counters.states++;
     return true;
@@ -383,7 +285,7 @@ bool wal_read(
         .ios_left = part_count,
         .used = true,
     };
-    wal->read_ios += queue_range(wal, IO_READ, slot, parts, part_count, buffer);
+    wal->read_ios += queue_range(wal, io_cookie(IO_READ, slot), parts, part_count, buffer);
     wal->counters.reads++;
     wal->counters.read_bytes += byte_count;
     return true;
@@ -403,131 +305,6 @@ bool wal_read_done(struct wal *wal, uint32_t *cookie)
 void wal_stop(struct wal *wal)
 {
     wal->stopping = true;
-}
-
-static void copy_queue(struct wal *wal)
-{
-    const struct ring_part part = {
-        .offset = layout_superblock_at(wal->next.sequence & 1, wal->copy),
-        .bytes = PAGE_BYTES,
-    };
-    queue_add(wal, IO_SUPERBLOCK, wal->copy, &part, wal->superblock_page);
-}
-
-/* A cut waits until all below it is durable and no log write is in flight: a late completion could
- * otherwise pass for the suffix that replaced it, and what the cut vouches for would not be so. */
-static bool cut_may_begin(const struct wal *wal)
-{
-    return wal->want_cut && flights_none(wal) && wal->durable_position >= wal->cut_position;
-}
-
-/* The start frees space to be overwritten: what recovery then needs must be there first. */
-static bool start_may_move(const struct wal *wal)
-{
-    return wal->want_start && wal->durable_position >= wal->start.position && !wal->state_busy;
-}
-
-static void superblock_begin(struct wal *wal)
-{
-    if (wal->updating) {
-        return;
-    }
-    wal->next = wal->current;
-    if (wal->want_hard) {
-        wal->next.term = wal->hard.term;
-        wal->next.entry_term = wal->hard.entry_term;
-        wal->next.vote = wal->hard.vote;
-        wal->next.bootstrapped = wal->hard.bootstrapped;
-        wal->want_hard = false;
-    }
-    if (cut_may_begin(wal)) {
-        wal->next.epoch++;
-        wal->next.cut_position = wal->cut_position;
-        wal->next.cut_term = wal->cut_keep.term;
-        wal->next.cut_index = wal->cut_keep.index;
-        wal->want_cut = false;
-        wal->cutting = true;
-    }
-    if (start_may_move(wal)) {
-        wal->next.start_position = wal->start.position;
-        wal->next.start_term = wal->start.last.term;
-        wal->next.start_index = wal->start.last.index;
-        wal->next.start_offset = wal->start.offset;
-        wal->want_start = false;
-    }
-    if (memcmp(&wal->next, &wal->current, sizeof wal->next) == 0) {
-        return;
-    }
-    wal->next.sequence++;
-    wal->updating = true;
-    wal->copy = 0;
-    superblock_encode(&wal->next, wal->superblock_page);
-    copy_queue(wal);
-    wal->counters.superblock_updates++;
-}
-
-static void cut_done(struct wal *wal)
-{
-    ASSERT(flights_none(wal));
-    wal->cutting = false;
-    wal->next_position = wal->current.cut_position;
-    wal->next_after =
-        (struct log_id){.term = wal->current.cut_term, .index = wal->current.cut_index};
-    wal->durable_position = wal->next_position;
-    wal->durable_last = wal->next_after;
-    wal->recorded_position = wal->next_position;
-    wal->counters.cuts++;
-}
-
-static void superblock_copy_done(struct wal *wal, uint64_t now_ns)
-{
-    ASSERT(wal->updating);
-    if (wal->copy + 1 < SUPERBLOCK_COPIES) {
-        wal->copy++;
-        copy_queue(wal);
-        return;
-    }
-    wal->current = wal->next;
-    wal->updating = false;
-    wal->idle_since_ns = now_ns;
-    if (wal->cutting) {
-        cut_done(wal);
-    }
-}
-
-static void watermark_begin(struct wal *wal, uint64_t now_ns)
-{
-    bool due = wal->stopping || now_ns - wal->idle_since_ns >= WATERMARK_IDLE_NS;
-    if (wal->marking || !watermark_unrecorded(wal) || !log_is_quiet(wal) || !due) {
-        return;
-    }
-    wal->mark_sequence++;
-    wal->mark_position = wal->durable_position;
-    wal->mark_epoch = wal->current.epoch;
-    const struct watermark watermark = {
-        .cluster = wal->current.cluster,
-        .store = wal->current.store,
-        .sequence = wal->mark_sequence,
-        .position = wal->durable_position,
-        .epoch = wal->current.epoch,
-        .last_term = wal->durable_last.term,
-        .last_index = wal->durable_last.index,
-    };
-    watermark_encode(&watermark, wal->watermark_page);
-    const struct ring_part part = {.offset = layout_watermark_at(wal->mark_sequence & 1),
-                                   .bytes = PAGE_BYTES};
-    queue_add(wal, IO_WATERMARK, 0, &part, wal->watermark_page);
-    wal->marking = true;
-    wal->counters.watermark_pages++;
-}
-
-static void watermark_done(struct wal *wal)
-{
-    ASSERT(wal->marking);
-    wal->marking = false;
-    if (wal->mark_epoch == wal->current.epoch && wal->mark_position > wal->recorded_position) {
-        wal->recorded_position = wal->mark_position;
-    }
 }
 
 static void read_part_done(struct wal *wal, uint32_t slot, int32_t result)
@@ -552,8 +329,8 @@ static void read_part_done(struct wal *wal, uint32_t slot, int32_t result)
 
 static void request_done(struct wal *wal, const struct disk_done *done, uint64_t now_ns)
 {
-    enum io_kind kind = (enum io_kind)(done->cookie >> 32);
-    uint32_t slot = (uint32_t)done->cookie;
+    enum io_kind kind = io_cookie_kind(done->cookie);
+    uint32_t slot = io_cookie_slot(done->cookie);
     if (kind == IO_READ) {
         read_part_done(wal, slot, done->result);
         return;
@@ -570,10 +347,10 @@ static void request_done(struct wal *wal, const struct disk_done *done, uint64_t
         wal->flights[slot].ios_left--;
         break;
     case IO_SUPERBLOCK:
-        superblock_copy_done(wal, now_ns);
+        wal_update_copy_done(wal, now_ns);
         break;
     case IO_WATERMARK:
-        watermark_done(wal);
+        wal_watermark_done(wal);
         break;
     case IO_STATE:
         wal->state_busy = false;
@@ -627,8 +404,8 @@ uint32_t wal_poll(struct wal *wal, uint64_t now_ns)
         return moved;
     }
     durable_advance(wal, now_ns);
-    superblock_begin(wal);
-    watermark_begin(wal, now_ns);
+    wal_update_begin(wal);
+    wal_watermark_begin(wal, now_ns);
     return moved + queue_submit(wal, now_ns);
 }
 

@@ -50,7 +50,7 @@
 #define ASSEMBLY_MAX       256u /* Entries half received by a follower. */
 
 /* The log in memory. */
-#define LOG_MEMORY_MIN    (1024u * 1024u)
+#define LOG_MEMORY_MIN    (2u * 1024u * 1024u)
 #define LOG_MEMORY_MAX    (1024u * 1024u * 1024u)
 #define LOG_RESERVE_BYTES (4u * ENTRY_BYTES_MAX) /* For no-op, configuration and trim. */
 
@@ -87,7 +87,6 @@
 #define CLIENT_RUNS_MAX     16384u /* Runs of requests waiting for their commit. */
 #define CLIENT_STAGING_MAX  16u    /* Fragmented requests half received. */
 #define REQUEST_RECORDS_MAX 1024u  /* Records of one request frame. */
-#define READS_MAX           32u    /* Reads waiting for the disk. */
 
 /* A client. */
 #define CLIENT_OUTSTANDING_MAX (1u << 20) /* Records sent and without a fate. */
@@ -105,7 +104,7 @@ _Static_assert(ENTRY_RECORDS_MAX *RECORD_HEADER_BYTES <= ENTRY_BYTES_MAX, "recor
 _Static_assert((STREAM_ENTRIES_MAX & (STREAM_ENTRIES_MAX - 1)) == 0, "slot = index & (max - 1)");
 _Static_assert((ASSEMBLY_MAX & (ASSEMBLY_MAX - 1)) == 0, "slot = index & (max - 1)");
 _Static_assert(LOG_MEMORY_MIN >= 8 * ENTRY_BYTES_MAX, "the gate's entries and the reserve fit");
-_Static_assert(UNCOMMITTED_MAX *ENTRY_BYTES_MAX + LOG_RESERVE_BYTES <= LOG_MEMORY_MIN,
+_Static_assert(2 * (UNCOMMITTED_MAX * ENTRY_BYTES_MAX + LOG_RESERVE_BYTES) <= LOG_MEMORY_MIN,
                "an inherited tail never locks the no-op out");
 _Static_assert(SEGMENT_BYTES_MIN >= 2 * ENTRY_BYTES_MAX, "an entry crosses at most one boundary");
 _Static_assert(WRITE_WINDOW_BYTES >= WRITE_BYTES_MAX, "one write fits the window");

@@ -313,29 +313,24 @@ uint32_t client_send(struct client *client,
     return taken;
 }
 
-bool client_read(struct client *client,
-                 uint64_t now_ns,
-                 uint8_t node,
-                 struct wire_read read,
-                 client_read_done done,
-                 void *context)
+bool client_read(struct client *client, uint64_t now_ns, const struct client_read *read)
 {
     ASSERT(now_ns > 0);
-    ASSERT(done != NULL);
+    ASSERT(read->done != NULL);
     if (client->read.active) {
         return false;
     }
-    uint32_t place = node == 0 ? client->leader_place : node_place(client, node);
+    uint32_t place = read->node == 0 ? client->leader_place : node_place(client, read->node);
     ASSERT(place < client->config.node_count);
     client->read = (struct open_read){
         .active = true,
         .token = client->next_token++,
         .sent_ns = now_ns,
-        .done = done,
-        .context = context,
+        .done = read->done,
+        .context = read->context,
     };
     struct wire_frame frame = {.header = {.kind = WIRE_READ, .token = client->read.token},
-                               .read = read};
+                               .read = read->what};
     queue(client, &frame, place);
     flush(client);
     client->counters.reads_sent++;

@@ -72,6 +72,13 @@ struct client_read_result {
 
 typedef void (*client_read_done)(void *context, const struct client_read_result *result);
 
+struct client_read {
+    uint8_t node; /* 0: the presumed leader. */
+    struct wire_read what;
+    client_read_done done;
+    void *context;
+};
+
 /* clang-format off */
 #define CLIENT_COUNTERS(X) \
     X(records_sent) X(records_answered) X(records_unanswered) X(requests_sent) X(frames_sent) \
@@ -101,14 +108,9 @@ MUST_USE uint32_t client_send(struct client *client,
 uint32_t
 client_poll(struct client *client, uint64_t now_ns, client_complete complete, void *context);
 
-/* Ask for committed records from `offset` on; one read may be under way. `node` 0: the presumed
- * leader. The answer comes to `done` within a later client_poll(). False: one is under way. */
-MUST_USE bool client_read(struct client *client,
-                          uint64_t now_ns,
-                          uint8_t node,
-                          struct wire_read read,
-                          client_read_done done,
-                          void *context);
+/* Ask for committed records; one read may be under way. The answer comes to `read->done` within a
+ * later client_poll(). False: one is under way. */
+MUST_USE bool client_read(struct client *client, uint64_t now_ns, const struct client_read *read);
 
 /* When client_poll() has something to give up: UINT64_MAX, or a time at or before it. */
 uint64_t client_deadline_ns(const struct client *client);

@@ -24,7 +24,8 @@ static void raft_init_log(struct raft *r, const struct raft_recovered *recovered
     ASSERT(recovered->start.index <= last.index);
     ASSERT((recovered->run_count > 0) == (last.index > recovered->start.index));
     r->start = recovered->start;
-    terms_init(&r->terms, recovered->start);
+    bool dropped = recovered->floor.index > recovered->start.index;
+    terms_init(&r->terms, dropped ? recovered->floor : recovered->start);
     for (uint32_t i = 0; i < recovered->run_count; i++) {
         bool newest = i + 1 == recovered->run_count;
         uint64_t end = newest ? last.index : recovered->runs[i + 1].first_index - 1;

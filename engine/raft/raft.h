@@ -86,6 +86,7 @@ struct raft_recovered {
     struct raft_entry_id last;
     const struct raft_run *runs; /* Of the kept entries, ascending; borrowed for the call. */
     uint32_t run_count;
+    struct raft_entry_id floor; /* The entry before the first run, when older runs were dropped. */
     struct raft_configuration configuration; /* The last one in the log, or the file's. */
     /* The one before it, in force again should the last one be cut. Without members: derived, which
      * is right while `configuration` is the file's or the first entry, or cannot be cut any more.

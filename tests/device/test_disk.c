@@ -192,7 +192,7 @@ static void memory_disk_is_not_durable_and_completes_at_the_next_poll(void **sta
     struct disk_io write = {.op = DISK_WRITE, .bytes = PAGE_BYTES, .buffer = pages, .cookie = 9};
     assert_int_equal(disk_submit(disk, &write, 1), 1);
     assert_int_equal(disk->in_flight, 1);
-    struct disk_done done;
+    struct disk_done done = {0};
     assert_int_equal(disk_poll(disk, &done, 1), 1);
     assert_int_equal(done.cookie, 9);
     disk_end(disk);
@@ -283,7 +283,7 @@ static void the_descriptor_wakes_a_waiter(void **state)
                                 .cookie = 0};
         assert_int_equal(disk_submit(disk, &write, 1), 1);
         assert_int_equal(poll(&waited, 1, WAIT_MS), 1);
-        struct disk_done done;
+        struct disk_done done = {0};
         assert_int_equal(disk_poll(disk, &done, 1), 1);
         assert_int_equal(done.result, 0);
     }

@@ -507,6 +507,8 @@ void check_end(struct sim *sim)
                               node->promised_index, found[turn].what, fault.text);
             }
         }
+        /* Both began as zeros, padding too. */
+        /* NOLINTNEXTLINE(bugprone-suspicious-memory-comparison) */
         if (memcmp(&found[0], &found[1], sizeof found[0]) != 0) {
             sim_violation(sim, "node %u: recovery says two things of one disk", i + 1);
         }

@@ -271,6 +271,17 @@ static void liveness_fail(struct sim *sim)
     sim_violation(sim, "healed, and no fresh record was committed everywhere in time");
 }
 
+/* Offer a fresh record to whoever takes itself for the leader. */
+static void leaders_probe(struct sim *sim)
+{
+    for (uint32_t i = 0; i < sim->swarm.node_count; i++) {
+        const struct sim_node *node = &sim->nodes[i];
+        if (node->state == SIM_UP && raft_is_leader(replica_raft(node->replica))) {
+            (void)client_probe(sim, 0, i);
+        }
+    }
+}
+
 /* All faults end; a leader must emerge, take a fresh record and have it applied everywhere. */
 static void liveness_prove(struct sim *sim)
 {
@@ -284,12 +295,7 @@ static void liveness_prove(struct sim *sim)
     while (sim->now_ns < until_ns) {
         step(sim);
         if (sim->now_ns >= probe_ns) {
-            for (uint32_t i = 0; i < swarm->node_count; i++) {
-                if (sim->nodes[i].state == SIM_UP &&
-                    raft_is_leader(replica_raft(sim->nodes[i].replica))) {
-                    (void)client_probe(sim, 0, i);
-                }
-            }
+            leaders_probe(sim);
             probe_ns = sim->now_ns + swarm->election_max_ns / 2;
         }
         /* Without retention a full log is a lawful answer. */

@@ -54,6 +54,20 @@ static void done_add(struct disk_model *model, uint64_t cookie, int32_t result)
     model->done[model->done_count++] = (struct disk_done){.cookie = cookie, .result = result};
 }
 
+/* Whether a write may be in flight beside what is there already. */
+static bool write_is_apart(const struct disk_model *model, const struct disk_io *io)
+{
+    for (uint32_t i = 0; i < model->flight_count; i++) {
+        const struct disk_io *other = &model->flights[i];
+        bool apart =
+            io->offset + io->bytes <= other->offset || other->offset + other->bytes <= io->offset;
+        if (!apart && other->op != DISK_READ) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static uint32_t model_submit(struct disk *disk, const struct disk_io *ios, uint32_t count)
 {
     struct disk_model *model = of_disk(disk);
@@ -64,12 +78,7 @@ static uint32_t model_submit(struct disk *disk, const struct disk_io *ios, uint3
         ASSERT((uintptr_t)ios[i].buffer % PAGE_BYTES == 0);
         ASSERT(ios[i].offset + ios[i].bytes <= disk->bytes);
         ASSERT(model->flight_count < DISK_QUEUE_MAX);
-        for (uint32_t k = 0; k < model->flight_count && ios[i].op == DISK_WRITE; k++) {
-            const struct disk_io *other = &model->flights[k];
-            bool apart = ios[i].offset + ios[i].bytes <= other->offset ||
-                         other->offset + other->bytes <= ios[i].offset;
-            ASSERT(apart || other->op == DISK_READ);
-        }
+        ASSERT(ios[i].op != DISK_WRITE || write_is_apart(model, &ios[i]));
         model->flights[model->flight_count++] = ios[i];
         model->write_count += ios[i].op == DISK_WRITE;
     }

@@ -479,7 +479,7 @@ static void reply_read(struct fixture *f, uint64_t token)
     uint8_t records[32] = {0};
     struct record_header record = {.bytes = 5, .session = 4, .sequence = 10};
     memcpy(records, &record, sizeof record);
-    memcpy(records + 24, "hello", 5);
+    memcpy(records + 24, (const uint8_t[]){'h', 'e', 'l', 'l', 'o'}, 5);
     struct wire_frame frame = {
         .header = {.kind = WIRE_READ_REPLY,
                    .from = 2,
@@ -501,9 +501,10 @@ static void read_is_answered_by_its_token_or_given_up(void **state)
     (void)state;
     struct fixture *f = begin(1472, 10);
     struct read_note read = {0};
-    struct wire_read what = {.offset = 7};
-    assert_true(client_read(f->client, 100, 2, what, note_read, &read));
-    assert_false(client_read(f->client, 100, 2, what, note_read, &read));
+    struct client_read ask = {
+        .node = 2, .what = {.offset = 7}, .done = note_read, .context = &read};
+    assert_true(client_read(f->client, 100, &ask));
+    assert_false(client_read(f->client, 100, &ask));
     struct wire_frame frame = sent(f, 0);
     assert_int_equal(frame.header.to, 2);
     assert_int_equal(frame.read.offset, 7);
@@ -517,7 +518,8 @@ static void read_is_answered_by_its_token_or_given_up(void **state)
     assert_memory_equal(read.bytes + 24, "hello", 5);
     assert_int_equal(client_counters(f->client)->reads_late, 2);
 
-    assert_true(client_read(f->client, 300, 0, what, note_read, &read));
+    ask.node = 0;
+    assert_true(client_read(f->client, 300, &ask));
     assert_int_equal(sent(f, 1).header.to, 1);
     assert_int_equal(client_deadline_ns(f->client), 300 + TIMEOUT_NS);
     client_poll(f->client, 300 + TIMEOUT_NS, note, &f->fates);

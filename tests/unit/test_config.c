@@ -110,7 +110,7 @@ static void every_key_is_read(void **state)
 {
     (void)state;
     struct config config = parsed("[raft]\nelection=10ms-20ms\nheartbeat=1ms\ndisk_stall=2s\n"
-                                  "[storage]\nsize=8MiB\nsegment=1MiB\nretention=6MiB\n"
+                                  "[storage]\nsize=8MiB\nsegment=1MiB\nretention=3MiB\n"
                                   "durability=memory\n[net]\nspec=af_packet:veth0\n"
                                   "[node 63]\naddress=10.1.2.3:65535\nspec=af_xdp:veth1,q=2\n"
                                   "[node 2]\naddress=10.1.2.4:1\ndata=/dev/sdb\n"
@@ -126,7 +126,7 @@ static void every_key_is_read(void **state)
     assert_string_equal(config.nodes[1].data, "");
     assert_int_equal(config.size_bytes, 8u << 20);
     assert_int_equal(config.segment_bytes, 1u << 20);
-    assert_int_equal(config.retention_bytes, 6u << 20);
+    assert_int_equal(config.retention_bytes, 3u << 20);
     assert_int_equal(config.durability, CONFIG_MEMORY);
     assert_int_equal(config.heartbeat_ns, 1000000);
     assert_int_equal(config.disk_stall_ns, 2000000000);
@@ -253,8 +253,8 @@ static void clusters_that_cannot_work_are_refused(void **state)
     refused(SHORTEST "[storage]\nsize = 32MiB\n", 6, "4 to 65536 segments: 64 MiB");
     refused(SHORTEST "[storage]\nsize = 1MiB\nsegment = 512KiB\n", 6, "2 MiB");
     refused(SHORTEST "[storage]\nsegment = 128MiB\n", 6, "512 MiB");
-    refused(SHORTEST "[storage]\nretention = 1MiB\n", 6, "16 MiB to 224 MiB");
-    refused(SHORTEST "[storage]\nretention = 256MiB\n", 6, "16 MiB to 224 MiB");
+    refused(SHORTEST "[storage]\nretention = 1MiB\n", 6, "at least one segment");
+    refused(SHORTEST "[storage]\nretention = 256MiB\n", 6, "at least one segment");
     refused(SHORTEST "[raft]\nelection = 150ms-150ms\n", 6, "leave room");
     refused(SHORTEST "[raft]\nheartbeat = 16ms\n", 6, "at most a tenth");
     refused(SHORTEST "[raft]\nelection = 10ms-20ms\n", 6,

@@ -32,50 +32,61 @@ static enum raft_taken step(struct fixture *f, struct raft_event event)
     return raft_step(f->raft, &event);
 }
 
-/* Carry out what the core owes; the log's writes become durable only with `durable`. */
-static void drain(struct fixture *f, bool durable)
+/* Carry out one thing that the core owes. */
+static void effect_carry_out(struct fixture *f, const struct raft_effect *effect)
+{
+    struct raft_event event = {0};
+    const uint8_t *entry = NULL;
+    switch (effect->kind) {
+    case RAFT_EFFECT_WRITE_STATE:
+        event.kind = RAFT_EVENT_STATE_DURABLE;
+        event.state_durable.term = effect->write_state.term;
+        event.state_durable.vote = effect->write_state.vote;
+        event.state_durable.entry_term = effect->write_state.entry_term;
+        event.state_durable.bootstrapped = effect->write_state.bootstrapped;
+        (void)!step(f, event);
+        break;
+    case RAFT_EFFECT_MAKE: {
+        uint8_t body[64] = {0};
+        entry = intake_make(&f->context, ENTRY_CONFIGURATION, body, sizeof body);
+        assert_non_null(entry);
+        event.kind = RAFT_EVENT_PROPOSE;
+        event.propose.configuration = &effect->make.configuration;
+        assert_int_equal(step(f, event), RAFT_TAKEN);
+        log_take(&f->log, entry_header_of(entry), true);
+        break;
+    }
+    case RAFT_EFFECT_COMMIT:
+        (void)intake_commit(&f->intake, &f->context, effect->commit.index);
+        break;
+    case RAFT_EFFECT_SEND:
+    case RAFT_EFFECT_WRITE_LOG:
+    case RAFT_EFFECT_CUT_LOG:
+        break;
+    }
+}
+
+static void effects_carry_out(struct fixture *f)
 {
     struct raft_effect effects[EFFECTS_BATCH_MAX];
     uint32_t count;
     while ((count = raft_drain(f->raft, effects, EFFECTS_BATCH_MAX)) > 0) {
         for (uint32_t i = 0; i < count; i++) {
-            struct raft_event event = {0};
-            const uint8_t *entry = NULL;
-            switch (effects[i].kind) {
-            case RAFT_EFFECT_WRITE_STATE:
-                event.kind = RAFT_EVENT_STATE_DURABLE;
-                event.state_durable.term = effects[i].write_state.term;
-                event.state_durable.vote = effects[i].write_state.vote;
-                event.state_durable.entry_term = effects[i].write_state.entry_term;
-                event.state_durable.bootstrapped = effects[i].write_state.bootstrapped;
-                (void)!step(f, event);
-                break;
-            case RAFT_EFFECT_MAKE: {
-                uint8_t body[64] = {0};
-                entry = intake_make(&f->context, ENTRY_CONFIGURATION, body, sizeof body);
-                assert_non_null(entry);
-                event.kind = RAFT_EVENT_PROPOSE;
-                event.propose.configuration = &effects[i].make.configuration;
-                assert_int_equal(step(f, event), RAFT_TAKEN);
-                log_take(&f->log, entry_header_of(entry), true);
-                break;
-            }
-            case RAFT_EFFECT_COMMIT:
-                (void)intake_commit(&f->intake, &f->context, effects[i].commit.index);
-                break;
-            case RAFT_EFFECT_SEND:
-            case RAFT_EFFECT_WRITE_LOG:
-            case RAFT_EFFECT_CUT_LOG:
-                break;
-            }
+            effect_carry_out(f, &effects[i]);
         }
     }
+}
+
+/* Carry out what the core owes; the log's writes become durable only with `durable`. */
+static void drain(struct fixture *f, bool durable)
+{
+    effects_carry_out(f);
     if (durable && raft_durable_index(f->raft) < f->log.last.index) {
         f->context.durable_position = f->log.end_position;
         (void)!step(f,
                     (struct raft_event){.kind = RAFT_EVENT_LOG_DURABLE,
                                         .log_durable = {.epoch = 1, .index = f->log.last.index}});
-        drain(f, false);
+        effects_carry_out(f);
     }
 }
 
@@ -111,7 +122,8 @@ static int setup(void **state)
                                          .counters = &f->counters,
                                          .header = {.from = 1, .cluster = CLUSTER},
                                          .cluster = CLUSTER,
-                                         .space_position = 64u << 20};
+                                         .space_position = 64u << 20,
+                                         .own_space_position = 64u << 20};
     for (uint32_t i = 0; i < 100 && !raft_takes_proposals(f->raft); i++) {
         f->now_ns += 1000;
         (void)!step(f, (struct raft_event){.kind = RAFT_EVENT_TICK});

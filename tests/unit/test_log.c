@@ -84,7 +84,7 @@ static void slots_of_following_entries_follow_each_other_but_for_the_ring_end(vo
 static void place_refuses_to_overwrite_what_is_not_durable(void **state)
 {
     struct fixture *f = *state;
-    for (uint32_t i = 0; i < 15; i++) {
+    for (uint32_t i = 0; i < RING_BYTES / ENTRY_BYTES_MAX - 1; i++) {
         append(f, ENTRY_PAGES_MAX, 1, 1);
     }
     uint64_t end = f->log.end_position;

@@ -504,9 +504,29 @@ static void malformed_configurations_assert(void **state)
     expect_assert_failure(core_start(&core));
 }
 
+static void recovered_log_that_lost_its_oldest_runs_starts_at_their_floor(void **state)
+{
+    (void)state;
+    const uint64_t terms[] = {1, 2, 2, 3, 4};
+    core_prepare_log(&core, 3, terms, 5);
+    /* What the recovery kept: the runs from index 4 on. */
+    core.recovered.floor = (struct raft_entry_id){2, 3};
+    core.recovered.run_count = 2;
+    core.runs[0] = (struct raft_run){3, 4};
+    core.runs[1] = (struct raft_run){4, 5};
+    core_start(&core);
+    assert_int_equal(raft_last(core.raft).index, 5);
+    assert_int_equal(raft_last(core.raft).term, 4);
+    assert_int_equal(raft_entry_term(core.raft, 4), 3);
+    assert_int_equal(raft_entry_term(core.raft, 3), 2);
+    assert_int_equal(raft_entry_term(core.raft, 2), 0);
+    core_fini(&core);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(recovered_log_that_lost_its_oldest_runs_starts_at_their_floor),
         cmocka_unit_test_setup_teardown(follower_takes_the_entry_after_its_last, follower, fini),
         cmocka_unit_test_setup_teardown(entry_that_is_there_already_changes_nothing, follower,
                                         fini),

@@ -1,6 +1,7 @@
 /* test_replica.c: three replicas over a perfect (or chosen) network and memory disks, driven poll
  * by poll. */
 #include "engine/replica.h"
+#include "engine/wire_layout.h"
 #include "storage/disk_memory.h"
 #include "storage/format.h"
 #include "tests/support/loop_nic.h"
@@ -43,6 +44,9 @@ struct world {
     uint32_t read_replies;
     uint32_t lose_every; /* ENTRY frames lost: one in so many; 0: none. */
     uint32_t seen;
+    uint32_t apart;      /* A node cut off from the others, not from the client; NODES: none. */
+    uint64_t lost_index; /* Not cut off, but this entry never reaches it; 0: cut off. */
+    uint32_t corrupt_applied;
 };
 
 static struct world *world_open(uint32_t frame_bytes_max, uint64_t retention_bytes)
@@ -356,6 +360,88 @@ static void shuffled_and_repeated_frames_change_nothing(void **state)
     world_close(w);
 }
 
+static bool
+lose_apart(void *context, struct nic_address from, struct nic_address to, const uint8_t *data)
+{
+    struct world *w = context;
+    if (w->apart == NODES) {
+        return false;
+    }
+    struct nic_address apart = w->net.ports[w->apart].nic.self;
+    struct nic_address client = w->net.ports[NODES].nic.self;
+    if (w->lost_index == 0) {
+        return (nic_address_equal(from, apart) && !nic_address_equal(to, client)) ||
+               (nic_address_equal(to, apart) && !nic_address_equal(from, client));
+    }
+    struct head_layout head;
+    if (data[6] != WIRE_ENTRY || !nic_address_equal(to, apart)) {
+        return false;
+    }
+    memcpy(&head, data, sizeof head.header + sizeof head.entry);
+    return head.entry.index == w->lost_index;
+}
+
+static void look_at_applied(void *context, uint8_t node, const uint8_t *entry)
+{
+    struct world *w = context;
+    (void)node;
+    w->corrupt_applied += entry_check(entry, CLUSTER) != NULL;
+}
+
+static uint32_t other_leader(struct world *w, uint32_t than)
+{
+    for (uint32_t i = 0; i < 1000; i++) {
+        run(w, 100);
+        for (uint32_t n = 0; n < NODES; n++) {
+            struct replica_status status;
+            replica_status(w->replica[n], &status);
+            if (n != than && status.role == RAFT_LEADER && status.takes_proposals) {
+                return n;
+            }
+        }
+    }
+    fail();
+    return NODES;
+}
+
+/* A deposed leader's durable tail will be cut: the room above it, a ring further, must not be
+ * filled on the strength of that tail's being durable. */
+static void returning_leader_takes_no_entry_into_a_slot_that_a_cut_frees_again(void **state)
+{
+    (void)state;
+    struct world *w = world_open(8192, 0);
+    w->apart = NODES;
+    w->net.lose = lose_apart;
+    w->net.context = w;
+    uint32_t old = wait_leader(w);
+    run(w, 5000);
+    for (uint64_t k = 0; k < 10; k++) {
+        send_record(w, old, k, 40000);
+        run(w, 50);
+    }
+    run(w, 5000);
+    w->apart = old;
+    for (uint64_t k = 10; k < 18; k++) {
+        send_record(w, old, k, 40000); /* Durable there, and never committed. */
+        run(w, 20);
+    }
+    uint64_t conflict = commit_of(w, old) + 1;
+    uint32_t leader = other_leader(w, old);
+    for (uint64_t k = 18; k < 70; k++) {
+        send_record(w, leader, k, 40000);
+        run(w, 30);
+    }
+    w->lost_index = conflict; /* It comes back, and hears everything but what it must cut for. */
+    run(w, 4000);
+    w->apart = NODES;
+    replica_on_apply(w->replica[old], look_at_applied, w);
+    run(w, 20000);
+    assert_int_equal(w->corrupt_applied, 0);
+    assert_true(replica_counters(w->replica[old])->cuts > 0);
+    assert_int_equal(commit_of(w, old), commit_of(w, leader));
+    world_close(w);
+}
+
 static void follower_answers_not_leader_and_names_the_leader(void **state)
 {
     (void)state;
@@ -454,6 +540,7 @@ int main(void)
         cmocka_unit_test(largest_record_travels_in_fragments_and_is_read_in_parts),
         cmocka_unit_test(lost_fragments_are_repaired_without_waiting_for_a_heartbeat),
         cmocka_unit_test(shuffled_and_repeated_frames_change_nothing),
+        cmocka_unit_test(returning_leader_takes_no_entry_into_a_slot_that_a_cut_frees_again),
         cmocka_unit_test(follower_answers_not_leader_and_names_the_leader),
         cmocka_unit_test(log_wraps_under_retention_and_old_offsets_are_trimmed),
         cmocka_unit_test(full_log_refuses_and_still_serves_reads),

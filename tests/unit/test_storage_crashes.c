@@ -53,16 +53,15 @@ static const struct mix mixes[] = {
 };
 #define MIX_COUNT (sizeof mixes / sizeof mixes[0])
 
-static const char *running_mix = "none";
-static uint64_t running_seed;
+/* The history that runs, as flags that run it again; ready made, for a signal handler may not. */
+static char running[128];
 
 static void print_where(int number)
 {
     (void)number;
-    char text[128];
-    int count = snprintf(text, sizeof text, "aborted in --mix %s --seed %" PRIu64 "\n", running_mix,
-                         running_seed);
-    (void)!write(STDERR_FILENO, text, (size_t)count);
+    (void)!write(STDERR_FILENO, "aborted in ", 11);
+    (void)!write(STDERR_FILENO, running, strnlen(running, sizeof running));
+    (void)!write(STDERR_FILENO, "\n", 1);
     signal(SIGABRT, SIG_DFL);
     raise(SIGABRT);
 }
@@ -71,15 +70,15 @@ static bool violated(const struct world *world, const char *what)
 {
     const struct recovery *found = &world->found;
     fprintf(stderr,
-            "VIOLATION %s: --mix %s --seed %" PRIu64 "\n"
+            "VIOLATION %s: %s\n"
             "  %s: T %" PRIu64 " D %" PRIu64 " start %" PRIu64 " cut %" PRIu64 " epoch %" PRIu64
             " prefix to (%" PRIu64 ", %" PRIu64 ") true last (%" PRIu64 ", %" PRIu64
             ") bad %u acked %" PRIu64 " held %u\n  %s\n",
-            what, running_mix, running_seed, recover_kind_name(found->kind),
-            found->end_position / PAGE_BYTES, found->durable_position / PAGE_BYTES,
-            found->start.position / PAGE_BYTES, found->cut_position / PAGE_BYTES, found->epoch,
-            found->last.term, found->last.index, found->true_last.term, found->true_last.index,
-            found->bad_pages, world->acked, world->held.count, found->what);
+            what, running, recover_kind_name(found->kind), found->end_position / PAGE_BYTES,
+            found->durable_position / PAGE_BYTES, found->start.position / PAGE_BYTES,
+            found->cut_position / PAGE_BYTES, found->epoch, found->last.term, found->last.index,
+            found->true_last.term, found->true_last.index, found->bad_pages, world->acked,
+            world->held.count, found->what);
     return false;
 }
 
@@ -391,7 +390,7 @@ static enum check boot(struct world *world)
 
 static bool history(struct world *world, uint64_t seed)
 {
-    running_seed = seed;
+    snprintf(running, sizeof running, "--mix %s --seed %" PRIu64, world->mix->name, seed);
     world_reset(world, seed);
     world->counts.histories++;
     enum check check = boot(world);
@@ -414,7 +413,6 @@ run_mix(struct world *world, const struct mix *mix, uint64_t histories, uint64_t
 {
     uint64_t violations = 0;
     world->mix = mix;
-    running_mix = mix->name;
     memset(&world->counts, 0, sizeof world->counts);
     for (uint64_t i = 0; i < histories; i++) {
         violations += !history(world, seed + i);
