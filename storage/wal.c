@@ -340,6 +340,9 @@ static void request_done(struct wal *wal, const struct disk_done *done, uint64_t
         wal->failed = wal->failed == 0 ? done->result : wal->failed;
         return;
     }
+    if (kind != IO_LOG) {
+        wal->beside_since_ns = 0; /* Progress; what follows it is stamped anew. */
+    }
     switch (kind) {
     case IO_LOG:
         ASSERT(slot < WRITES_MAX);
@@ -391,6 +394,12 @@ static uint32_t queue_submit(struct wal *wal, uint64_t now_ns)
     return taken;
 }
 
+/* A write that is not the log's: superblock, watermark or state page. */
+static bool beside_under_way(const struct wal *wal)
+{
+    return wal->updating || wal->marking || wal->state_busy;
+}
+
 uint32_t wal_poll(struct wal *wal, uint64_t now_ns)
 {
     ASSERT(wal->open);
@@ -406,6 +415,11 @@ uint32_t wal_poll(struct wal *wal, uint64_t now_ns)
     durable_advance(wal, now_ns);
     wal_update_begin(wal);
     wal_watermark_begin(wal, now_ns);
+    if (!beside_under_way(wal)) {
+        wal->beside_since_ns = 0;
+    } else if (wal->beside_since_ns == 0) {
+        wal->beside_since_ns = now_ns;
+    }
     return moved + queue_submit(wal, now_ns);
 }
 
@@ -473,11 +487,12 @@ bool wal_is_idle(const struct wal *wal)
 
 uint64_t wal_oldest_write_ns(const struct wal *wal)
 {
+    uint64_t oldest_ns = wal->beside_since_ns == 0 ? UINT64_MAX : wal->beside_since_ns;
     if (flights_none(wal)) {
-        return UINT64_MAX;
+        return oldest_ns;
     }
     uint64_t submitted_ns = wal->flights[wal->flight_head % WRITES_MAX].submitted_ns;
-    return submitted_ns == 0 ? UINT64_MAX : submitted_ns;
+    return submitted_ns != 0 && submitted_ns < oldest_ns ? submitted_ns : oldest_ns;
 }
 
 uint32_t wal_writes_in_flight(const struct wal *wal)

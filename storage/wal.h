@@ -126,7 +126,7 @@ uint64_t wal_segment_bytes(const struct wal *wal);
 bool wal_is_idle(const struct wal *wal);
 /* Log writes in flight, the queued ones included. */
 uint32_t wal_writes_in_flight(const struct wal *wal);
-/* Submission time of the oldest log write in flight; UINT64_MAX when there is none. */
+/* Since when the oldest write of any kind has been in flight; UINT64_MAX when there is none. */
 uint64_t wal_oldest_write_ns(const struct wal *wal);
 /* When wal_poll() wants to be called without a completion; UINT64_MAX: never. */
 uint64_t wal_deadline_ns(const struct wal *wal);

@@ -66,6 +66,7 @@ struct wal {
     uint64_t mark_epoch;
     uint64_t mark_sequence;
     uint64_t idle_since_ns;
+    uint64_t beside_since_ns; /* Since when such a write is under way without progress; 0: none. */
     bool marking;
     bool state_busy;
     /* Reads. */

@@ -208,6 +208,28 @@ static void superblock_copies_are_written_one_after_the_other(void **state)
     assert_int_equal(found.entry_term, 6);
 }
 
+static void a_superblock_write_that_hangs_is_the_oldest_write(void **state)
+{
+    struct log_fixture *log = *state;
+    struct wal_hard hard = {.term = 9, .vote = 2};
+    hold(log);
+    poll_once(log);
+    assert_true(wal_oldest_write_ns(log->wal) == UINT64_MAX);
+    wal_set_hard(log->wal, &hard);
+    poll_once(log);
+    uint64_t first_ns = log->now_ns;
+    poll_once(log);
+    assert_true(log->now_ns > first_ns);
+    assert_true(wal_oldest_write_ns(log->wal) == first_ns);
+    uint32_t slot = log->model.flights[0].offset == layout_superblock_at(0, 0) ? 0 : 1;
+    complete_at(log, layout_superblock_at(slot, 0));
+    uint64_t second_ns = log->now_ns; /* The second copy: progress was made. */
+    poll_once(log);
+    assert_true(wal_oldest_write_ns(log->wal) == second_ns);
+    complete_at(log, layout_superblock_at(slot, 1));
+    assert_true(wal_oldest_write_ns(log->wal) == UINT64_MAX);
+}
+
 static void the_newest_hard_state_asked_for_wins(void **state)
 {
     struct log_fixture *log = *state;
@@ -404,6 +426,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_write_of_a_term_that_is_not_durable_asserts, fixture_open,
                                         fixture_close),
         cmocka_unit_test_setup_teardown(superblock_copies_are_written_one_after_the_other,
+                                        fixture_open, fixture_close),
+        cmocka_unit_test_setup_teardown(a_superblock_write_that_hangs_is_the_oldest_write,
                                         fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(the_newest_hard_state_asked_for_wins, fixture_open,
                                         fixture_close),
