@@ -28,8 +28,7 @@
 #define CLUSTER_HEARTBEAT    15000000u
 #define CLUSTER_DISK_STALL   1000000000u
 #define CLUSTER_CLOSE_NAPS   2000u /* Of 1 ms. */
-#define CLUSTER_SLOTS_MAX    8192u
-#define CLUSTER_SEGMENTS     64u /* About so many in a log, if they are not too small then. */
+#define CLUSTER_SEGMENTS     64u   /* About so many in a log, if they are not too small then. */
 
 /* Segments small enough that retention is held closely. */
 static uint64_t segment_bytes_for(uint64_t log_bytes)
@@ -134,14 +133,16 @@ static void replica_config_fill(const struct cluster_local *cluster,
            cluster->config.node_count * sizeof(cluster->addresses[0]));
 }
 
-/* Room at a port for every request that may be under way, as far as memory allows: what does not
- * fit is lost, as on any network, and the client waits for an answer that never comes. */
-static uint32_t slots_for(uint32_t outstanding_max)
+/* Room at a port for every frame of the load that may be under way, and as much again for the
+ * replicas': what does not fit is lost, as on any network, and never answered. */
+static uint32_t slots_for(uint32_t frames_max)
 {
+    ASSERT(frames_max <= CLUSTER_FRAMES_MAX);
     uint32_t slots = NIC_RING_SLOTS;
-    while (slots < CLUSTER_SLOTS_MAX && slots < 2 * outstanding_max) {
+    while (slots < CLUSTER_SLOTS_MAX && slots < 2 * frames_max) {
         slots *= 2;
     }
+    ASSERT(slots >= 2 * frames_max);
     return slots;
 }
 
@@ -159,13 +160,14 @@ static int open_nics(struct cluster_local *cluster, struct fault *fault)
         .addresses = addresses,
         .count = config->node_count + 1,
         .frame_bytes_max = config->frame_bytes_max,
-        .slots = slots_for(config->outstanding_max),
-        .buffers = slots_for(config->outstanding_max) * 2 - 1,
+        .slots = slots_for(config->frames_max),
+        .buffers = slots_for(config->frames_max) * 2 - 1,
         .eal_argc = config->eal_argc,
         .eal_argv = config->eal_argv,
     };
     int result = nic_dpdk_ring_open(cluster->nics, &ring, fault);
     cluster->nics_open = result == 0;
+    cluster->nics_bytes = nic_dpdk_ring_memory_bytes(&ring);
     return result;
 }
 
@@ -191,13 +193,13 @@ static int make_files(struct cluster_local *cluster, uint32_t number, struct fau
         .node = cluster->addresses[number].id,
         .segment_bytes = segment_bytes_for(cluster->config.log_bytes),
     };
+    (void)unlink(node->floor_path); /* Of an earlier run that was killed. */
     int result = make_log(node->folder, cluster->config.log_bytes, &format, false, fault);
     node->made = result == 0;
     bool fit = geometry_fit(&node->geometry, cluster->config.log_bytes, format.segment_bytes,
                             WRITE_WINDOW_BYTES);
     ASSERT(fit || result != 0);
     if (result == 0 && cluster->config.floors) {
-        (void)unlink(node->floor_path); /* Of an earlier run that was killed. */
         result = disk_uring_create(node->floor_path, CLUSTER_FLOOR_BYTES, fault);
     }
     return result;
@@ -286,6 +288,29 @@ static void add_sets(struct cluster_local *cluster)
     }
 }
 
+/* The floor's tables stand with the first replica, which leads its rounds. */
+static void print_memory(const struct cluster_local *cluster, FILE *out)
+{
+    uint32_t node_count = cluster->config.node_count;
+    fprintf(out, "replica 1, with the floor of all:\n");
+    mem_print(&cluster->nodes[0].mem, out);
+    if (node_count > 1) {
+        fprintf(out, "each of %u other replicas:\n", node_count - 1);
+        mem_print(&cluster->nodes[1].mem, out);
+    }
+    fprintf(out, "%-32s %10u x %10" PRIu64 " = %14" PRIu64 "\n", "ports: rings and buffers",
+            node_count + 1, cluster->nics_bytes / (node_count + 1), cluster->nics_bytes);
+}
+
+uint64_t cluster_local_memory_bytes(const struct cluster_local *cluster)
+{
+    uint64_t bytes = cluster->nics_bytes;
+    for (uint32_t i = 0; i < cluster->config.node_count; i++) {
+        bytes += cluster->nodes[i].mem.bytes;
+    }
+    return bytes;
+}
+
 static int start_core(struct cluster_local *cluster, FILE *memory_out, struct fault *fault)
 {
     struct floor_config floor = {
@@ -308,8 +333,7 @@ static int start_core(struct cluster_local *cluster, FILE *memory_out, struct fa
     for (uint32_t i = 0; i < cluster->config.node_count; i++) {
         mem_seal(&cluster->nodes[i].mem);
     }
-    fprintf(memory_out, "each of %u replicas:\n", cluster->config.node_count);
-    mem_print(&cluster->nodes[cluster->config.node_count - 1].mem, memory_out);
+    print_memory(cluster, memory_out);
     int result = core_start(&cluster->core, fault);
     cluster->started = result == 0;
     return result;

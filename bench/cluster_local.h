@@ -37,10 +37,10 @@ struct cluster_local_config {
     uint64_t retention_bytes;
     uint64_t log_memory_bytes;
     uint32_t frame_bytes_max;
-    uint32_t outstanding_max; /* Requests that may wait at one port. */
+    uint32_t frames_max; /* Of the load, that may wait at one port: at most CLUSTER_FRAMES_MAX. */
     enum idle_mode idle;
-    int cpu; /* Of the replicas; -1: not pinned. */
-    bool exclusive_core;
+    int cpu;             /* Of the replicas; -1: not pinned. */
+    bool exclusive_core; /* core_cpu_is_own() */
     uint64_t seed;
     uint32_t eal_argc;
     char *const *eal_argv;
@@ -76,6 +76,7 @@ struct cluster_local {
     struct core core;
     uint32_t replicas_set;
     uint32_t floor_set;
+    uint64_t nics_bytes; /* Of EAL's memory, for all ports. */
     bool nics_open;
     bool started;
 };
@@ -107,6 +108,9 @@ int cluster_local_leader(struct cluster_local *cluster);
 
 /* The furthest committed position. Any time. */
 uint64_t cluster_local_commit_position(struct cluster_local *cluster);
+
+/* Bytes of memory taken at start, the ports' included. */
+uint64_t cluster_local_memory_bytes(const struct cluster_local *cluster);
 
 /* True when every disk has its buffers registered. */
 bool cluster_local_is_registered(const struct cluster_local *cluster);

@@ -2,22 +2,42 @@
 #include "bench/bench.h"
 #include "bench/options.h"
 
-#include <stdlib.h>
+#include <string.h>
 
-enum { KEY_LOCAL = 512, KEY_CLOSED, KEY_CLIENTS };
+enum { KEY_LOCAL = 512, KEY_CLOSED, KEY_CLIENTS, KEY_NET };
 
 struct bench_arguments {
     struct options options;
-    bool local;
+    uint32_t local; /* 0: not given. */
     bool clients_given;
+    const char *net;
 };
 
 static const struct argp_option bench_options[] = {
-    {"local", KEY_LOCAL, "N", 0, "Replicas in this process: 1, 3, 5 or 7", 0},
+    {"local", KEY_LOCAL, "N", 0, "Replicas in this process, " OPTIONS_NODES " (3)", 0},
+    {"net", KEY_NET, "SPEC", 0, "Their ports: ring (ring)", 0},
     {"closed", KEY_CLOSED, NULL, 0, "A closed loop: each client waits for its answer", 0},
     {"clients", KEY_CLIENTS, "N", 0, "Of the closed loop, each with one record under way (1)", 0},
     {0},
 };
+
+/* What only all flags together can tell. */
+static void bench_check(struct argp_state *state)
+{
+    struct bench_arguments *arguments = state->input;
+    struct options *options = &arguments->options;
+    if (arguments->clients_given && !options->closed) {
+        argp_error(state, "--clients is of a closed loop: add --closed");
+    }
+    if (arguments->local == 0) {
+        return;
+    }
+    if (options->nodes_given && options->nodes != arguments->local) {
+        argp_error(state, "--local %u and --nodes %u: they say the same thing, give one",
+                   arguments->local, options->nodes);
+    }
+    options->nodes = arguments->local;
+}
 
 static error_t bench_parse(int key, char *value, struct argp_state *state)
 {
@@ -27,26 +47,21 @@ static error_t bench_parse(int key, char *value, struct argp_state *state)
         state->child_inputs[0] = &arguments->options;
         return 0;
     case KEY_LOCAL:
-        arguments->local = true;
-        arguments->options.nodes = (uint32_t)strtoul(value, NULL, 10);
+        arguments->local = (uint32_t)options_number(state, "local", value, 1, VOTERS_MAX);
+        return 0;
+    case KEY_NET:
+        arguments->net = value;
         return 0;
     case KEY_CLOSED:
         arguments->options.closed = true;
         return 0;
     case KEY_CLIENTS:
         arguments->clients_given = true;
-        arguments->options.clients = (uint32_t)strtoul(value, NULL, 10);
-        if (arguments->options.clients == 0 || arguments->options.clients > LOAD_OUTSTANDING_MAX) {
-            argp_error(state, "--clients: 1 to %u", LOAD_OUTSTANDING_MAX);
-        }
+        arguments->options.clients =
+            (uint32_t)options_number(state, "clients", value, 1, CLUSTER_FRAMES_MAX);
         return 0;
     case ARGP_KEY_END:
-        if (arguments->clients_given && !arguments->options.closed) {
-            argp_error(state, "--clients is of a closed loop: add --closed");
-        }
-        if (arguments->options.closed && arguments->options.rate_max) {
-            argp_error(state, "--closed has --clients, not a rate");
-        }
+        bench_check(state);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -58,7 +73,7 @@ static const struct argp_child bench_children[] = {{&options_argp, 0, NULL, 0}, 
 static const struct argp bench_argp = {
     .options = bench_options,
     .parser = bench_parse,
-    .args_doc = "--local N [-- EAL ARGUMENTS]",
+    .args_doc = "[-- EAL ARGUMENTS]",
     .doc =
         "Measure one run: an open loop at a rate, whose latency counts from the time each record "
         "was due, or a closed loop of so many clients."
@@ -68,7 +83,7 @@ static const struct argp bench_argp = {
 
 static int bench_run(int argc, char **argv)
 {
-    struct bench_arguments arguments = {0};
+    struct bench_arguments arguments = {.net = "ring"};
     options_init(&arguments.options);
     int eal_argc = 0;
     char **eal_argv = NULL;
@@ -78,11 +93,12 @@ static int bench_run(int argc, char **argv)
     if (argp_parse(&bench_argp, argc, argv, 0, NULL, &arguments) != 0) {
         return FAULT_USAGE;
     }
-    if (!arguments.local) {
+    if (strcmp(arguments.net, "ring") != 0) {
         struct fault fault;
         fault_set(&fault, FAULT_ENVIRONMENT,
-                  "there is no cluster to measure: give --local N for one in this process, such as "
-                  "`thole bench run --local 3`");
+                  "--net %.128s: a cluster in this process has `ring` ports; give --net ring or "
+                  "leave it out",
+                  arguments.net);
         return command_fail(&fault);
     }
     return options_run(&arguments.options, "bench run");

@@ -2,34 +2,19 @@
 #include "bench/bench.h"
 #include "bench/options.h"
 
-#include <stdlib.h>
-
-enum { KEY_NODES = 512 };
-
-static const struct argp_option demo_options[] = {
-    {"nodes", KEY_NODES, "N", 0, "Replicas: 1, 3, 5 or 7 (3)", 0},
-    {0},
-};
-
 static error_t demo_parse(int key, char *value, struct argp_state *state)
 {
-    struct options *options = state->input;
-    switch (key) {
-    case ARGP_KEY_INIT:
-        state->child_inputs[0] = options;
-        return 0;
-    case KEY_NODES:
-        options->nodes = (uint32_t)strtoul(value, NULL, 10);
-        return 0;
-    default:
+    (void)value;
+    if (key != ARGP_KEY_INIT) {
         return ARGP_ERR_UNKNOWN;
     }
+    state->child_inputs[0] = state->input;
+    return 0;
 }
 
 static const struct argp_child demo_children[] = {{&options_argp, 0, NULL, 0}, {0}};
 
 static const struct argp demo_argp = {
-    .options = demo_options,
     .parser = demo_parse,
     .args_doc = "[-- EAL ARGUMENTS]",
     .doc =

@@ -7,9 +7,11 @@
 #define _DEFAULT_SOURCE
 #include "bench/bench.h"
 #include "bench/floor_disk.h"
+#include "bench/options.h"
 #include "bench/result.h"
 
 #include "engine/base/assert.h"
+#include "engine/base/clock.h"
 #include "engine/base/units.h"
 #include "engine/core.h"
 #include "storage/disk_uring.h"
@@ -22,7 +24,6 @@
 #include <unistd.h>
 
 #define FLOOR_FILE_BYTES (64u * 1024u * 1024u)
-#define FLOOR_DEPTH_MAX  8u
 #define FLOOR_FILE       "thole-floor-XXXXXX"
 
 struct floor_arguments {
@@ -31,6 +32,7 @@ struct floor_arguments {
     enum idle_mode idle;
     int cpu;
     bool json;
+    const volatile sig_atomic_t *interrupted;
 };
 
 struct floor_row {
@@ -62,7 +64,6 @@ static const struct argp_option floor_options[] = {
 static error_t floor_parse(int key, char *value, struct argp_state *state)
 {
     struct floor_arguments *arguments = state->input;
-    char *end = NULL;
     switch (key) {
     case KEY_FOLDER:
         arguments->folder = value;
@@ -79,10 +80,7 @@ static error_t floor_parse(int key, char *value, struct argp_state *state)
         }
         return 0;
     case KEY_FLOOR_CPU:
-        arguments->cpu = (int)strtol(value, &end, 10);
-        if (end == value || *end != '\0' || arguments->cpu < 0) {
-            argp_error(state, "--cpu: `%s` is not a CPU's number", value);
-        }
+        arguments->cpu = (int)options_number(state, "cpu", value, 0, INT32_MAX);
         return 0;
     case 'j':
         arguments->json = true;
@@ -102,14 +100,6 @@ static const struct argp floor_argp = {
            "\vExample:\n  thole floor disk --json",
 };
 
-static uint64_t clock_now_ns(void)
-{
-    struct timespec now;
-    int result = clock_gettime(CLOCK_MONOTONIC, &now);
-    ASSERT(result == 0);
-    return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
-}
-
 /* Keep `row->depth` writes in flight for the time of a row. */
 static void measure(struct floor_disk *disk,
                     const struct floor_arguments *arguments,
@@ -128,8 +118,9 @@ static void measure(struct floor_disk *disk,
     uint64_t offset = 0;
     uint64_t begin_ns = clock_now_ns();
     uint64_t now_ns = begin_ns;
-    while (now_ns - begin_ns < arguments->duration_ns || free_count < row->depth) {
-        bool more = now_ns - begin_ns < arguments->duration_ns;
+    bool more = true;
+    while (more || free_count < row->depth) {
+        more = now_ns - begin_ns < arguments->duration_ns && *arguments->interrupted == 0;
         uint32_t work = 0;
         for (; more && free_count > 0; work++) {
             uint64_t slot = free_slots[--free_count];
@@ -222,6 +213,7 @@ static int floor_run(int argc, char **argv)
         fault_set(&fault, FAULT_ENVIRONMENT, "cannot run on CPU %d", arguments.cpu);
         return command_fail(&fault);
     }
+    arguments.interrupted = options_catch_interrupts();
     char path[PATH_MAX];
     int length = snprintf(path, sizeof(path), "%s/%s", arguments.folder, FLOOR_FILE);
     int file = length > 0 && (size_t)length < sizeof(path) ? mkstemp(path) : -1;
@@ -236,6 +228,10 @@ static int floor_run(int argc, char **argv)
     (void)unlink(path); /* Only its name was wanted: the file is made pre-written. */
     int code = measure_all(&arguments, path, &fault);
     (void)unlink(path);
+    if (code == 0 && *arguments.interrupted != 0) {
+        fault_set(&fault, FAULT_FAILED, "interrupted");
+        code = fault.code;
+    }
     if (code != 0) {
         return command_fail(&fault);
     }

@@ -11,6 +11,7 @@
 #define BENCH_LOAD_H
 
 #include "engine/base/histogram.h"
+#include "engine/base/limits.h"
 #include "engine/base/mem.h"
 #include "engine/base/prng.h"
 #include "engine/wire.h"
@@ -18,8 +19,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define LOAD_OUTSTANDING_MAX 65536u
-#define LOAD_RATE_MAX        100000000.0 /* Records a second. */
+#define LOAD_RATE_MAX 100000000.0 /* Records a second. */
 
 struct load_config {
     bool closed;

@@ -6,6 +6,7 @@
 #include "engine/base/assert.h"
 #include "engine/base/units.h"
 #include "engine/cli/command.h"
+#include "engine/wire.h"
 #include "net/nic.h"
 
 #include <errno.h>
@@ -21,7 +22,8 @@
 #define OPTIONS_FOLDER           "thole-demo-XXXXXX"
 
 enum option_key {
-    KEY_RATE = 256,
+    KEY_NODES = 256,
+    KEY_RATE,
     KEY_SIZE,
     KEY_DURATION,
     KEY_WARMUP,
@@ -39,6 +41,7 @@ enum option_key {
 };
 
 static const struct argp_option option_list[] = {
+    {"nodes", KEY_NODES, "N", 0, "Replicas, " OPTIONS_NODES " (3)", 0},
     {"rate", KEY_RATE, "N|max", 0, "Records a second (50k); max: a closed loop of --outstanding",
      0},
     {"size", KEY_SIZE, "BYTES", 0, "Of one record (256)", 0},
@@ -50,7 +53,8 @@ static const struct argp_option option_list[] = {
     {"cpu", KEY_CPU, "LIST", 0, "CPUs: the first for the replicas, the last for the client", 0},
     {"log-size", KEY_LOG_SIZE, "BYTES", 0, "Of each replica's log (256MiB)", 0},
     {"retention", KEY_RETENTION, "BYTES", 0, "Of log that is kept (half of --log-size)", 0},
-    {"outstanding", KEY_OUTSTANDING, "N", 0, "Most records under way (1024)", 0},
+    {"outstanding", KEY_OUTSTANDING, "N", 0,
+     "Most records under way (1024, or what the ports hold)", 0},
     {"arrivals", KEY_ARRIVALS, "KIND", 0, "Of the open loop: poisson or uniform (poisson)", 0},
     {"dir", KEY_DIR, "DIR", 0, "Keep the logs here (default: a temporary folder here)", 0},
     {"out", KEY_OUT, "DIR", 0, "Write result.json and the latency distribution there", 0},
@@ -76,16 +80,25 @@ void options_init(struct options *options)
     };
 }
 
-static void parse_number(
-    struct argp_state *state, const char *flag, const char *value, uint64_t most, uint64_t *number)
+uint64_t options_number(
+    struct argp_state *state, const char *flag, const char *value, uint64_t min, uint64_t max)
 {
-    char *end = NULL;
-    errno = 0;
-    unsigned long long parsed = strtoull(value, &end, 10);
-    if (value[0] < '0' || value[0] > '9' || *end != '\0' || errno != 0 || parsed > most) {
-        argp_error(state, "--%s: `%s` is not a number up to %" PRIu64, flag, value, most);
+    uint64_t number = min;
+    if (!units_parse_number(value, min, max, &number)) {
+        argp_error(state, "--%s: `%s` is not a number from %" PRIu64 " to %" PRIu64, flag, value,
+                   min, max);
     }
-    *number = parsed;
+    return number;
+}
+
+uint32_t options_outstanding_max(uint32_t record_bytes)
+{
+    ASSERT(record_bytes <= RECORD_BYTES_MAX);
+    uint32_t part_bytes = wire_request_bytes(FRAME_BYTES_MAX);
+    uint32_t whole_bytes = RECORD_HEADER_BYTES + (record_bytes + 7) / 8 * 8;
+    uint32_t frames = (whole_bytes + part_bytes - 1) / part_bytes;
+    ASSERT(frames > 0);
+    return CLUSTER_FRAMES_MAX / frames;
 }
 
 static void parse_rate(struct argp_state *state, const char *value)
@@ -93,6 +106,7 @@ static void parse_rate(struct argp_state *state, const char *value)
     struct options *options = state->input;
     uint64_t rate = 0;
     bool parsed = units_parse_rate(value, &rate);
+    options->rate_given = true;
     options->rate_max = parsed && rate == UNITS_RATE_MAX;
     if (options->rate_max) {
         return;
@@ -124,20 +138,20 @@ static uint64_t parse_time(struct argp_state *state, const char *flag, const cha
 static void parse_cpus(struct argp_state *state, const char *value)
 {
     struct options *options = state->input;
-    char *cursor = (char *)(uintptr_t)value;
     options->cpu_count = 0;
-    while (options->cpu_count < OPTIONS_CPUS_MAX) {
-        char *end = NULL;
-        long cpu = strtol(cursor, &end, 10);
-        if (end == cursor || cpu < 0 || cpu >= CPU_SETSIZE || (*end != ',' && *end != '\0')) {
+    for (const char *cursor = value; options->cpu_count < OPTIONS_CPUS_MAX; cursor++) {
+        char one[UNITS_TEXT_BYTES];
+        size_t bytes = strcspn(cursor, ",");
+        uint64_t cpu = 0;
+        snprintf(one, sizeof(one), "%.*s", (int)bytes, cursor);
+        if (bytes >= sizeof(one) || !units_parse_number(one, 0, CPU_SETSIZE - 1, &cpu)) {
             argp_error(state, "--cpu: `%s` is not a list of CPUs such as 0,1", value);
-            return;
         }
         options->cpus[options->cpu_count++] = (int)cpu;
-        if (*end == '\0') {
+        cursor += bytes;
+        if (*cursor == '\0') {
             return;
         }
-        cursor = end + 1;
     }
     argp_error(state, "--cpu: more than %u CPUs", OPTIONS_CPUS_MAX);
 }
@@ -164,17 +178,31 @@ static void parse_word(struct argp_state *state, int key, const char *value)
 static void check_together(struct argp_state *state)
 {
     struct options *options = state->input;
-    if (options->nodes == 0 || options->nodes > VOTERS_MAX || options->nodes % 2 == 0) {
-        argp_error(state, "%u replicas: the number is 1, 3, 5 or 7", options->nodes);
+    if (options->closed && (options->rate_given || options->outstanding_given)) {
+        argp_error(state, "--closed has --clients, and neither --rate nor --outstanding");
+    }
+    uint32_t outstanding_max = options_outstanding_max(options->size_bytes);
+    bool asked = options->closed || options->outstanding_given;
+    uint32_t outstanding = options->closed ? options->clients : options->outstanding;
+    if (asked && outstanding > outstanding_max) {
+        argp_error(state,
+                   "--%s: the ports of a cluster in one process hold %u records of %u bytes at "
+                   "most: give fewer, or a smaller --size",
+                   options->closed ? "clients" : "outstanding", outstanding_max,
+                   options->size_bytes);
+    }
+    if (options->outstanding > outstanding_max) {
+        options->outstanding = outstanding_max;
     }
     if (options->duration_ns == 0) {
         argp_error(state, "--duration: nothing can be measured in no time");
     }
     options->log_bytes &= ~(uint64_t)(PAGE_BYTES - 1);
-    if (!options->retention_given) {
-        options->retention_bytes = options->log_bytes / 2;
-    }
     uint64_t retention_max = cluster_retention_max(options->log_bytes);
+    if (!options->retention_given) {
+        uint64_t half = options->log_bytes / 2;
+        options->retention_bytes = half < retention_max ? half : retention_max;
+    }
     if (retention_max > 0 && options->retention_bytes > retention_max) {
         char most[UNITS_TEXT_BYTES];
         units_format_size(retention_max, most);
@@ -188,6 +216,10 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     struct options *options = state->input;
     uint64_t number = 0;
     switch (key) {
+    case KEY_NODES:
+        options->nodes = (uint32_t)options_number(state, "nodes", value, 1, VOTERS_MAX);
+        options->nodes_given = true;
+        return 0;
     case KEY_RATE:
         parse_rate(state, value);
         return 0;
@@ -220,11 +252,9 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         options->retention_given = true;
         return 0;
     case KEY_OUTSTANDING:
-        parse_number(state, "outstanding", value, LOAD_OUTSTANDING_MAX, &number);
-        if (number == 0) {
-            argp_error(state, "--outstanding: at least 1");
-        }
+        number = options_number(state, "outstanding", value, 1, CLUSTER_FRAMES_MAX);
         options->outstanding = (uint32_t)number;
+        options->outstanding_given = true;
         return 0;
     case KEY_DIR:
         options->folder = value;
@@ -233,7 +263,7 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         options->out = value;
         return 0;
     case KEY_SEED:
-        parse_number(state, "seed", value, INT64_MAX, &options->seed);
+        options->seed = options_number(state, "seed", value, 0, INT64_MAX);
         return 0;
     case KEY_NO_FLOOR:
         options->no_floor = true;
@@ -263,13 +293,33 @@ static void interrupt(int signal_number)
     interrupted = 1;
 }
 
-/* Without --cpu: two CPUs of those allowed, the replicas beside the disk's interrupts if there are
+const volatile sig_atomic_t *options_catch_interrupts(void)
+{
+    struct sigaction action = {.sa_handler = interrupt, .sa_flags = SA_RESTART};
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+    return &interrupted;
+}
+
+/* What the mode comes to in this run. */
+static const char *idle_text(enum idle_mode mode, bool exclusive_core)
+{
+    if (mode != IDLE_AUTO) {
+        return idle_mode_name(mode);
+    }
+    return exclusive_core ? "auto (spin)" : "auto (yield)";
+}
+
+/* With --cpu: as the user says, and a CPU with nothing else on it may be spun on. Without: two CPUs
+ * of those allowed, the replicas beside the disk's interrupts if there are
  * two (a poller that yields is fastest there, docs/ARCHITECTURE.md), the client on the other. */
 static void choose_cpus(const struct options *options, int irq_cpu, struct run_config *run)
 {
     if (options->cpu_count > 0) {
         run->cluster.cpu = options->cpus[0];
         run->client_cpu = options->cpus[options->cpu_count - 1];
+        run->cluster.exclusive_core = core_cpu_is_own(run->cluster.cpu, run->client_cpu, irq_cpu);
+        run->client_exclusive = core_cpu_is_own(run->client_cpu, run->cluster.cpu, irq_cpu);
         return;
     }
     run->cluster.cpu = -1;
@@ -344,6 +394,7 @@ static void
 config_fill(const struct options *options, const char *folder, int irq_cpu, struct run_config *run)
 {
     bool closed = options->closed || options->rate_max;
+    uint32_t outstanding = options->closed ? options->clients : options->outstanding;
     *run = (struct run_config){
         .cluster =
             {
@@ -355,7 +406,8 @@ config_fill(const struct options *options, const char *folder, int irq_cpu, stru
                 .retention_bytes = options->retention_bytes,
                 .log_memory_bytes = OPTIONS_LOG_MEMORY_BYTES,
                 .frame_bytes_max = FRAME_BYTES_MAX,
-                .outstanding_max = options->closed ? options->clients : options->outstanding,
+                .frames_max = outstanding *
+                              (CLUSTER_FRAMES_MAX / options_outstanding_max(options->size_bytes)),
                 .idle = options->idle,
                 .seed = options->seed,
                 .eal_argc = options->eal_argc,
@@ -366,7 +418,7 @@ config_fill(const struct options *options, const char *folder, int irq_cpu, stru
                 .closed = closed,
                 .uniform = options->uniform,
                 .rate_per_s = closed ? 0 : options->rate_per_s,
-                .outstanding_max = options->closed ? options->clients : options->outstanding,
+                .outstanding_max = outstanding,
                 .seed = options->seed,
             },
         .record_bytes = options->size_bytes,
@@ -384,13 +436,14 @@ static void result_fill(const struct options *options,
 {
     struct result_config *config = &result->config;
     bool registered = config->registered;
+    bool durable = config->durable;
     *config = (struct result_config){
         .command = command,
         .nodes = options->nodes,
         .size_bytes = options->size_bytes,
-        .durable = !options->memory,
+        .durable = durable,
         .net = "ring",
-        .idle = idle_mode_name(options->idle),
+        .idle = idle_text(options->idle, run->cluster.exclusive_core),
         .closed = run->load.closed,
         .rate_max = options->rate_max,
         .arrivals = options->uniform ? "uniform" : "poisson",
@@ -440,9 +493,7 @@ int options_run(const struct options *options, const char *command)
     if (!options->memory && make_folder(options, folder, sizeof(folder), &fault) != 0) {
         return command_fail(&fault);
     }
-    struct sigaction action = {.sa_handler = interrupt};
-    (void)sigaction(SIGINT, &action, NULL);
-    (void)sigaction(SIGTERM, &action, NULL);
+    (void)options_catch_interrupts();
 
     static struct result result; /* Large, and one a process. */
     result_machine(&result.machine, folder);

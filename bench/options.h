@@ -5,13 +5,17 @@
 #include "bench/run.h"
 
 #include <argp.h>
+#include <signal.h>
 #include <stdbool.h>
 
 #define OPTIONS_CPUS_MAX 64u
+#define OPTIONS_NODES    "1 to 7; an even number outlives no more failures than one fewer"
 
 struct options {
     uint32_t nodes;
+    bool nodes_given;
     double rate_per_s;
+    bool rate_given;
     bool rate_max;
     bool closed;
     uint32_t clients;
@@ -27,6 +31,7 @@ struct options {
     uint64_t retention_bytes;
     bool retention_given;
     uint32_t outstanding;
+    bool outstanding_given;
     const char *folder; /* NULL: a temporary one in the current directory. */
     const char *out;
     uint64_t seed;
@@ -41,6 +46,16 @@ void options_init(struct options *options);
 
 /* A child parser for both commands; its input is a struct options. */
 extern const struct argp options_argp;
+
+/* A whole number of a flag, or argp's error. */
+uint64_t options_number(
+    struct argp_state *state, const char *flag, const char *value, uint64_t min, uint64_t max);
+
+/* Most records of this size that may be under way: their frames fill no port. */
+uint32_t options_outstanding_max(uint32_t record_bytes);
+
+/* Catch SIGINT and SIGTERM from here; true once one came, so that what was made is removed. */
+const volatile sig_atomic_t *options_catch_interrupts(void);
 
 /* Run what the options say and print the result. Returns the exit code. */
 int options_run(const struct options *options, const char *command);

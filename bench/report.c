@@ -75,12 +75,9 @@ static void print_config(const struct result *result, FILE *out, bool colors)
 
 static void print_ratio(const struct result *result, FILE *out, double at)
 {
-    const struct histogram *floor = result->floors.commit;
-    if (floor != NULL && histogram_supports(floor, at) &&
-        histogram_supports(result->response, at)) {
-        fprintf(out, " p%g %.2f", at,
-                (double)histogram_percentile(result->response, at) /
-                    (double)histogram_percentile(floor, at));
+    double ratio = 0;
+    if (result_ratio(result, at, &ratio)) {
+        fprintf(out, " p%g %.2f", at, ratio);
     } else {
         fprintf(out, " p%g -", at);
     }

@@ -80,6 +80,31 @@ void result_judge(struct result *result)
     }
 }
 
+bool result_is_durable(bool asked, const bool *replicas, uint32_t count)
+{
+    ASSERT(count > 0);
+    bool durable = asked;
+    for (uint32_t i = 0; i < count; i++) {
+        durable = durable && replicas[i];
+    }
+    return durable;
+}
+
+bool result_ratio(const struct result *result, double at, double *ratio)
+{
+    const struct histogram *floor = result->floors.commit;
+    if (floor == NULL || !histogram_supports(floor, at) ||
+        !histogram_supports(result->response, at)) {
+        return false;
+    }
+    uint64_t floor_ns = histogram_percentile(floor, at);
+    if (floor_ns == 0) {
+        return false;
+    }
+    *ratio = (double)histogram_percentile(result->response, at) / (double)floor_ns;
+    return true;
+}
+
 static json_t *percentile(const struct histogram *histogram, double at)
 {
     if (histogram == NULL || !histogram_supports(histogram, at)) {
@@ -169,15 +194,10 @@ static json_t *floors_json(const struct result *result)
         (int)floors->write_pages);
 }
 
-static json_t *ratio(const struct result *result, double at)
+static json_t *ratio_json(const struct result *result, double at)
 {
-    const struct histogram *floor = result->floors.commit;
-    if (floor == NULL || !histogram_supports(floor, at) ||
-        !histogram_supports(result->response, at)) {
-        return json_null();
-    }
-    double below = (double)histogram_percentile(floor, at);
-    return json_real((double)histogram_percentile(result->response, at) / below);
+    double ratio = 0;
+    return result_ratio(result, at, &ratio) ? json_real(ratio) : json_null();
 }
 
 static json_t *verify_json(const struct result *result)
@@ -193,12 +213,22 @@ static json_t *verify_json(const struct result *result)
                      "bytes_read", (json_int_t)verify->bytes_read);
 }
 
+/* A status as a key: its name with underscores. */
+static void status_key(enum wire_status status, char *key, size_t bytes)
+{
+    snprintf(key, bytes, "%s", wire_status_name(status));
+    for (char *space = strchr(key, ' '); space != NULL; space = strchr(space, ' ')) {
+        *space = '_';
+    }
+}
+
 static json_t *counts_json(const struct load_counts *counts)
 {
     json_t *refused = json_object();
     for (uint32_t i = 1; i < WIRE_STATUS_COUNT; i++) {
-        json_object_set_new(refused, wire_status_name((enum wire_status)i),
-                            json_integer((json_int_t)counts->refused[i]));
+        char key[RESULT_TEXT_BYTES];
+        status_key((enum wire_status)i, key, sizeof(key));
+        json_object_set_new(refused, key, json_integer((json_int_t)counts->refused[i]));
     }
     return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}", "scheduled", (json_int_t)counts->scheduled,
                      "sent", (json_int_t)counts->sent, "acked", (json_int_t)counts->acked,
@@ -237,7 +267,7 @@ int result_print_json(const struct result *result, FILE *out)
     json_object_set_new(object, "floors_ns", floors_json(result));
     json_object_set_new(
         object, "ratio_to_floor",
-        json_pack("{s:o, s:o}", "p50", ratio(result, 50), "p99", ratio(result, 99)));
+        json_pack("{s:o, s:o}", "p50", ratio_json(result, 50), "p99", ratio_json(result, 99)));
     json_object_set_new(object, "verify", verify_json(result));
     json_object_set_new(object, "counts", counts_json(&result->counts));
     json_object_set_new(object, "writes", writes_json(result));

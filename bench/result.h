@@ -43,7 +43,7 @@ struct result_config {
     uint32_t size_bytes;
     bool durable;
     const char *net;
-    const char *idle;
+    const char *idle; /* As asked for, and what it comes to: "auto (yield)". */
     bool closed;
     bool rate_max; /* A closed loop of --outstanding, asked for as `--rate max`. */
     const char *arrivals;
@@ -97,6 +97,12 @@ static inline double result_per_s(const struct result *result, uint64_t count)
 {
     return result->load_s > 0 ? (double)count / result->load_s : 0;
 }
+
+/* Durable is a run that was asked to be, and whose replicas all say that they are. */
+bool result_is_durable(bool asked, const bool *replicas, uint32_t count);
+
+/* Of response to the commit floor at one percentile. False: one of them is not known there. */
+MUST_USE bool result_ratio(const struct result *result, double at, double *ratio);
 
 /* Apply the rules of validity to the numbers. */
 void result_judge(struct result *result);

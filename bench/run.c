@@ -7,17 +7,20 @@
 
 #include "bench/verify.h"
 #include "engine/base/assert.h"
+#include "engine/base/clock.h"
 #include "engine/cli/make_log.h"
 #include "engine/client/client.h"
 #include "engine/idle.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #define RUN_SEND_BURST 256u
 #define RUN_FILL_PARTS 4u          /* A quarter of the log may be written and not yet verified. */
+#define RUN_FILL_LOOKS 64u         /* Iterations between two looks at how much of it is. */
 #define RUN_SETTLE_NS  1000000000u /* Longest wait for followers to learn of the last commit. */
 
 struct run {
@@ -30,7 +33,6 @@ struct run {
     struct floor_client floor_client;
     struct verify verify;
     bool verifies;
-    bool core_runs; /* The cluster was opened. */
     struct idle idle;
     const volatile sig_atomic_t *interrupted;
     uint64_t load_ns; /* Load time so far. */
@@ -38,14 +40,6 @@ struct run {
     struct histogram *echo_ns;
     struct replica_write_profile profile; /* At the end of the warm-up. */
 };
-
-static uint64_t clock_now_ns(void)
-{
-    struct timespec now;
-    int result = clock_gettime(CLOCK_MONOTONIC, &now);
-    ASSERT(result == 0);
-    return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
-}
 
 static bool is_interrupted(const struct run *run)
 {
@@ -123,7 +117,7 @@ static uint64_t load_slice(struct run *run, uint64_t length_ns)
         uint64_t end_ns = begin_ns + length_ns;
         uint64_t due_ns = load_deadline_ns(&run->load);
         idle_step(&run->idle, now_ns, work, work > 0, due_ns < end_ns ? due_ns : end_ns);
-        if (i % 64 == 0 && is_full(run)) {
+        if (i % RUN_FILL_LOOKS == 0 && is_full(run)) {
             break;
         }
         now_ns = clock_now_ns();
@@ -229,6 +223,21 @@ static void floor_slice(struct run *run)
     cluster_local_pause(&run->cluster);
 }
 
+/* A replica that stopped is a fatal error of the run, whatever the quorum could still do. */
+static int check_replicas(struct run *run, struct fault *fault)
+{
+    for (uint32_t i = 0; i < run->config.cluster.node_count; i++) {
+        struct replica_status status;
+        replica_status(run->cluster.nodes[i].replica, &status);
+        if (status.failed != 0) {
+            fault_set(fault, FAULT_INTERNAL, "replica %u stopped: its disk failed: %s", i + 1,
+                      strerror(-status.failed));
+            return FAULT_INTERNAL;
+        }
+    }
+    return 0;
+}
+
 static int find_leader(struct run *run, struct fault *fault)
 {
     cluster_local_run_replicas(&run->cluster);
@@ -244,8 +253,12 @@ static int find_leader(struct run *run, struct fault *fault)
         return 0; /* A run without load: the result says so. */
     }
     if (leader < 0) {
-        fault_set(fault, FAULT_UNAVAILABLE, "no leader was elected within 10 s");
-        return FAULT_UNAVAILABLE;
+        if (check_replicas(run, fault) == 0) {
+            fault_set(fault, FAULT_UNAVAILABLE,
+                      "no leader was elected within 10 s: is the machine overloaded, or was this "
+                      "process stopped? `thole floor disk` shows how slow the disk is");
+        }
+        return fault->code;
     }
     client_set_leader(run->client, (uint8_t)(leader + 1));
     return 0;
@@ -306,7 +319,7 @@ static int open_memory(struct run *run, struct fault *fault)
     }
     uint64_t bytes = client_memory_bytes(&client) + 2 * load_memory_bytes(&config->load) +
                      verify_memory_bytes(node_count) + ENTRY_BYTES_MAX +
-                     (STAGE_COUNT + 1) * sizeof(struct histogram) + 16 * PAGE_BYTES;
+                     (STAGE_COUNT + 1) * sizeof(struct histogram) + BENCH_TAKINGS_MAX * PAGE_BYTES;
     if (mem_open(&run->mem, bytes) != 0) {
         fault_set(fault, FAULT_ENVIRONMENT, "no memory for the client: lower --outstanding");
         return FAULT_ENVIRONMENT;
@@ -356,6 +369,19 @@ static int open_verify(struct run *run, struct fault *fault)
     return 0;
 }
 
+/* Asked for, and so say all replicas. */
+static bool is_durable(struct run *run)
+{
+    bool replicas[VOTERS_MAX];
+    uint32_t count = run->config.cluster.node_count;
+    for (uint32_t i = 0; i < count; i++) {
+        struct replica_status status;
+        replica_status(run->cluster.nodes[i].replica, &status);
+        replicas[i] = status.durable;
+    }
+    return result_is_durable(run->config.cluster.durable, replicas, count);
+}
+
 static void fill_result(struct run *run, struct result *result)
 {
     struct cluster_local *cluster = &run->cluster;
@@ -387,26 +413,12 @@ static void fill_result(struct run *run, struct result *result)
         result->writes > 0
             ? (double)(sum.in_flight_sum - run->profile.in_flight_sum) / (double)result->writes
             : 0;
+    result->config.durable = is_durable(run);
     result->config.registered = cluster_local_is_registered(cluster);
     result->verified = run->verifies;
     if (run->verifies) {
         result->verify = verify_finish(&run->verify);
     }
-}
-
-/* A replica that stopped is a fatal error of the run, whatever the quorum could still do. */
-static int check_replicas(struct run *run, struct fault *fault)
-{
-    for (uint32_t i = 0; i < run->config.cluster.node_count; i++) {
-        struct replica_status status;
-        replica_status(run->cluster.nodes[i].replica, &status);
-        if (status.failed != 0) {
-            fault_set(fault, FAULT_INTERNAL, "replica %u stopped: its disk failed: %s", i + 1,
-                      strerror(-status.failed));
-            return FAULT_INTERNAL;
-        }
-    }
-    return 0;
 }
 
 static int run_slices(struct run *run, struct fault *fault)
@@ -464,8 +476,13 @@ int run_execute(struct run *run,
     fprintf(stderr, "client and verifier:\n");
     mem_print(&run->mem, stderr);
     mem_seal(&run->mem);
+    uint64_t total_bytes =
+        cluster_local_memory_bytes(&run->cluster) + run->mem.bytes + sizeof(struct run);
+    fprintf(stderr, "%-32s %10s   %10s   %14" PRIu64 "\n", "memory of the whole run", "", "",
+            total_bytes);
     int fd = nic_wait_fd(run->cluster.nics[config->cluster.node_count]);
-    idle_init(&run->idle, config->cluster.idle, &fd, 1, config->cluster.exclusive_core);
+    idle_init(&run->idle, config->cluster.idle, &fd, 1,
+              config->client_exclusive && idle_thread_has_one_cpu());
     code = run_slices(run, fault);
     if (code == 0) {
         fill_result(run, result);

@@ -30,7 +30,8 @@ struct run_config {
     uint32_t record_bytes;
     uint64_t duration_ns; /* Of load. */
     uint64_t warmup_ns;
-    int client_cpu; /* -1: not pinned. */
+    int client_cpu;        /* -1: not pinned. */
+    bool client_exclusive; /* core_cpu_is_own() */
     bool keep_files;
 };
 

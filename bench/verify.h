@@ -12,6 +12,7 @@
 #define BENCH_VERIFY_H
 
 #include "engine/base/fault.h"
+#include "engine/base/limits.h"
 #include "engine/base/mem.h"
 #include "storage/disk.h"
 #include "storage/scan.h"
@@ -19,8 +20,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define VERIFY_RUNS_MAX    65536u     /* Acknowledgements waiting for the disk's word. */
-#define VERIFY_WINDOW      (1u << 20) /* Sequences behind the newest whose repetition is seen. */
 #define VERIFY_CHUNK_BYTES (1024u * 1024u)
 #define VERIFY_WHY_BYTES   256u
 

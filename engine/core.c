@@ -7,6 +7,7 @@
 #include "engine/core.h"
 
 #include "engine/base/assert.h"
+#include "engine/base/clock.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -17,14 +18,6 @@
 #define CORE_STARTING (UINT32_MAX - 2)
 #define CORE_FAILED   (UINT32_MAX - 3)
 #define CORE_NAP_NS   20000 /* Between two looks at what is wanted, when nothing runs. */
-
-static uint64_t clock_now_ns(void)
-{
-    struct timespec now;
-    int result = clock_gettime(CLOCK_MONOTONIC, &now);
-    ASSERT(result == 0);
-    return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
-}
 
 static void nap(void)
 {
@@ -42,6 +35,13 @@ int core_pin(int cpu)
     CPU_ZERO(&set);
     CPU_SET((size_t)cpu, &set);
     return -pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
+}
+
+bool core_cpu_is_own(int cpu, int other_cpu, int interrupt_cpu)
+{
+    ASSERT(cpu >= -1);
+    bool known = cpu >= 0 && other_cpu >= 0 && interrupt_cpu >= 0;
+    return known && cpu != other_cpu && cpu != interrupt_cpu;
 }
 
 void core_init(struct core *core, const struct core_config *config)
@@ -86,7 +86,7 @@ static int open_set(struct core *core, uint32_t number, uint64_t now_ns)
     struct core_set *set = &core->sets[number];
     core->clocks[number] = (struct core_clock){.since_ns = now_ns};
     idle_init(&core->idles[number], core->config.idle, set->fds, set->fd_count,
-              core->config.exclusive_core);
+              core->config.exclusive_core && idle_thread_has_one_cpu());
     for (uint32_t i = 0; i < set->task_count; i++) {
         struct core_task *task = &set->tasks[i];
         int result = task->open != NULL ? task->open(task->context, now_ns, &core->fault) : 0;

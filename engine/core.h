@@ -47,7 +47,7 @@ struct core_set {
 struct core_config {
     int cpu; /* -1: not pinned. */
     enum idle_mode idle;
-    bool exclusive_core; /* Nothing else needs this CPU, no kernel worker of the disk either. */
+    bool exclusive_core; /* core_cpu_is_own(); the affinity of the thread is looked at besides. */
     struct mem *mem;     /* Sealed when everything is open. NULL: the caller's business. */
     void (*enter)(void); /* On the thread, first and last; may be NULL. */
     void (*leave)(void);
@@ -94,5 +94,10 @@ void core_stop(struct core *core);
 
 /* Pin the calling thread. 0 or -errno. */
 MUST_USE int core_pin(int cpu);
+
+/* Whether a loop that the user put on `cpu` has it to itself as far as can be known: no other
+ * thread of ours (`other_cpu`) and no interrupt of the disk is there. -1: not pinned or not known,
+ * and then it has not: to spin on a shared CPU is what delays completions. */
+bool core_cpu_is_own(int cpu, int other_cpu, int interrupt_cpu);
 
 #endif

@@ -53,8 +53,8 @@ void idle_step(struct idle *idle,
 MUST_USE bool idle_mode_parse(const char *name, enum idle_mode *mode);
 const char *idle_mode_name(enum idle_mode mode);
 
-/* True when the calling thread may run on exactly one CPU. The caller adds what it knows of other
- * pollers there. */
+/* True when the calling thread may run on exactly one CPU. What else runs there the caller knows:
+ * core_cpu_is_own(). */
 bool idle_thread_has_one_cpu(void);
 
 #endif

@@ -6,9 +6,10 @@
  * K, up to UNCOMMITTED_MAX: so K grows by itself when entries fill, and falls back when they do
  * not.
  *
- * Every request gets an answer: its offsets when they are committed, busy at a bound, full when the
- * smallest log among the voters has no room, not leader with a hint. A leader that loses its office
- * drops what waits: the client counts it as unknown.
+ * A whole request gets an answer (fragments: docs/PROTOCOL.md, section 8): its offsets when they
+ * are committed, busy at a bound, full when the smallest log among the voters has no room, not
+ * leader with a hint. A leader that loses its office drops what waits: the client counts it as
+ * unknown.
  *
  * Must not know peers, votes or the disk.
  */
@@ -18,7 +19,7 @@
 #include "engine/log.h"
 #include "engine/outbox.h"
 #include "engine/raft/raft.h"
-#include "engine/replica.h"
+#include "engine/replica_counters.h"
 
 #include <stdbool.h>
 #include <stdint.h>

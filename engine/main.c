@@ -13,8 +13,9 @@
 #define COMMAND_NAME_BYTES 64
 
 static const struct command *const commands[] = {
-    &command_demo,       &command_bench_run, &command_floor_disk,
-    &command_log_verify, &command_format,    &command_version,
+    &command_start,     &command_status,     &command_check,      &command_demo,
+    &command_bench_run, &command_floor_disk, &command_log_verify, &command_format,
+    &command_append,    &command_read,       &command_tail,       &command_version,
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 

@@ -67,7 +67,10 @@ static void send_records(struct reader *reader,
     uint32_t room = context->outbox->nic->frame_bytes_max - wire_head_bytes(WIRE_READ_REPLY);
     uint8_t *payload = reply_buffer(reader);
     struct wire_frame frame = {
-        .read_reply = {.offset = job->read.offset, .skip = job->read.skip, .status = WIRE_OK},
+        .read_reply = {.offset = job->read.offset,
+                       .skip = job->read.skip,
+                       .status = WIRE_OK,
+                       .term = header->term},
         .payload = payload,
     };
     struct record_header record;

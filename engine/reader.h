@@ -1,6 +1,6 @@
 /* reader.h: committed records to whoever asks, from memory or from disk.
  *
- * A read names an offset; the answer is one frame of records from there on (design N10: one frame
+ * A read names an offset; the answer is one frame of records from there on (rule N10: one frame
  * out for one frame in). What is no longer in memory is read from disk at a bounded rate: at most
  * READER_BUFFERS reads are under way, further ones are told busy. Any replica serves them: the
  * answer is a committed prefix, maybe an old one.
@@ -12,13 +12,10 @@
 
 #include "engine/log.h"
 #include "engine/outbox.h"
-#include "engine/replica.h"
+#include "engine/replica_counters.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-
-#define READER_BUFFERS      4u
-#define READER_BUFFER_BYTES (2u * ENTRY_BYTES_MAX)
 
 enum reader_state { READER_FREE, READER_WANTED, READER_READING, READER_READY };
 

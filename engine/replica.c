@@ -10,7 +10,7 @@
 
 COUNTERS_DEFINE(replica, REPLICA_COUNTERS);
 
-/* A write that has not completed after this long never will: the node exits with its reason (D11).
+/* A write not complete after this long never will be: the node exits with its reason (design D11).
  */
 #define DISK_DEAD_NS 10000000000ull
 
@@ -401,7 +401,15 @@ static uint32_t reap(struct replica *r)
     return work;
 }
 
-/* The own disk's health, and time that was lost (D11). */
+/* A leader that hands over proposes nothing more: what clients have sent so far goes now. */
+static void seal_before_transfer(struct replica *r)
+{
+    if (raft_takes_proposals(r->raft) && intake_is_open(&r->intake)) {
+        replica_seal_open(r);
+    }
+}
+
+/* The own disk's health, and time that was lost (design D11). */
 static void watch(struct replica *r)
 {
     if (r->now_ns > r->expected_ns && r->now_ns - r->expected_ns > r->config.election_min_ns / 2) {
@@ -417,6 +425,9 @@ static void watch(struct replica *r)
     }
     if (stalled != r->unhealthy) {
         r->unhealthy = stalled;
+        if (stalled) {
+            seal_before_transfer(r);
+        }
         r->counters.disk_stalls += stalled;
         tell(r, (struct raft_event){.kind = stalled ? RAFT_EVENT_UNHEALTHY : RAFT_EVENT_HEALTHY});
     }
@@ -425,6 +436,17 @@ static void watch(struct replica *r)
     }
     if (wal_failed(r->wal) != 0) {
         r->failed = wal_failed(r->wal);
+    }
+}
+
+/* A leader that stops waits until another one is known, and not for long. */
+static void stop_disk(struct replica *r)
+{
+    uint8_t leader = raft_leader(r->raft);
+    bool handed_over = leader != RAFT_NOBODY && leader != r->config.self;
+    if (r->stopping && !r->disk_stopping && (handed_over || r->now_ns >= r->stop_due_ns)) {
+        r->disk_stopping = true;
+        wal_stop(r->wal);
     }
 }
 
@@ -450,6 +472,7 @@ uint32_t replica_poll(struct replica *r, uint64_t now_ns)
         work++;
     }
     work += replica_drain(r);
+    stop_disk(r);
     start_reads(r);
     uint64_t deadline_ns = replica_deadline_ns(r);
     /* An idle loop may sleep till then. */
@@ -479,15 +502,45 @@ bool replica_is_working(const struct replica *r)
     return r->working;
 }
 
+int replica_transfer(struct replica *r, uint8_t to)
+{
+    ASSERT(r->opened);
+    switch (raft_transfer_check(r->raft, to)) {
+    case RAFT_TRANSFER_NOT_LEADER:
+        return -EPERM;
+    case RAFT_TRANSFER_TOO_EARLY:
+        return -EAGAIN;
+    case RAFT_TRANSFER_UNDER_WAY:
+        return -EALREADY;
+    case RAFT_TRANSFER_NOT_A_VOTER:
+        return -EINVAL;
+    case RAFT_TRANSFER_NOBODY_HEARD:
+        return -EHOSTUNREACH;
+    case RAFT_TRANSFER_OK:
+        break;
+    }
+    seal_before_transfer(r);
+    tell(r, (struct raft_event){.kind = RAFT_EVENT_TRANSFER, .transfer = {.to = to}});
+    /* The check was made at the time of the core's last event: the best one may have fallen silent
+     * since. */
+    return raft_transfer_target(r->raft) != RAFT_NOBODY ? 0 : -EHOSTUNREACH;
+}
+
 void replica_stop(struct replica *r)
 {
+    if (r->stopping) {
+        return;
+    }
     r->stopping = true;
-    wal_stop(r->wal);
+    int result = r->opened && r->failed == 0 ? replica_transfer(r, RAFT_NOBODY) : -EPERM;
+    bool hands_over = result == 0 || result == -EALREADY;
+    r->stop_due_ns = r->now_ns + (hands_over ? r->config.election_max_ns : 0);
+    stop_disk(r);
 }
 
 bool replica_is_stopped(const struct replica *r)
 {
-    return r->failed != 0 || (r->stopping && wal_is_idle(r->wal));
+    return r->failed != 0 || (r->disk_stopping && wal_is_idle(r->wal));
 }
 
 void replica_status(const struct replica *r, struct replica_status *status)
@@ -528,11 +581,6 @@ const struct wire_counters *replica_wire_counters(const struct replica *r)
 const struct raft *replica_raft(const struct replica *r)
 {
     return r->raft;
-}
-
-const struct wal *replica_wal(const struct replica *r)
-{
-    return r->wal;
 }
 
 void replica_trace_stages(struct replica *r, bool on)

@@ -15,6 +15,7 @@
 #include "engine/base/histogram.h"
 #include "engine/base/mem.h"
 #include "engine/raft/raft.h"
+#include "engine/replica_counters.h"
 #include "engine/wire.h"
 #include "net/nic.h"
 #include "storage/disk.h"
@@ -78,16 +79,6 @@ struct replica_status {
     int failed; /* 0, or -errno of the disk: the replica is stopped. */
 };
 
-/* clang-format off */
-#define REPLICA_COUNTERS(X) \
-    X(entries_sealed) X(entries_taken) X(entries_applied) X(records_applied) X(requests) \
-    X(request_records) X(replies) X(busy) X(full) X(not_leader) X(reads) X(cuts) \
-    X(fragments_sent) X(fragments_repaired) X(fragments_received) X(fragments_known) \
-    X(fragments_refused) X(pages_bad) X(polls_sent) X(acks_sent) X(disk_fetches) X(staged) \
-    X(fetches_failed) X(trims) X(states_written) X(time_lost) X(disk_stalls) X(frames_dropped)
-/* clang-format on */
-COUNTERS_DECLARE(replica, REPLICA_COUNTERS);
-
 /* Bytes replica_create() takes from its mem: printed at start, never exceeded. */
 uint64_t replica_memory_bytes(const struct replica_config *config);
 
@@ -108,10 +99,21 @@ uint32_t replica_poll(struct replica *replica, uint64_t now_ns);
 /* When replica_poll() wants to be called even if nothing arrives. */
 uint64_t replica_deadline_ns(const struct replica *replica);
 
-/* True when client or log work was under way within the last iteration (idle policy, D16). */
+/* True when client or log work was under way in the last iteration (idle policy, design D16). */
 bool replica_is_working(const struct replica *replica);
 
-/* Clean stop: no new work is taken; poll until replica_is_stopped(). */
+/* Hand leadership to node `to`, or with RAFT_NOBODY to the voter that has most of the log. What was
+ * taken from clients is committed and answered first; until the other leads, or an election timeout
+ * has passed, clients are told to try again.
+ *
+ * Returns 0: it is under way; -EPERM: not the leader; -EAGAIN: the term has just begun; -EALREADY:
+ * a transfer is under way; -EINVAL: `to` is not another voter; -EHOSTUNREACH: no other voter has
+ * been heard of late.
+ */
+MUST_USE int replica_transfer(struct replica *replica, uint8_t to);
+
+/* Clean stop: no new work is taken, a leader hands over first, which takes an election timeout at
+ * most; poll until replica_is_stopped(). */
 void replica_stop(struct replica *replica);
 bool replica_is_stopped(const struct replica *replica);
 
@@ -119,16 +121,14 @@ void replica_status(const struct replica *replica, struct replica_status *status
 const struct replica_counters *replica_counters(const struct replica *replica);
 const struct wire_counters *replica_wire_counters(const struct replica *replica);
 const struct raft *replica_raft(const struct replica *replica);
-const struct wal *replica_wal(const struct replica *replica);
 
 /* Stage histograms, in the order of enum replica_stage. Recorded only after
  * replica_trace_stages(true). */
 void replica_trace_stages(struct replica *replica, bool on);
 const struct histogram *replica_stages(const struct replica *replica);
 
-/* Distribution of log writes handed to the disk: count by pages, index ENTRY..; `pages` up to
- * WRITE_BYTES_MAX / PAGE_BYTES. And the mean number in flight, for the commit floor and raw
- * writers. */
+/* Log writes handed to the disk: how many, their pages in all, and how many were in flight with
+ * each, itself included. What the commit floor imitates. */
 struct replica_write_profile {
     uint64_t writes;
     uint64_t pages;

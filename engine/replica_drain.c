@@ -12,7 +12,7 @@ static struct stage_times *times_of(struct replica *r, uint64_t index)
     return &r->times[index % STAGE_ENTRIES];
 }
 
-void replica_time_sealed(struct replica *r, uint64_t index, uint64_t received_ns)
+static void time_sealed(struct replica *r, uint64_t index, uint64_t received_ns)
 {
     if (r->tracing) {
         *times_of(r, index) = (struct stage_times){.index = index, .received_ns = received_ns};
@@ -107,7 +107,7 @@ void replica_seal_open(struct replica *r)
     struct intake_context context = replica_intake_context(r);
     uint64_t opened_ns = r->intake.opened_ns;
     const uint8_t *entry = intake_seal(&r->intake, &context);
-    replica_time_sealed(r, entry_header_of(entry)->index, opened_ns);
+    time_sealed(r, entry_header_of(entry)->index, opened_ns);
     propose(r, entry, NULL);
 }
 
@@ -239,7 +239,7 @@ static void send_message(struct replica *r, const struct raft_message *message)
     static const uint8_t kinds[] = {
         [RAFT_PRE_VOTE] = WIRE_PRE_VOTE, [RAFT_PRE_VOTE_REPLY] = WIRE_PRE_VOTE_REPLY,
         [RAFT_VOTE] = WIRE_VOTE,         [RAFT_VOTE_REPLY] = WIRE_VOTE_REPLY,
-        [RAFT_APPEND] = WIRE_APPEND,
+        [RAFT_APPEND] = WIRE_APPEND,     [RAFT_TIMEOUT_NOW] = WIRE_TIMEOUT_NOW,
     };
     struct wire_frame frame = {.header = r->header};
     frame.header.kind = kinds[message->kind];

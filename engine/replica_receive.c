@@ -26,6 +26,24 @@ static bool store_agrees(const struct replica *r, const struct wire_header *head
     return false;
 }
 
+static bool is_stranger(const struct replica *r, uint8_t node)
+{
+    return (r->strangers >> node & 1) != 0;
+}
+
+/* What a peer's header tells beside its message. */
+static void note_peer(struct replica *r, const struct wire_header *header)
+{
+    ASSERT(header->from != 0);
+    /* Boots grow within a store; a log that was formatted anew begins with the first one again. */
+    uint64_t *boot = &r->peer_boots[header->from];
+    bool same = r->peer_stores[header->from] == header->from_store;
+    *boot = same && header->from_boot < *boot ? *boot : header->from_boot;
+    r->peer_stores[header->from] = header->from_store;
+    raft_set bit = 1ull << header->from;
+    r->strangers = store_agrees(r, header) ? r->strangers & ~bit : r->strangers | bit;
+}
+
 static void step_message(struct replica *r, const struct raft_message *message)
 {
     struct raft_event event = {.kind = RAFT_EVENT_MESSAGE, .message = message};
@@ -39,7 +57,7 @@ static void receive_ack(struct replica *r, const struct wire_frame *frame)
     wire_ack_message(frame, &message);
     step_message(r, &message);
     struct stream_out *out = out_of(r, frame->header.from);
-    if (out != NULL && raft_is_leader(r->raft) && store_agrees(r, &frame->header) &&
+    if (out != NULL && raft_is_leader(r->raft) && !is_stranger(r, frame->header.from) &&
         frame->header.term == raft_term(r->raft) &&
         frame->header.from_boot == raft_replication(r->raft, frame->header.from).boot) {
         struct stream_context context = replica_stream_context(r);
@@ -50,7 +68,7 @@ static void receive_ack(struct replica *r, const struct wire_frame *frame)
 
 static void receive_entry(struct replica *r, const struct wire_frame *frame)
 {
-    if (!store_agrees(r, &frame->header)) {
+    if (is_stranger(r, frame->header.from)) {
         r->counters.fragments_refused++;
         return;
     }
@@ -76,6 +94,73 @@ receive_request(struct replica *r, const struct wire_frame *frame, struct nic_ad
     ASSERT(answered);
 }
 
+/* Voters without whom the first entry cannot be made, or is not durable everywhere yet. */
+static raft_set bootstrap_waits_for(const struct replica *r)
+{
+    raft_set waiting = 0;
+    const struct raft_configuration *configuration = raft_configuration(r->raft);
+    if (!raft_is_leader(r->raft) || raft_bootstrapped(r->raft)) {
+        return 0;
+    }
+    bool made = raft_last(r->raft).index > 0;
+    for (uint32_t i = 0; i < configuration->member_count; i++) {
+        uint8_t id = configuration->members[i].id;
+        if (id == r->config.self || (configuration->voters >> id & 1) == 0) {
+            continue;
+        }
+        struct raft_replication replication = raft_replication(r->raft, id);
+        bool has = made ? replication.match_index > 0 : replication.boot != 0;
+        waiting |= has ? 0 : 1ull << id;
+    }
+    return waiting;
+}
+
+static enum wire_role role_of(const struct replica *r)
+{
+    const struct raft_configuration *configuration = raft_configuration(r->raft);
+    switch (raft_role(r->raft)) {
+    case RAFT_PRE_CANDIDATE:
+    case RAFT_CANDIDATE:
+        return WIRE_CANDIDATE;
+    case RAFT_LEADER:
+        return WIRE_LEADER;
+    case RAFT_FOLLOWER:
+        break;
+    }
+    return (configuration->learners >> r->config.self & 1) != 0 ? WIRE_LEARNER : WIRE_FOLLOWER;
+}
+
+/* One frame out for one frame in; no work of the log's, so that watching keeps nobody awake. */
+static void
+answer_status(struct replica *r, const struct wire_frame *frame, struct nic_address from)
+{
+    struct replica_status status;
+    replica_status(r, &status);
+    const struct raft_configuration *configuration = raft_configuration(r->raft);
+    struct wire_frame reply = {.header = r->header};
+    reply.header.kind = WIRE_STATUS_REPLY;
+    reply.header.to_boot = frame->header.from_boot;
+    reply.header.token = frame->header.token;
+    reply.status_reply = (struct wire_status_reply){
+        .role = (uint8_t)role_of(r),
+        .leader = status.leader,
+        .durable = status.durable,
+        .bootstrapped = raft_bootstrapped(r->raft),
+        .takes_proposals = status.takes_proposals && !r->stopping,
+        .degraded = r->unhealthy,
+        .term = status.term,
+        .commit_index = status.commit_index,
+        .durable_index = status.durable_index,
+        .start_offset = status.log_start_offset,
+        .end_offset = status.log_end_offset,
+        .voters = configuration->voters | configuration->outgoing,
+        .waiting = bootstrap_waits_for(r),
+        .strangers = r->strangers,
+        .frames_dropped = r->counters.frames_dropped,
+    };
+    outbox_put(&r->outbox, from, &reply);
+}
+
 static void receive(struct replica *r, const struct nic_frame *received)
 {
     struct wire_frame frame;
@@ -85,8 +170,7 @@ static void receive(struct replica *r, const struct nic_frame *received)
         return;
     }
     if (frame.header.from != 0) {
-        uint64_t *boot = &r->peer_boots[frame.header.from];
-        *boot = frame.header.from_boot > *boot ? frame.header.from_boot : *boot;
+        note_peer(r, &frame.header);
     }
     switch ((enum wire_kind)frame.header.kind) {
     case WIRE_PRE_VOTE:
@@ -94,6 +178,7 @@ static void receive(struct replica *r, const struct nic_frame *received)
     case WIRE_VOTE:
     case WIRE_VOTE_REPLY:
     case WIRE_APPEND:
+    case WIRE_TIMEOUT_NOW:
         step_message(r, &frame.message);
         break;
     case WIRE_ACK:
@@ -110,8 +195,12 @@ static void receive(struct replica *r, const struct nic_frame *received)
         reader_request(&r->reader, &context, &frame, received->from);
         break;
     }
+    case WIRE_STATUS:
+        answer_status(r, &frame, received->from);
+        break;
     case WIRE_REPLY:
     case WIRE_READ_REPLY:
+    case WIRE_STATUS_REPLY:
         r->counters.frames_dropped++; /* For clients; wire_decode() lets none through to a node. */
         break;
     }

@@ -40,7 +40,9 @@ struct replica {
     struct stream_in in;
     uint32_t peer_count;
     struct stream_out outs[PEERS_MAX];
-    uint64_t peer_boots[NODE_ID_MAX + 1]; /* Highest seen. */
+    uint64_t peer_boots[NODE_ID_MAX + 1]; /* Highest seen of the store below. */
+    uint64_t peer_stores[NODE_ID_MAX + 1];
+    raft_set strangers; /* Peers last heard with another store than the configuration's. */
     struct wire_self self;
     struct wire_counters wire_counters;
     struct replica_counters counters;
@@ -69,6 +71,8 @@ struct replica {
     bool was_leader;
     bool working;
     bool stopping;
+    bool disk_stopping;   /* The wal has been told. */
+    uint64_t stop_due_ns; /* Stopping: a hand-over is waited for no longer. */
     int failed;
     uint64_t now_ns;
     uint64_t expected_ns;
@@ -103,7 +107,6 @@ void replica_seal_open(struct replica *r);
 uint32_t replica_drain(struct replica *r);
 
 /* Stages. */
-void replica_time_sealed(struct replica *r, uint64_t index, uint64_t received_ns);
 void replica_time_until(struct replica *r, enum replica_stage stage, uint64_t index);
 void replica_time_iteration(struct replica *r);
 

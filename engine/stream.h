@@ -17,21 +17,11 @@
 #include "engine/log.h"
 #include "engine/outbox.h"
 #include "engine/raft/raft.h"
-#include "engine/replica.h"
+#include "engine/replica_counters.h"
 #include "engine/wire.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-
-/* How long a hole may stay open before it is asked for: longer than a burst is reordered. */
-#define STREAM_GAP_NS 20000u
-/* Bounds of the time after which a silent peer is polled. */
-#define STREAM_POLL_MIN_NS 1000000u
-#define STREAM_POLL_MAX_NS 50000000u
-/* Fragments that one drain may send to one peer: bounds an iteration. */
-#define STREAM_FRAGMENTS_PER_DRAIN 128u
-/* A disk fetch for a peer that is behind what memory holds. */
-#define STREAM_FETCH_BYTES (2u * ENTRY_BYTES_MAX)
 
 enum stream_fetch_state { FETCH_NONE, FETCH_WANTED, FETCH_READING, FETCH_READY };
 

@@ -4,9 +4,6 @@
 
 #include <string.h>
 
-/* A hole is asked for again when its repair has had time to arrive. */
-#define TELL_AGAIN_NS 1000000u
-
 uint64_t stream_memory_bytes(uint32_t peers)
 {
     return (uint64_t)peers * (STREAM_FETCH_BYTES + PAGE_BYTES) + ENTRY_BYTES_MAX +
@@ -449,7 +446,7 @@ uint64_t stream_in_deadline_ns(const struct stream_in *in)
         return UINT64_MAX;
     }
     uint64_t ripe = in->gap_ns + STREAM_GAP_NS;
-    uint64_t again = in->told_ns + TELL_AGAIN_NS;
+    uint64_t again = in->told_ns + STREAM_TELL_AGAIN_NS;
     bool told = in->told_index == in->gap_index && in->told_ns > in->gap_ns;
     return told && again > ripe ? again : ripe;
 }

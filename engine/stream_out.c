@@ -3,9 +3,6 @@
 
 #include <string.h>
 
-/* A hole that was just repaired is not repaired again before the repair can have arrived. */
-#define REPAIR_AGAIN_NS 200000u
-
 void stream_out_init(struct stream_out *out,
                      struct mem *mem,
                      uint8_t peer,
@@ -306,7 +303,7 @@ void stream_out_ack(struct stream_out *out,
     bool wanted = ack->has_missing && ack->missing_index > replication.match_index &&
                   ack->missing_index < out->next_index + (out->next_offset > 0 ? 1 : 0);
     bool just_done = ack->missing_index == out->repaired_index &&
-                     context->now_ns - out->repaired_ns < REPAIR_AGAIN_NS;
+                     context->now_ns - out->repaired_ns < STREAM_REPAIR_AGAIN_NS;
     if (wanted && !just_done) {
         out->missing_index = ack->missing_index;
         out->missing_bitmap = ack->missing_bitmap;

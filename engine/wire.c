@@ -13,17 +13,20 @@
 
 _Static_assert(sizeof(struct header_layout) == WIRE_HEADER_BYTES, "no padding in the header");
 _Static_assert(offsetof(struct header_layout, cluster) == 24, "integers are aligned");
-_Static_assert(sizeof(struct vote_layout) == 16, "no padding");
+_Static_assert(sizeof(struct vote_layout) == 24, "no padding");
 _Static_assert(sizeof(struct vote_reply_layout) == 8, "no padding");
 _Static_assert(sizeof(struct append_layout) == 32, "no padding");
 _Static_assert(sizeof(struct entry_layout) == 72, "no padding");
 _Static_assert(sizeof(struct ack_layout) == 80, "no padding");
+_Static_assert(sizeof(struct timeout_now_layout) == 16, "no padding");
 _Static_assert(sizeof(struct request_layout) == 32, "no padding");
 _Static_assert(sizeof(struct reply_layout) == 32, "no padding");
 _Static_assert(sizeof(struct read_layout) == 16, "no padding");
-_Static_assert(sizeof(struct read_reply_layout) == 40, "no padding");
+_Static_assert(sizeof(struct read_reply_layout) == 48, "no padding");
+_Static_assert(sizeof(struct status_reply_layout) == 80, "no padding");
 _Static_assert(sizeof(struct head_layout) <= WIRE_HEAD_BYTES_MAX, "a head fits its buffer");
-_Static_assert(WIRE_HEADER_BYTES >= FRAME_BYTES_MIN, "the shortest frame is a header");
+_Static_assert(WIRE_HEADER_BYTES + sizeof(struct vote_reply_layout) == FRAME_BYTES_MIN,
+               "the shortest frame is a header and the shortest fixed part");
 _Static_assert((int)WIRE_PRE_VOTE == (int)RAFT_PRE_VOTE + 1, "raft kinds are the wire's, less 1");
 _Static_assert((int)WIRE_APPEND == (int)RAFT_APPEND + 1, "raft kinds are the wire's, less 1");
 
@@ -36,10 +39,13 @@ static const uint8_t fixed_bytes[] = {
     [WIRE_APPEND] = sizeof(struct append_layout),
     [WIRE_ENTRY] = sizeof(struct entry_layout),
     [WIRE_ACK] = sizeof(struct ack_layout),
+    [WIRE_TIMEOUT_NOW] = sizeof(struct timeout_now_layout),
     [WIRE_REQUEST] = sizeof(struct request_layout),
     [WIRE_REPLY] = sizeof(struct reply_layout),
     [WIRE_READ] = sizeof(struct read_layout),
     [WIRE_READ_REPLY] = sizeof(struct read_reply_layout),
+    [WIRE_STATUS] = sizeof(struct status_layout),
+    [WIRE_STATUS_REPLY] = sizeof(struct status_reply_layout),
 };
 
 COUNTERS_DEFINE(wire, WIRE_COUNTERS);
@@ -52,7 +58,26 @@ static bool kind_is_client(uint8_t kind)
 /* Kinds that travel as a struct raft_message. */
 static bool kind_is_message(uint8_t kind)
 {
-    return kind <= WIRE_APPEND;
+    return kind <= WIRE_APPEND || kind == WIRE_TIMEOUT_NOW;
+}
+
+/* Append replies travel in an ACK; what comes after them has another distance to its number. */
+static enum raft_message_kind message_kind_of(uint8_t kind)
+{
+    ASSERT(kind_is_message(kind));
+    return kind == WIRE_TIMEOUT_NOW ? RAFT_TIMEOUT_NOW : (enum raft_message_kind)(kind - 1);
+}
+
+static uint8_t kind_of_message(enum raft_message_kind kind)
+{
+    ASSERT(kind <= RAFT_APPEND || kind == RAFT_TIMEOUT_NOW);
+    return kind == RAFT_TIMEOUT_NOW ? WIRE_TIMEOUT_NOW : (uint8_t)(kind + 1);
+}
+
+/* A client's question; the other kinds of clients are answers. */
+static bool kind_is_question(uint8_t kind)
+{
+    return kind == WIRE_REQUEST || kind == WIRE_READ || kind == WIRE_STATUS;
 }
 
 static bool kind_has_payload(uint8_t kind)
@@ -95,6 +120,23 @@ const char *wire_status_name(enum wire_status status)
     case WIRE_TRIMMED:
         return "trimmed";
     case WIRE_STATUS_COUNT:
+        break;
+    }
+    return "unknown";
+}
+
+const char *wire_role_name(enum wire_role role)
+{
+    switch (role) {
+    case WIRE_FOLLOWER:
+        return "follower";
+    case WIRE_CANDIDATE:
+        return "candidate";
+    case WIRE_LEADER:
+        return "leader";
+    case WIRE_LEARNER:
+        return "learner";
+    case WIRE_ROLE_COUNT:
         break;
     }
     return "unknown";
@@ -150,8 +192,8 @@ static enum wire_reason address_check(const struct wire_self *self,
     if (header->group != self->group) {
         return WIRE_DROP_wrong_group;
     }
-    bool from_client = header->kind == WIRE_REQUEST || header->kind == WIRE_READ;
-    bool to_client = header->kind == WIRE_REPLY || header->kind == WIRE_READ_REPLY;
+    bool from_client = kind_is_question(header->kind);
+    bool to_client = kind_is_client(header->kind) && !from_client;
     bool anycast = from_client && header->to == 0;
     if (to_client != (self->node == 0) || (header->to != self->node && !anycast)) {
         return WIRE_DROP_wrong_destination;
@@ -207,7 +249,7 @@ static void header_copy(const struct header_layout *header, struct wire_frame *o
     };
     if (kind_is_message(header->kind)) {
         struct raft_message *message = &out->message;
-        message->kind = (enum raft_message_kind)(header->kind - 1);
+        message->kind = message_kind_of(header->kind);
         message->from = header->from;
         message->to = header->to;
         message->from_store = header->from_store;
@@ -257,8 +299,7 @@ static void header_fill(const struct wire_frame *frame, struct header_layout *he
     header->to_boot = from->to_boot;
     if (kind_is_message(from->kind)) {
         const struct raft_message *message = &frame->message;
-        ASSERT(message->kind <= RAFT_APPEND);
-        header->kind = (uint8_t)(message->kind + 1);
+        header->kind = kind_of_message(message->kind);
         header->from = message->from;
         header->to = message->to;
         header->from_store = message->from_store;

@@ -36,10 +36,13 @@ enum wire_kind {
     WIRE_APPEND,       /* Heartbeat and probe. */
     WIRE_ENTRY,        /* One fragment of one entry; with no payload it asks for an ACK (a poll). */
     WIRE_ACK,          /* Append reply, and the state of the follower's stream. */
+    WIRE_TIMEOUT_NOW,  /* Stand for election now: leadership is handed over. */
     WIRE_REQUEST = 32, /* Client: append these records. */
     WIRE_REPLY,
     WIRE_READ, /* Client: read from this offset. */
     WIRE_READ_REPLY,
+    WIRE_STATUS, /* Client: how are you? */
+    WIRE_STATUS_REPLY,
 };
 
 /* Of every frame. */
@@ -137,6 +140,28 @@ struct wire_read_reply {
     uint8_t status;
     uint8_t leader;
     bool partial;
+    uint64_t term; /* Of the entry that holds the records; 0 without any. */
+};
+
+/* STATUS_REPLY: how a node stands, for whoever watches. STATUS itself has no field. */
+enum wire_role { WIRE_FOLLOWER, WIRE_CANDIDATE, WIRE_LEADER, WIRE_LEARNER, WIRE_ROLE_COUNT };
+
+struct wire_status_reply {
+    uint8_t role;         /* enum wire_role */
+    uint8_t leader;       /* Node id or 0. */
+    bool durable;         /* False in memory mode. */
+    bool bootstrapped;    /* The first entry is known to be committed. */
+    bool takes_proposals; /* A leader that takes appends. */
+    bool degraded;        /* Its disk stalls. */
+    uint64_t term;
+    uint64_t commit_index;
+    uint64_t durable_index;
+    uint64_t start_offset;
+    uint64_t end_offset; /* Of committed records. */
+    raft_set voters;     /* Of the configuration in force here. */
+    raft_set waiting;    /* A leader before the first commit: voters whose store it waits for. */
+    raft_set strangers;  /* Nodes last heard with a store that is not the configuration's. */
+    uint64_t frames_dropped;
 };
 
 /* A frame, decoded; and what to encode. `payload` points into the received frame or is the
@@ -144,13 +169,14 @@ struct wire_read_reply {
 struct wire_frame {
     struct wire_header header;
     union {
-        struct raft_message message; /* The six kinds of raft.h; ACK uses `ack`. */
+        struct raft_message message; /* The kinds of raft.h; ACK uses `ack`. */
         struct wire_entry entry;
         struct wire_ack ack;
         struct wire_request request;
         struct wire_reply reply;
         struct wire_read read;
         struct wire_read_reply read_reply;
+        struct wire_status_reply status_reply;
     };
     const uint8_t *payload;
     uint32_t payload_bytes;
@@ -216,5 +242,6 @@ MUST_USE bool wire_records_check(const uint8_t *records,
 void wire_ack_message(const struct wire_frame *frame, struct raft_message *message);
 
 const char *wire_status_name(enum wire_status status);
+const char *wire_role_name(enum wire_role role);
 
 #endif

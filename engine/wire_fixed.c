@@ -35,9 +35,25 @@ static enum wire_reason id_check(struct raft_entry_id id, uint64_t message_term)
 
 static enum wire_reason vote_decode(const struct head_layout *head, struct wire_frame *out)
 {
-    struct raft_entry_id last = {head->vote.last_term, head->vote.last_index};
+    const struct vote_layout *fixed = &head->vote;
+    struct raft_entry_id last = {fixed->last_term, fixed->last_index};
+    bool may_transfer = head->header.kind == WIRE_VOTE;
+    if (fixed->transfer > (may_transfer ? 1 : 0) ||
+        !all_zero(fixed->reserved, sizeof fixed->reserved)) {
+        return WIRE_DROP_bad_field;
+    }
     out->message.vote.last = last;
+    out->message.vote.transfer = fixed->transfer == 1;
     return id_check(last, head->header.term);
+}
+
+/* A leader that hands over has an entry of its term, so its log is not empty. */
+static enum wire_reason timeout_now_decode(const struct head_layout *head, struct wire_frame *out)
+{
+    struct raft_entry_id last = {head->timeout_now.last_term, head->timeout_now.last_index};
+    enum wire_reason reason = id_check(last, head->header.term);
+    out->message.timeout_now.last = last;
+    return reason == WIRE_DROP_ok && last.index == 0 ? WIRE_DROP_bad_field : reason;
 }
 
 static enum wire_reason vote_reply_decode(const struct head_layout *head, struct wire_frame *out)
@@ -313,6 +329,9 @@ static enum wire_reason read_reply_decode(const struct head_layout *head, struct
         fixed->skip > RECORD_BYTES_MAX || fixed->record_count > ENTRY_RECORDS_MAX) {
         return WIRE_DROP_bad_field;
     }
+    if (fixed->term >= NUMBER_LIMIT || (fixed->term > 0) != (fixed->record_count > 0)) {
+        return WIRE_DROP_bad_field;
+    }
     bool partial = fixed->flags == READ_PARTIAL;
     if (partial && fixed->record_count != 1) {
         return WIRE_DROP_bad_field;
@@ -332,10 +351,65 @@ static enum wire_reason read_reply_decode(const struct head_layout *head, struct
         .status = fixed->status,
         .leader = fixed->leader,
         .partial = partial,
+        .term = fixed->term,
     };
     return read_records_fit(out->payload, out->payload_bytes, fixed->record_count)
                ? WIRE_DROP_ok
                : WIRE_DROP_bad_field;
+}
+
+/* What a sound node says of itself: sets hold node ids alone, and only a leader knows for whom the
+ * first commit waits. */
+static bool status_reply_is_sound(const struct status_reply_layout *fixed, uint8_t from)
+{
+    bool leads = fixed->role == WIRE_LEADER;
+    bool bootstrapped = (fixed->flags & STATUS_BOOTSTRAPPED) != 0;
+    bool takes = (fixed->flags & STATUS_TAKES) != 0;
+    if (((fixed->voters | fixed->strangers) & 1u) != 0 || fixed->voters == 0 ||
+        (fixed->waiting & ~fixed->voters) != 0) {
+        return false;
+    }
+    if ((takes && !(leads && bootstrapped)) || (fixed->waiting != 0 && (!leads || bootstrapped))) {
+        return false;
+    }
+    return !leads || fixed->leader == from;
+}
+
+static enum wire_reason status_reply_decode(const struct head_layout *head, struct wire_frame *out)
+{
+    const struct status_reply_layout *fixed = &head->status_reply;
+    if (fixed->role >= WIRE_ROLE_COUNT || fixed->leader > NODE_ID_MAX ||
+        fixed->flags > (STATUS_DURABLE | STATUS_BOOTSTRAPPED | STATUS_TAKES | STATUS_DEGRADED) ||
+        !all_zero(fixed->reserved, sizeof fixed->reserved)) {
+        return WIRE_DROP_bad_field;
+    }
+    if (fixed->term >= NUMBER_LIMIT) {
+        return WIRE_DROP_absurd_term;
+    }
+    if ((fixed->commit_index | fixed->durable_index | fixed->start_offset | fixed->end_offset |
+         fixed->frames_dropped) >= NUMBER_LIMIT ||
+        fixed->start_offset > fixed->end_offset ||
+        !status_reply_is_sound(fixed, head->header.from)) {
+        return WIRE_DROP_bad_field;
+    }
+    out->status_reply = (struct wire_status_reply){
+        .role = fixed->role,
+        .leader = fixed->leader,
+        .durable = (fixed->flags & STATUS_DURABLE) != 0,
+        .bootstrapped = (fixed->flags & STATUS_BOOTSTRAPPED) != 0,
+        .takes_proposals = (fixed->flags & STATUS_TAKES) != 0,
+        .degraded = (fixed->flags & STATUS_DEGRADED) != 0,
+        .term = fixed->term,
+        .commit_index = fixed->commit_index,
+        .durable_index = fixed->durable_index,
+        .start_offset = fixed->start_offset,
+        .end_offset = fixed->end_offset,
+        .voters = fixed->voters,
+        .waiting = fixed->waiting,
+        .strangers = fixed->strangers,
+        .frames_dropped = fixed->frames_dropped,
+    };
+    return WIRE_DROP_ok;
 }
 
 enum wire_reason wire_fixed_decode(const struct head_layout *head, struct wire_frame *out)
@@ -353,6 +427,8 @@ enum wire_reason wire_fixed_decode(const struct head_layout *head, struct wire_f
         return entry_decode(head, out);
     case WIRE_ACK:
         return ack_decode(head, out);
+    case WIRE_TIMEOUT_NOW:
+        return timeout_now_decode(head, out);
     case WIRE_REQUEST:
         return request_decode(head, out);
     case WIRE_REPLY:
@@ -361,6 +437,10 @@ enum wire_reason wire_fixed_decode(const struct head_layout *head, struct wire_f
         return read_decode(head, out);
     case WIRE_READ_REPLY:
         return read_reply_decode(head, out);
+    case WIRE_STATUS:
+        return head->status.reserved == 0 ? WIRE_DROP_ok : WIRE_DROP_bad_field;
+    case WIRE_STATUS_REPLY:
+        return status_reply_decode(head, out);
     }
     return WIRE_DROP_unknown_kind;
 }
@@ -436,6 +516,29 @@ static void read_reply_encode(const struct wire_read_reply *reply, struct read_r
     fixed->status = reply->status;
     fixed->leader = reply->leader;
     fixed->flags = reply->partial ? READ_PARTIAL : 0;
+    fixed->term = reply->term;
+}
+
+static void status_reply_encode(const struct wire_status_reply *reply,
+                                struct status_reply_layout *fixed)
+{
+    ASSERT(reply->role < WIRE_ROLE_COUNT);
+    ASSERT(reply->start_offset <= reply->end_offset);
+    fixed->role = reply->role;
+    fixed->leader = reply->leader;
+    fixed->flags = (uint8_t)((reply->durable ? STATUS_DURABLE : 0) |
+                             (reply->bootstrapped ? STATUS_BOOTSTRAPPED : 0) |
+                             (reply->takes_proposals ? STATUS_TAKES : 0) |
+                             (reply->degraded ? STATUS_DEGRADED : 0));
+    fixed->term = reply->term;
+    fixed->commit_index = reply->commit_index;
+    fixed->durable_index = reply->durable_index;
+    fixed->start_offset = reply->start_offset;
+    fixed->end_offset = reply->end_offset;
+    fixed->voters = reply->voters;
+    fixed->waiting = reply->waiting;
+    fixed->strangers = reply->strangers;
+    fixed->frames_dropped = reply->frames_dropped;
 }
 
 void wire_fixed_encode(const struct wire_frame *frame, struct head_layout *head)
@@ -445,6 +548,7 @@ void wire_fixed_encode(const struct wire_frame *frame, struct head_layout *head)
     case WIRE_VOTE:
         head->vote.last_term = frame->message.vote.last.term;
         head->vote.last_index = frame->message.vote.last.index;
+        head->vote.transfer = frame->message.vote.transfer ? 1 : 0;
         return;
     case WIRE_PRE_VOTE_REPLY:
     case WIRE_VOTE_REPLY:
@@ -462,6 +566,10 @@ void wire_fixed_encode(const struct wire_frame *frame, struct head_layout *head)
     case WIRE_ACK:
         ack_encode(&frame->ack, &head->ack);
         return;
+    case WIRE_TIMEOUT_NOW:
+        head->timeout_now.last_term = frame->message.timeout_now.last.term;
+        head->timeout_now.last_index = frame->message.timeout_now.last.index;
+        return;
     case WIRE_REQUEST:
         request_encode(&frame->request, &head->request);
         return;
@@ -474,6 +582,11 @@ void wire_fixed_encode(const struct wire_frame *frame, struct head_layout *head)
         return;
     case WIRE_READ_REPLY:
         read_reply_encode(&frame->read_reply, &head->read_reply);
+        return;
+    case WIRE_STATUS:
+        return;
+    case WIRE_STATUS_REPLY:
+        status_reply_encode(&frame->status_reply, &head->status_reply);
         return;
     }
 }

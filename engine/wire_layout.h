@@ -12,11 +12,15 @@
 /* Terms, indexes, positions, offsets and sequences stay below this: no sum of two of them wraps. */
 #define NUMBER_LIMIT (1ull << 63)
 
-#define ACK_MATCHED      1u
-#define ACK_BOOTSTRAPPED 2u
-#define ACK_MISSING      4u
-#define READ_PARTIAL     1u
-#define RECORD_ALIGN     8u
+#define ACK_MATCHED         1u
+#define ACK_BOOTSTRAPPED    2u
+#define ACK_MISSING         4u
+#define READ_PARTIAL        1u
+#define STATUS_DURABLE      1u
+#define STATUS_BOOTSTRAPPED 2u
+#define STATUS_TAKES        4u
+#define STATUS_DEGRADED     8u
+#define RECORD_ALIGN        8u
 
 struct header_layout {
     uint32_t magic;
@@ -41,6 +45,8 @@ struct header_layout {
 struct vote_layout {
     uint64_t last_term;
     uint64_t last_index;
+    uint8_t transfer;
+    uint8_t reserved[7];
 };
 
 struct vote_reply_layout {
@@ -86,6 +92,11 @@ struct ack_layout {
     uint64_t missing_bitmap;
 };
 
+struct timeout_now_layout {
+    uint64_t last_term;
+    uint64_t last_index;
+};
+
 struct request_layout {
     uint64_t session;
     uint64_t first_sequence;
@@ -121,6 +132,27 @@ struct read_reply_layout {
     uint8_t leader;
     uint8_t flags;
     uint8_t reserved[5];
+    uint64_t term;
+};
+
+struct status_layout {
+    uint64_t reserved;
+};
+
+struct status_reply_layout {
+    uint8_t role;
+    uint8_t leader;
+    uint8_t flags;
+    uint8_t reserved[5];
+    uint64_t term;
+    uint64_t commit_index;
+    uint64_t durable_index;
+    uint64_t start_offset;
+    uint64_t end_offset;
+    uint64_t voters;
+    uint64_t waiting;
+    uint64_t strangers;
+    uint64_t frames_dropped;
 };
 
 struct head_layout {
@@ -131,10 +163,13 @@ struct head_layout {
         struct append_layout append;
         struct entry_layout entry;
         struct ack_layout ack;
+        struct timeout_now_layout timeout_now;
         struct request_layout request;
         struct reply_layout reply;
         struct read_layout read;
         struct read_reply_layout read_reply;
+        struct status_layout status;
+        struct status_reply_layout status_reply;
     };
 };
 

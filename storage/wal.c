@@ -340,9 +340,6 @@ static void request_done(struct wal *wal, const struct disk_done *done, uint64_t
         wal->failed = wal->failed == 0 ? done->result : wal->failed;
         return;
     }
-    if (kind != IO_LOG) {
-        wal->beside_since_ns = 0; /* Progress; what follows it is stamped anew. */
-    }
     switch (kind) {
     case IO_LOG:
         ASSERT(slot < WRITES_MAX);
@@ -350,6 +347,7 @@ static void request_done(struct wal *wal, const struct disk_done *done, uint64_t
         wal->flights[slot].ios_left--;
         break;
     case IO_SUPERBLOCK:
+        wal->update_since_ns = 0; /* Progress; the next copy is stamped anew. */
         wal_update_copy_done(wal, now_ns);
         break;
     case IO_WATERMARK:
@@ -394,10 +392,19 @@ static uint32_t queue_submit(struct wal *wal, uint64_t now_ns)
     return taken;
 }
 
-/* A write that is not the log's: superblock, watermark or state page. */
-static bool beside_under_way(const struct wal *wal)
+/* Stamp a write that is not the log's when it is first seen under way. */
+static void stamp(bool under_way, uint64_t *since_ns, uint64_t now_ns)
 {
-    return wal->updating || wal->marking || wal->state_busy;
+    if (!under_way) {
+        *since_ns = 0;
+    } else if (*since_ns == 0) {
+        *since_ns = now_ns;
+    }
+}
+
+static uint64_t older(uint64_t a_ns, uint64_t b_ns)
+{
+    return b_ns != 0 && b_ns < a_ns ? b_ns : a_ns;
 }
 
 uint32_t wal_poll(struct wal *wal, uint64_t now_ns)
@@ -415,11 +422,9 @@ uint32_t wal_poll(struct wal *wal, uint64_t now_ns)
     durable_advance(wal, now_ns);
     wal_update_begin(wal);
     wal_watermark_begin(wal, now_ns);
-    if (!beside_under_way(wal)) {
-        wal->beside_since_ns = 0;
-    } else if (wal->beside_since_ns == 0) {
-        wal->beside_since_ns = now_ns;
-    }
+    stamp(wal->updating, &wal->update_since_ns, now_ns);
+    stamp(wal->marking, &wal->mark_since_ns, now_ns);
+    stamp(wal->state_busy, &wal->state_since_ns, now_ns);
     return moved + queue_submit(wal, now_ns);
 }
 
@@ -487,12 +492,13 @@ bool wal_is_idle(const struct wal *wal)
 
 uint64_t wal_oldest_write_ns(const struct wal *wal)
 {
-    uint64_t oldest_ns = wal->beside_since_ns == 0 ? UINT64_MAX : wal->beside_since_ns;
-    if (flights_none(wal)) {
-        return oldest_ns;
+    uint64_t oldest_ns = older(UINT64_MAX, wal->update_since_ns);
+    oldest_ns = older(oldest_ns, wal->mark_since_ns);
+    oldest_ns = older(oldest_ns, wal->state_since_ns);
+    if (!flights_none(wal)) {
+        oldest_ns = older(oldest_ns, wal->flights[wal->flight_head % WRITES_MAX].submitted_ns);
     }
-    uint64_t submitted_ns = wal->flights[wal->flight_head % WRITES_MAX].submitted_ns;
-    return submitted_ns != 0 && submitted_ns < oldest_ns ? submitted_ns : oldest_ns;
+    return oldest_ns;
 }
 
 uint32_t wal_writes_in_flight(const struct wal *wal)

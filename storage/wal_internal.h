@@ -66,7 +66,10 @@ struct wal {
     uint64_t mark_epoch;
     uint64_t mark_sequence;
     uint64_t idle_since_ns;
-    uint64_t beside_since_ns; /* Since when such a write is under way without progress; 0: none. */
+    /* Since when each write that is not the log's is under way without progress; 0: it is not. */
+    uint64_t update_since_ns;
+    uint64_t mark_since_ns;
+    uint64_t state_since_ns;
     bool marking;
     bool state_busy;
     /* Reads. */

@@ -6,10 +6,14 @@
 # To build and to run. libcmocka-dev is among them because meson builds the tests too.
 packages_build=(
     gcc libc6-dev meson ninja-build pkg-config
-    libdpdk-dev liburing-dev libisal-dev libinih-dev libjansson-dev libcmocka-dev
+    libdpdk-dev liburing-dev libisal-dev libinih-dev libjansson-dev libssl-dev
+    libcmocka-dev
 )
 # To test, beside those.
-packages_test=(clang clang-format clang-tidy libclang-rt-dev python3 fio strace iproute2 procps)
+packages_test=(
+    clang clang-format clang-tidy libclang-rt-dev
+    python3 fio strace iproute2 procps patch
+)
 
 # Install what is missing of the named packages; return 3 when that cannot be done.
 packages_install() {

@@ -2,12 +2,16 @@
 # run.sh: everything that must hold before a change is done. Needs no privilege but apt's, and that
 # only where a Debian package is missing.
 #
-#     tests/run.sh          builds with gcc, clang and sanitizers, tests, format, lint
-#     tests/run.sh --all    also the tests of suite `long`
+#     tests/run.sh          the gcc build runs every suite but `long`; the clang build runs the
+#                           suites `unit` and `trace` and the short simulator, and must give the
+#                           same hash for a seed; the sanitizers' build runs `unit`, `trace` and
+#                           `fuzz`; then format, lint and the rules of tests/tidy.py
+#     tests/run.sh --all    the gcc build also runs the suite `long`
 #
 # Prints a line a step and a test, the output of what failed, and last, alone on its line,
-# `N passed, N failed, N skipped`. Exits 1 when anything failed, 2 for a wrong option, 3 when the
-# machine lacks what is needed.
+# `N passed, N failed, N skipped`. A passed step or test program counts once; of a program that
+# passed, each case that skipped itself is shown and counts as skipped too. Exits 1 when anything
+# failed, 2 for a wrong option, 3 when the machine lacks what is needed.
 set -u -o pipefail
 cd "$(dirname "$0")/.." || exit 3
 source tests/packages.sh
@@ -17,7 +21,7 @@ for argument in "$@"; do
     case "$argument" in
     --all) all=true ;;
     -h | --help)
-        sed -n '2,10s/^# \{0,1\}//p' tests/run.sh
+        sed -n '2,/^set -u/s/^# \{0,1\}//p' tests/run.sh
         exit 0
         ;;
     *)
@@ -86,8 +90,19 @@ meson_tests() {
         return
     fi
     if ! python3 - "$label" "$folder/meson-logs/run.json" "$scratch/counts" <<'PYTHON'; then
-import json, sys
+import json, re, sys
 label, log, counts_path = sys.argv[1:]
+
+def cases_skipped(words):
+    """The cases within a program that skipped themselves: cmocka's and unittest's."""
+    # cmocka names a case when it skips and again in its summary, below a line with their number.
+    names = re.findall(r'^\[  SKIPPED \] (?!\d+ test)(\S+)', words, re.M)
+    cases = list(dict.fromkeys(names))
+    cases += [f'{name}: {why}' for name, why in
+              re.findall(r'^(.*?) \.\.\. skipped (.*)$', words, re.M)]
+    told = sum(int(n) for n in re.findall(r'^OK \(.*\bskipped=(\d+)', words, re.M))
+    return cases + ['a case without a name'] * (told - len(cases))
+
 counts = {'PASS': 0, 'FAIL': 0, 'SKIP': 0}
 verdicts = {'OK': 'PASS', 'EXPECTEDFAIL': 'PASS', 'SKIP': 'SKIP'}
 for line in open(log, encoding='utf-8', errors='replace'):
@@ -101,6 +116,10 @@ for line in open(log, encoding='utf-8', errors='replace'):
         print(''.join('    ' + w + '\n' for w in words.splitlines()[-100:]), end='')
     elif verdict == 'SKIP' and words.strip():
         print('    ' + words.strip().splitlines()[-1])
+    elif verdict == 'PASS':
+        for case in cases_skipped(words):
+            print(f"SKIP {label}: {test['name']}: {case}")
+            counts['SKIP'] += 1
 with open(counts_path, 'w') as out:
     print(counts['PASS'], counts['FAIL'], counts['SKIP'], file=out)
 PYTHON
@@ -140,6 +159,23 @@ clang_tidy() {
         sed '/^[0-9]* warnings\{0,1\} generated\.$/d'
 }
 
+# A suite whose folder is there must have tests: nothing may fall out of the run unseen.
+suites_are_complete() {
+    local folder
+    for folder in unit trace fuzz device cli cluster; do
+        [ -f "tests/$folder/meson.build" ] || continue
+        meson test -C build --list --suite "$folder" 2>/dev/null | grep ' / ' >/dev/null ||
+            { echo "tests/$folder has a meson.build, and suite $folder has no test"; return 1; }
+    done
+}
+
+# A seed of the simulator is the same run with both compilers.
+same_hashes() {
+    build/tests/sim --seeds 1:60 --hash >"$scratch/hash-gcc" || return 1
+    build-clang/tests/sim --seeds 1:60 --hash >"$scratch/hash-clang" || return 1
+    [ "$(wc -l <"$scratch/hash-gcc")" -eq 60 ] && diff "$scratch/hash-gcc" "$scratch/hash-clang"
+}
+
 packages_install "${packages_build[@]}" "${packages_test[@]}" || exit 3
 
 step "tidy" tests/tidy.py
@@ -150,15 +186,26 @@ suites=(--no-suite long)
 if $all; then
     suites=()
 fi
+built_gcc=false
 if step "build with gcc" build build gcc; then
+    built_gcc=true
+    step "every suite has its tests" suites_are_complete
     meson_tests "gcc" build "${suites[@]}"
 else
     skip "tests with gcc: not built"
 fi
 if step "build with clang" build build-clang clang; then
     step "clang-tidy" clang_tidy
+    meson_tests "clang" build-clang --suite unit --suite trace --no-suite long
+    meson_tests "clang" build-clang sim
+    if $built_gcc; then
+        step "simulator: same hashes with gcc and clang" same_hashes
+    else
+        skip "simulator: same hashes with gcc and clang: not built with gcc"
+    fi
 else
     skip "clang-tidy: not built with clang"
+    skip "tests with clang: not built"
 fi
 # clang and not gcc, because its undefined-behaviour sanitizer sees more. b_lundef: the sanitizers'
 # symbols come with the executable.

@@ -45,6 +45,18 @@ LAYERS = [
 ]
 LAYER_EXCEPTIONS = {'engine/main.c': ['bench/']}
 
+# The order inside engine/: a file may include what stands in its own row or in one before it, and
+# belongs to the first row that matches its path.
+ENGINE_ORDER = [
+    ['engine/base/*'],
+    ['engine/raft/*'],
+    ['engine/replica_counters.h', 'engine/log.[ch]', 'engine/wire*', 'engine/machine.[ch]',
+     'engine/outbox.[ch]'],
+    ['engine/stream*', 'engine/intake.[ch]', 'engine/reader.[ch]'],
+    ['engine/replica*'],
+    ['engine/*'],  # The poll loop, the configuration, the client, the programs.
+]
+
 PURE_FOLDER = 'engine/raft/'
 PURE_INCLUDES = ['stdbool.h', 'stddef.h', 'stdint.h', 'string.h']
 PURE_CALLS = (r'malloc|calloc|realloc|free|clock_gettime|gettimeofday|time|printf|fprintf|snprintf|'
@@ -166,6 +178,21 @@ def check_layers(tree):
             if quoted and not name.startswith(tuple(allowed)):
                 what = f'includes "{name}"; this folder includes only {" ".join(allowed)}'
                 tree.find('layers', source.path, line, what)
+
+
+def engine_rank(path):
+    return next(rank for rank, row in enumerate(ENGINE_ORDER) if matches(path, row))
+
+
+def check_engine_order(tree):
+    for source in tree.sources:
+        if not source.path.startswith('engine/'):
+            continue
+        for line, quoted, name in includes_of(source):
+            if quoted and name.startswith('engine/') and \
+                    engine_rank(name) > engine_rank(source.path):
+                tree.find('engine-order', source.path, line,
+                          f'includes "{name}", which stands above it')
 
 
 def check_include_gates(tree):
@@ -412,10 +439,11 @@ def check_paths(tree):
                     tree.find('paths', path, number, f'{match.group(1)} is not there')
 
 
-CHECKS = [check_top_level, check_layers, check_include_gates, check_pure_includes,
-          check_pure_calls, check_pure_state, check_allocation, check_function_length,
-          check_nesting, check_file_length, check_columns, check_white_space, check_macros,
-          check_conditionals, check_contract, check_typedefs, check_words, check_paths]
+CHECKS = [check_top_level, check_layers, check_engine_order, check_include_gates,
+          check_pure_includes, check_pure_calls, check_pure_state, check_allocation,
+          check_function_length, check_nesting, check_file_length, check_columns,
+          check_white_space, check_macros, check_conditionals, check_contract, check_typedefs,
+          check_words, check_paths]
 
 
 def run(root):
@@ -437,6 +465,11 @@ GOOD_TREE = {
                           'static int add(int a)\n{\n    static const int one = 1;\n'
                           '    return a + one;\n}\n',
     'engine/main.c': '/* main.c: lists bench\'s commands. */\n#include "bench/cmd.h"\n',
+    'engine/stream.h': '/* stream.h: a peer. */\n#ifndef ENGINE_STREAM_H\n'
+                       '#define ENGINE_STREAM_H\n#include "engine/wire.h"\n'
+                       '#include "engine/replica_counters.h"\n#endif\n',
+    'engine/replica_drain.c': '/* replica_drain.c: out. */\n#include "engine/stream.h"\n',
+    'engine/node.c': '/* node.c: a process. */\n#include "engine/replica.h"\n',
     'net/n.h': '/* n.h: frames. */\n#ifndef NET_N_H\n#define NET_N_H\n'
                '#define N_LIST(X) X(a)\n#define N_NAME(name) N_##name,\n#endif\n',
     'storage/s.c': '/* s.c: see storage/s.c. */\n#include "engine/base/a.h"\n',
@@ -451,6 +484,11 @@ FAULTS = [
     ('layers', 'storage/s.c', '#include "engine/raft/raft.h"\n'),
     ('layers', 'engine/base/a.h', '#include "net/n.h"\n'),
     ('layers', 'engine/replica.c', '/* replica.c: x. */\n#include "bench/cmd.h"\n'),
+    ('engine-order', 'engine/base/a.h', '#include "engine/raft/raft.h"\n'),
+    ('engine-order', 'engine/raft/core.c', '#include "engine/log.h"\n'),
+    ('engine-order', 'engine/log.c', '/* log.c: x. */\n#include "engine/stream.h"\n'),
+    ('engine-order', 'engine/stream.h', '#include "engine/replica.h"\n'),
+    ('engine-order', 'engine/replica_drain.c', '#include "engine/core.h"\n'),
     ('include-gates', 'storage/s.c', '#include <rte_ethdev.h>\n'),
     ('include-gates', 'net/n.h', '#include <liburing.h>\n'),
     ('include-gates', 'engine/main.c', '#include <cmocka.h>\n'),

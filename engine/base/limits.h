@@ -39,7 +39,7 @@
 
 /* Frames. A frame is the payload of one UDP datagram. */
 #define FRAME_BYTES_MAX    8192u
-#define FRAME_BYTES_MIN    64u
+#define FRAME_BYTES_MIN    96u
 #define FRAGMENTS_MAX      64u /* Of one entry; a bitmap is one word. */
 #define FRAGMENT_BYTES_MIN 1024u
 #define RX_BURST_MAX       32u
@@ -47,6 +47,18 @@
 
 /* Streams: what may be under way to one peer, or half received from it. */
 #define STREAM_ENTRIES_MAX 256u /* Entries sent and not yet acknowledged as received. */
+/* How long a hole may stay open before it is asked for: longer than a burst is reordered. */
+#define STREAM_GAP_NS 20000u
+/* A hole that was told, or repaired, is not told or repaired again before that can have arrived. */
+#define STREAM_TELL_AGAIN_NS   1000000u
+#define STREAM_REPAIR_AGAIN_NS 200000u
+/* Bounds of the time after which a silent peer is polled. */
+#define STREAM_POLL_MIN_NS 1000000u
+#define STREAM_POLL_MAX_NS 50000000u
+/* Fragments that one drain may send to one peer: bounds an iteration. */
+#define STREAM_FRAGMENTS_PER_DRAIN 128u
+/* One fetch from disk for a peer that is behind what memory holds. */
+#define STREAM_FETCH_BYTES (2u * ENTRY_BYTES_MAX)
 #define ASSEMBLY_MAX       256u /* Entries half received by a follower. */
 
 /* The log in memory. */
@@ -83,15 +95,34 @@
 #define DISK_LOCK_TRIES    5u        /* DISK_LOCK_WAIT_NS apart. */
 #define DISK_LOCK_WAIT_NS  50000000u
 
+/* A write that has not completed after this long never will: the node exits with its reason. */
+#define DISK_DEAD_NS 10000000000ull
+
 /* Clients of one replica. */
 #define CLIENT_RUNS_MAX     16384u /* Runs of requests waiting for their commit. */
 #define CLIENT_STAGING_MAX  16u    /* Fragmented requests half received. */
-#define REQUEST_RECORDS_MAX 1024u  /* Records of one request frame. */
+#define READER_BUFFERS      4u     /* Reads that wait for the disk. */
+#define READER_BUFFER_BYTES (2u * ENTRY_BYTES_MAX)
+#define REQUEST_RECORDS_MAX 1024u /* Records of one request frame. */
 
 /* A client. */
 #define CLIENT_OUTSTANDING_MAX (1u << 20) /* Records sent and without a fate. */
 #define CLIENT_WINDOW_FACTOR   8u /* Sequences behind the newest that may wait, x outstanding. */
 #define CLIENT_WINDOW_MIN      65536u
+#define CLIENT_READ_TIMEOUT_NS 200000000u            /* Then another node may be asked. */
+#define CLIENT_OFFSET_MAX      0x7fffffffffffffffull /* No record has it: a read of the end. */
+#define FETCH_PAUSE_MIN_NS     1000000u  /* Between questions that bring nothing, at first ... */
+#define FETCH_PAUSE_MAX_NS     32000000u /* ... and at most. */
+#define SENDER_SURE_NS         20000000u /* A leader's word of its office is believed so long. */
+
+/* The benchmark. */
+#define LOAD_OUTSTANDING_MAX 65536u /* Records of a load under way. */
+#define CLUSTER_SLOTS_MAX    8192u  /* Frames waiting at one port of a cluster in one process. */
+#define CLUSTER_FRAMES_MAX   (CLUSTER_SLOTS_MAX / 2) /* Of a load; the rest is for the replicas. */
+#define VERIFY_RUNS_MAX      65536u     /* Acknowledgements waiting for the disk's word. */
+#define VERIFY_WINDOW        (1u << 20) /* Behind the newest, whose repetition is seen. */
+#define FLOOR_DEPTH_MAX      8u         /* Writes in flight of `floor disk`. */
+#define BENCH_TAKINGS_MAX    16u        /* Of the client's memory: each may need aligning. */
 
 _Static_assert((1u << PAGE_SHIFT) == PAGE_BYTES, "a page is a power of two");
 _Static_assert(PAGE_BYTES / PAGE_MARK_BYTES > ENTRY_PAGES_MAX, "the page number fits the mark");
@@ -110,6 +141,11 @@ _Static_assert(SEGMENT_BYTES_MIN >= 2 * ENTRY_BYTES_MAX, "an entry crosses at mo
 _Static_assert(WRITE_WINDOW_BYTES >= WRITE_BYTES_MAX, "one write fits the window");
 _Static_assert(DISK_QUEUE_MAX >= WRITES_MAX, "every log write has a place in the queue");
 _Static_assert((CLIENT_WINDOW_MIN & (CLIENT_WINDOW_MIN - 1)) == 0, "slot = sequence & (max - 1)");
+_Static_assert((LOAD_OUTSTANDING_MAX & (LOAD_OUTSTANDING_MAX - 1)) == 0,
+               "slot = number & (max - 1)");
+_Static_assert((VERIFY_RUNS_MAX & (VERIFY_RUNS_MAX - 1)) == 0, "slot = number & (max - 1)");
+_Static_assert(CLUSTER_FRAMES_MAX <= LOAD_OUTSTANDING_MAX, "a load fills no port");
+_Static_assert(CLUSTER_SLOTS_MAX <= NIC_RING_SLOTS_MAX, "a port can be so large");
 _Static_assert(NODE_ID_MAX < 64, "a set of nodes is one 64-bit word");
 
 #endif

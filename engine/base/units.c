@@ -137,6 +137,21 @@ bool units_parse_rate(const char *text, uint64_t *per_s)
     return parse_scaled(text, (uint32_t)strlen(text), rate_units, RATE_UNITS, per_s);
 }
 
+bool units_parse_number(const char *text, uint64_t min, uint64_t max, uint64_t *number)
+{
+    ASSERT(text != NULL);
+    ASSERT(min <= max);
+    static const struct unit none[] = {{"", 1}};
+    uint64_t parsed = 0;
+    if (strchr(text, '.') != NULL ||
+        !parse_scaled(text, (uint32_t)strlen(text), none, 1, &parsed) || parsed < min ||
+        parsed > max) {
+        return false;
+    }
+    *number = parsed;
+    return true;
+}
+
 /* The largest unit that leaves one digit or more before the point. */
 static const char *
 format_scaled(uint64_t value, const struct unit *units, uint64_t unit_count, char *text)

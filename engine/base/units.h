@@ -4,6 +4,7 @@
  *     range      150ms-300ms                 two durations, the first not above the second
  *     size       64KiB  256MiB  4096         KiB, MiB, GiB, TiB, B or bytes without a unit
  *     rate       50k  1.5M  20000  max       k, M, G, or none
+ *     number     0  42                       decimal digits alone
  *
  * Parsers take the whole text or nothing: no spaces, signs, exponents, or values past 64 bits.
  */
@@ -28,6 +29,9 @@ MUST_USE bool units_parse_duration(const char *text, uint64_t *ns);
 MUST_USE bool units_parse_range(const char *text, uint64_t *min_ns, uint64_t *max_ns);
 MUST_USE bool units_parse_size(const char *text, uint64_t *bytes);
 MUST_USE bool units_parse_rate(const char *text, uint64_t *per_s);
+
+/* A whole number from `min` to `max`: of nodes, CPUs, indexes and the like. */
+MUST_USE bool units_parse_number(const char *text, uint64_t min, uint64_t max, uint64_t *number);
 
 /* Write into `text` (UNITS_TEXT_BYTES bytes) and return it: three digits or so, such as 842 ns,
  * 12.3 us, 256 MiB, 1.50 GiB, 200 k, max. */

@@ -7,7 +7,6 @@
 
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 struct format_arguments {
     const char *path;
@@ -20,22 +19,20 @@ enum { KEY_NODE = 256, KEY_FORCE };
 static const struct argp_option format_options[] = {
     {"config", 'c', "FILE", 0, "The cluster's configuration", 0},
     {"node", KEY_NODE, "N", 0, "Whose log to make", 0},
-    {"force", KEY_FORCE, NULL, 0, "Destroy the log that is there", 0},
+    {"force", KEY_FORCE, NULL, 0, "Replace the log that is there; other files stay", 0},
     {0},
 };
 
 static error_t format_parse(int key, char *value, struct argp_state *state)
 {
     struct format_arguments *arguments = state->input;
-    char *end = NULL;
-    unsigned long node = 0;
+    uint64_t node = 0;
     switch (key) {
     case 'c':
         arguments->path = value;
         return 0;
     case KEY_NODE:
-        node = strtoul(value, &end, 10);
-        if (end == value || *end != '\0' || node == 0 || node > NODE_ID_MAX) {
+        if (!units_parse_number(value, 1, NODE_ID_MAX, &node)) {
             argp_error(state, "--node: `%s` is not a node's number, 1 to %u", value, NODE_ID_MAX);
         }
         arguments->node = (uint32_t)node;

@@ -27,8 +27,14 @@ int command_fail(const struct fault *fault);
 /* True when `stream` is a terminal that takes colors (NO_COLOR unset). */
 bool command_has_colors(FILE *stream);
 
+extern const struct command command_check;
+extern const struct command command_append;
 extern const struct command command_format;
 extern const struct command command_log_verify;
+extern const struct command command_read;
+extern const struct command command_start;
+extern const struct command command_status;
+extern const struct command command_tail;
 extern const struct command command_version;
 
 /* How this program was built (build.c, made by meson). */

@@ -5,6 +5,7 @@
 #include "engine/base/mem.h"
 #include "storage/disk_uring.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -54,12 +55,42 @@ static int format_file(const char *path, const struct format_config *config, str
     return result;
 }
 
+/* Whose folder is this? One with anything in it but what mkfs leaves may be a mistake. */
+static int refuse_strangers(const char *data, struct fault *fault)
+{
+    DIR *folder = opendir(data);
+    if (folder == NULL) {
+        int code = -errno;
+        fault_set(fault, FAULT_ENVIRONMENT, "cannot read the folder %s: %s", data, strerror(-code));
+        return code;
+    }
+    const char *stranger = NULL;
+    const struct dirent *entry = readdir(folder);
+    for (; entry != NULL && stranger == NULL; entry = readdir(folder)) {
+        bool ours = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+                    strcmp(entry->d_name, "lost+found") == 0;
+        stranger = ours ? NULL : entry->d_name;
+    }
+    if (stranger != NULL) {
+        fault_set(
+            fault, FAULT_ENVIRONMENT,
+            "%s is not empty: it holds `%s`; name a folder of its own, or give --force to put "
+            "a log beside what is there",
+            data, stranger);
+    }
+    (void)closedir(folder);
+    return stranger != NULL ? -ENOTEMPTY : 0;
+}
+
 /* What is in the way of a new log at `path`. */
 static int clear_place(const char *data, const char *path, bool force, struct fault *fault)
 {
     struct stat status;
-    if (stat(path, &status) != 0 || S_ISBLK(status.st_mode)) {
-        return 0; /* Nothing; or a device, which is asked for by name and zeroed. */
+    if (stat(path, &status) != 0) {
+        return force ? 0 : refuse_strangers(data, fault);
+    }
+    if (S_ISBLK(status.st_mode)) {
+        return 0; /* Asked for by name, and zeroed. */
     }
     if (!force) {
         fault_set(fault, FAULT_ENVIRONMENT,

@@ -29,6 +29,8 @@ struct open_request {
 
 struct open_read {
     bool active;
+    bool to_leader; /* To whom was presumed to lead. */
+    uint8_t node;
     uint64_t token;
     uint64_t sent_ns;
     client_read_done done;
@@ -128,6 +130,12 @@ static void leader_guess(struct client *client, uint64_t now_ns)
     }
 }
 
+/* The next one in turn: in as many steps as there are nodes everybody is asked. */
+static void leader_next(struct client *client, uint64_t now_ns)
+{
+    leader_change(client, (client->leader_place + 1) % client->config.node_count, now_ns);
+}
+
 /* Place of a node, node_count if it is not in the configuration. */
 static uint32_t node_place(const struct client *client, uint8_t node)
 {
@@ -136,6 +144,11 @@ static uint32_t node_place(const struct client *client, uint8_t node)
         place++;
     }
     return place;
+}
+
+bool client_has_node(const struct client *client, uint8_t node)
+{
+    return node_place(client, node) < client->config.node_count;
 }
 
 void client_set_leader(struct client *client, uint8_t node)
@@ -156,6 +169,20 @@ static void leader_refused(struct client *client, uint8_t from, uint8_t hint, ui
         leader_change(client, place, now_ns);
     } else {
         leader_guess(client, now_ns);
+    }
+}
+
+/* A node that was asked as the leader names another or nobody. */
+static void leader_disclaimed(struct client *client, uint8_t from, uint8_t hint, uint64_t now_ns)
+{
+    if (from != client_leader(client) || hint == from) {
+        return;
+    }
+    uint32_t place = node_place(client, hint);
+    if (place < client->config.node_count) {
+        leader_change(client, place, now_ns);
+    } else {
+        leader_next(client, now_ns);
     }
 }
 
@@ -324,6 +351,8 @@ bool client_read(struct client *client, uint64_t now_ns, const struct client_rea
     ASSERT(place < client->config.node_count);
     client->read = (struct open_read){
         .active = true,
+        .to_leader = read->node == 0,
+        .node = client->config.nodes[place].id,
         .token = client->next_token++,
         .sent_ns = now_ns,
         .done = read->done,
@@ -405,14 +434,19 @@ static uint32_t take_reply(struct client *client,
     return work;
 }
 
-static void take_read_reply(struct client *client, const struct wire_frame *frame)
+static void take_read_reply(struct client *client, const struct wire_frame *frame, uint64_t now_ns)
 {
-    if (!client->read.active || client->read.token != frame->header.token) {
+    const struct open_read *read = &client->read;
+    if (!read->active || read->token != frame->header.token || read->node != frame->header.from) {
         client->counters.reads_late++;
         return;
     }
+    if (read->to_leader) {
+        leader_disclaimed(client, read->node, frame->read_reply.leader, now_ns);
+    }
     struct client_read_result result = {
         .fate = CLIENT_ANSWERED,
+        .node = read->node,
         .reply = frame->read_reply,
         .records = frame->payload,
         .records_bytes = frame->payload_bytes,
@@ -434,16 +468,24 @@ static uint32_t take_frame(struct client *client,
         return 0;
     }
     if (frame.header.kind == WIRE_READ_REPLY) {
-        take_read_reply(client, &frame);
+        take_read_reply(client, &frame, now_ns);
         return 1;
     }
-    ASSERT(frame.header.kind == WIRE_REPLY);
+    if (frame.header.kind != WIRE_REPLY) {
+        return 0; /* Of a kind that was not asked for. */
+    }
     if (frame.reply.status == WIRE_NOT_LEADER) {
         leader_refused(client, frame.header.from, frame.reply.leader, now_ns);
     } else if (frame.header.from == client_leader(client)) {
         client->answered_ns = now_ns;
     }
     return take_reply(client, &frame.reply, complete, context);
+}
+
+static uint64_t read_deadline_ns(const struct client *client)
+{
+    uint64_t own_ns = client->config.read_timeout_ns;
+    return client->read.sent_ns + (own_ns == 0 ? client->config.timeout_ns : own_ns);
 }
 
 /* Give up what is too old. Who left a request unanswered, and has answered none sent as late as
@@ -472,8 +514,11 @@ give_up(struct client *client, uint64_t now_ns, client_complete complete, void *
         complete(context, &completion);
         work++;
     }
-    if (client->read.active && now_ns - client->read.sent_ns >= client->config.timeout_ns) {
-        struct client_read_result result = {.fate = CLIENT_UNANSWERED};
+    if (client->read.active && now_ns >= read_deadline_ns(client)) {
+        struct client_read_result result = {.fate = CLIENT_UNANSWERED, .node = client->read.node};
+        if (client->read.to_leader && result.node == client_leader(client)) {
+            leader_next(client, now_ns);
+        }
         client->read.active = false;
         client->counters.reads_unanswered++;
         client->read.done(client->read.context, &result);
@@ -506,10 +551,15 @@ uint64_t client_deadline_ns(const struct client *client)
         uint64_t sent_ns = track_of(client, client->first_open)->sent_ns;
         deadline_ns = sent_ns + client->config.timeout_ns; /* 0: first_open lags; soon is right. */
     }
-    if (client->read.active && client->read.sent_ns + client->config.timeout_ns < deadline_ns) {
-        deadline_ns = client->read.sent_ns + client->config.timeout_ns;
+    if (client->read.active && read_deadline_ns(client) < deadline_ns) {
+        deadline_ns = read_deadline_ns(client);
     }
     return deadline_ns;
+}
+
+uint32_t client_request_bytes(const struct client *client)
+{
+    return client->part_bytes;
 }
 
 uint64_t client_next_sequence(const struct client *client)

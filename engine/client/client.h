@@ -33,6 +33,7 @@ struct client_config {
     struct client_node nodes[NODES_MAX];
     uint32_t outstanding_max; /* Records without a fate, 1 to CLIENT_OUTSTANDING_MAX. */
     uint64_t timeout_ns;      /* An answer later than this is not waited for. */
+    uint64_t read_timeout_ns; /* The same of client_read(), which may be repeated; 0: timeout_ns. */
     uint64_t payload_seed;    /* Of records sent without payload: see client_fill_payload(). */
     uint64_t seed;            /* Of whom to ask next, when nobody knows. */
 };
@@ -65,6 +66,7 @@ typedef void (*client_complete)(void *context, const struct client_completion *c
 /* The answer to client_read(). */
 struct client_read_result {
     enum client_fate fate;
+    uint8_t node;                 /* Who was asked. */
     struct wire_read_reply reply; /* ANSWERED. */
     const uint8_t *records;       /* As in a body; within client_poll() only. */
     uint32_t records_bytes;
@@ -109,7 +111,11 @@ uint32_t
 client_poll(struct client *client, uint64_t now_ns, client_complete complete, void *context);
 
 /* Ask for committed records; one read may be under way. The answer comes to `read->done` within a
- * later client_poll(). False: one is under way. */
+ * later client_poll(), which may read again. False: one is under way.
+ *
+ * A read changes nothing in the cluster, so it is also how a client finds out who leads before it
+ * sends what must not be sent twice: asked as the presumed leader, a node that says otherwise, or
+ * nothing, is presumed no longer, and whom it names or the next one is. */
 MUST_USE bool client_read(struct client *client, uint64_t now_ns, const struct client_read *read);
 
 /* When client_poll() has something to give up: UINT64_MAX, or a time at or before it. */
@@ -119,6 +125,11 @@ uint64_t client_next_sequence(const struct client *client);
 uint32_t client_outstanding(const struct client *client);
 uint8_t client_leader(const struct client *client); /* To whom requests go. Never 0. */
 void client_set_leader(struct client *client, uint8_t node);
+bool client_has_node(const struct client *client, uint8_t node);
+
+/* Bytes of records, by record_body_bytes(), that one request holds: client_send() of no more, and
+ * no more than REQUEST_RECORDS_MAX records, is one frame, which has one fate. */
+uint32_t client_request_bytes(const struct client *client);
 const struct client_counters *client_counters(const struct client *client);
 const struct wire_counters *client_wire_counters(const struct client *client);
 

@@ -77,7 +77,7 @@ static void drain_log(struct raft *r, struct drain *drain)
         effect->cut_log.keep = r->cut_keep;
         follower_cut_drained(r);
     }
-    /* No entry before the term it was taken in, and its own, are durable (rules A4, D1). */
+    /* No entry before the term it was taken in, and its own, are durable (rule A4, design D1). */
     bool allowed = r->state_durable.term == r->state.term &&
                    r->state_durable.entry_term == r->state.entry_term && r->cut != CUT_WRITING;
     uint64_t last_index = raft_firm_index(r);
@@ -99,10 +99,15 @@ static void drain_requests(struct raft *r, struct drain *drain)
         uint8_t to = set_first(r->owed_append);
         progress_build_append(r, to, drain_add_send(r, drain, RAFT_APPEND, to));
     }
+    if (UNLIKELY(r->owed_timeout_now) && !drain_full(drain)) {
+        transfer_build(r, drain_add_send(r, drain, RAFT_TIMEOUT_NOW, r->transfer_to));
+        r->owed_timeout_now = false;
+    }
     for (; r->owed_vote != 0 && !drain_full(drain); r->owed_vote &= r->owed_vote - 1) {
         struct raft_message *send = drain_add_send(r, drain, RAFT_VOTE, set_first(r->owed_vote));
         send->token = r->attempt_token;
         send->vote.last = terms_last(&r->terms);
+        send->vote.transfer = r->campaign_ordered;
     }
     for (; r->owed_pre_vote != 0 && !drain_full(drain); r->owed_pre_vote &= r->owed_pre_vote - 1) {
         struct raft_message *send =

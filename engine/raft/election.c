@@ -1,8 +1,9 @@
 /* election.c: the role, the term and the vote (sections 3.4 and 9.6).
  *
  * Always a pre-vote before a vote, and nobody who has just heard a leader helps to depose it (rules
- * B3, B4). A vote exists once it is on disk: raft_drain() lets no grant and no VOTE leave before,
- * and the candidate's own vote is counted when STATE_DURABLE says so (rule A1).
+ * B3, B4), unless that leader has ordered the election itself (section 3.10). A vote exists once it
+ * is on disk: raft_drain() lets no grant and no VOTE leave before, and the candidate's own vote is
+ * counted when STATE_DURABLE says so (rule A1).
  */
 #include "engine/raft/internal.h"
 
@@ -48,6 +49,8 @@ static void election_take_role(struct raft *r, enum raft_role role)
     r->owed_vote = 0;
     r->owed_pre_vote = 0;
     r->owed_make = false;
+    r->campaign_ordered = false;
+    transfer_end(r);
     r->dirty = true;
     election_redraw(r);
 }
@@ -110,6 +113,15 @@ static void election_campaign(struct raft *r)
     r->counters.elections_started++;
 }
 
+/* The leader hands over to this node. A pre-vote would ask what the leader has answered already. */
+void election_campaign_ordered(struct raft *r)
+{
+    ASSERT(r->role == RAFT_FOLLOWER || r->role == RAFT_PRE_CANDIDATE);
+    ASSERT(election_may_campaign(r));
+    election_campaign(r);
+    r->campaign_ordered = true;
+}
+
 static void election_pre_campaign(struct raft *r)
 {
     election_take_role(r, RAFT_PRE_CANDIDATE);
@@ -154,7 +166,7 @@ void election_state_durable(struct raft *r)
 
 /* Learners, removed nodes and nodes with a sick disk wait; so does one whose log is being cut: a
  * leader's log only grows. */
-static bool election_may_campaign(const struct raft *r)
+bool election_may_campaign(const struct raft *r)
 {
     return membership_votes(r, r->config.self) && !r->unhealthy && r->cut == CUT_NONE;
 }

@@ -1,9 +1,10 @@
 /* internal.h: struct raft, and what the files of the core say to each other.
  *
  * Who writes what: election.c the role, the term and the vote; leader.c the commit index of a
- * leader and what a peer's reply means; follower.c the verified index, the cut and a follower's
- * commit index; progress.c struct peer; membership.c the configurations; raft.c what is durable;
- * drain.c what has been given out. Nothing outside engine/raft/ includes this.
+ * leader and what a peer's reply means; transfer.c the hand-over of an office; follower.c the
+ * verified index, the cut and a follower's commit index; progress.c struct peer; membership.c the
+ * configurations; raft.c what is durable; drain.c what has been given out. Nothing outside
+ * engine/raft/ includes this.
  */
 #ifndef ENGINE_RAFT_INTERNAL_H
 #define ENGINE_RAFT_INTERNAL_H
@@ -101,6 +102,7 @@ struct raft {
     uint64_t attempt_token; /* Of the campaign under way. */
     raft_set granted;
     raft_set answered;
+    bool campaign_ordered; /* By the leader of the term before: its votes are asked past it. */
 
     /* A follower, in this term. */
     bool leader_heard;
@@ -116,6 +118,10 @@ struct raft {
     uint64_t term_first_index;       /* Of this term's first entry; UINT64_MAX: not yet proposed. */
     uint64_t match[NODE_ID_MAX + 1]; /* Known durable in this session; own: durable_index. */
     uint64_t heard_ns[NODE_ID_MAX + 1]; /* Own: always. */
+    uint8_t transfer_to;                /* RAFT_NOBODY: no transfer is under way. */
+    bool transfer_told;                 /* TIMEOUT_NOW was owed since the last heartbeat. */
+    bool owed_timeout_now;
+    uint64_t transfer_due_ns;
 
     raft_set members; /* All of the configuration but this node. */
     struct raft_configuration configuration;
@@ -175,6 +181,8 @@ bool raft_accept_term(struct raft *r, uint64_t term);
 /* election.c */
 void election_init(struct raft *r);
 void election_tick(struct raft *r);
+bool election_may_campaign(const struct raft *r);
+void election_campaign_ordered(struct raft *r);
 void election_restart_timer(struct raft *r);
 void election_become_follower(struct raft *r, uint64_t term, uint8_t leader);
 void election_follow(struct raft *r, uint8_t leader);
@@ -195,6 +203,16 @@ void leader_on_append_reply(struct raft *r, const struct raft_message *m);
 void leader_make(const struct raft *r, struct raft_effect *effect);
 bool leader_may_make(const struct raft *r);
 enum raft_taken leader_propose(struct raft *r, const struct raft_event *event);
+
+/* transfer.c */
+void transfer_begin(struct raft *r, uint8_t to);
+void transfer_tick(struct raft *r);
+void transfer_heartbeat(struct raft *r);
+void transfer_advance(struct raft *r);
+void transfer_end(struct raft *r);
+void transfer_unhealthy(struct raft *r);
+void transfer_build(struct raft *r, struct raft_message *order);
+void transfer_on_timeout_now(struct raft *r, const struct raft_message *m);
 
 /* follower.c */
 void follower_new_term(struct raft *r);

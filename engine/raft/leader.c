@@ -35,7 +35,8 @@ static bool leader_has_quorum(const struct raft *r)
 void leader_tick(struct raft *r)
 {
     ASSERT(r->role == RAFT_LEADER);
-    if (r->now_ns < r->heartbeat_due_ns) {
+    transfer_tick(r);
+    if (r->role != RAFT_LEADER || r->now_ns < r->heartbeat_due_ns) {
         return;
     }
     if (!leader_has_quorum(r)) {
@@ -46,6 +47,7 @@ void leader_tick(struct raft *r)
     r->heartbeat_due_ns = r->now_ns + r->config.heartbeat_ns;
     r->owed_append = r->members;
     r->owed_make = true;
+    transfer_heartbeat(r);
     r->dirty = true;
 }
 
@@ -100,6 +102,7 @@ void leader_on_append_reply(struct raft *r, const struct raft_message *m)
     }
     progress_on_reply(r, m, fresh);
     leader_update_commit(r);
+    transfer_advance(r);
 }
 
 /* The first entry of the term is still to be made, and can be. */
@@ -133,7 +136,7 @@ enum raft_taken leader_propose(struct raft *r, const struct raft_event *event)
     const struct raft_configuration *configuration = event->propose.configuration;
     struct raft_entry_id id = {r->state.term, r->terms.last_index + 1};
 
-    if (r->role != RAFT_LEADER) {
+    if (r->role != RAFT_LEADER || r->transfer_to != RAFT_NOBODY) {
         return RAFT_REFUSED;
     }
     if (UNLIKELY(r->term_first_index == UINT64_MAX)) {

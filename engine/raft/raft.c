@@ -172,6 +172,7 @@ static void raft_on_older_term(struct raft *r, const struct raft_message *m)
         peer->stale_reply = reply;
         r->owed_stale_reply |= set_of(m->from);
         break;
+    case RAFT_TIMEOUT_NOW: /* Comes with an APPEND, which is answered. */
     case RAFT_PRE_VOTE_REPLY:
     case RAFT_VOTE_REPLY:
     case RAFT_APPEND_REPLY:
@@ -180,7 +181,8 @@ static void raft_on_older_term(struct raft *r, const struct raft_message *m)
 }
 
 /* Adopt a newer term (rule A5). False: the message says nothing more. A pre-vote and its grant
- * speak of a term that nobody has yet; a vote is not heard while a leader is (rules B3, B4). */
+ * speak of a term that nobody has yet; a vote is not heard while a leader is, unless that leader
+ * wants it (rules B3, B4). */
 static bool raft_on_newer_term(struct raft *r, const struct raft_message *m)
 {
     switch (m->kind) {
@@ -192,7 +194,7 @@ static bool raft_on_newer_term(struct raft *r, const struct raft_message *m)
         }
         break;
     case RAFT_VOTE:
-        if (election_sticky(r)) {
+        if (!m->vote.transfer && election_sticky(r)) {
             r->counters.sticky_ignored++;
             return false;
         }
@@ -200,6 +202,9 @@ static bool raft_on_newer_term(struct raft *r, const struct raft_message *m)
     case RAFT_APPEND:
         election_become_follower(r, m->term, m->from);
         return true;
+    case RAFT_TIMEOUT_NOW: /* Only a voter of the term that hands over may stand (rule J3). */
+        election_become_follower(r, m->term, m->from);
+        return false;
     case RAFT_VOTE_REPLY:
     case RAFT_APPEND_REPLY:
         break;
@@ -225,6 +230,11 @@ static void raft_check_message(const struct raft *r, const struct raft_message *
     if (m->kind == RAFT_VOTE || m->kind == RAFT_PRE_VOTE) {
         ASSERT((m->vote.last.term == 0) == (m->vote.last.index == 0));
         ASSERT(m->vote.last.term <= m->term);
+        ASSERT(m->kind == RAFT_VOTE || !m->vote.transfer);
+    }
+    if (m->kind == RAFT_TIMEOUT_NOW) {
+        ASSERT(m->timeout_now.last.term <= m->term);
+        ASSERT(m->timeout_now.last.index > 0);
     }
 }
 
@@ -267,6 +277,9 @@ static void raft_on_message(struct raft *r, const struct raft_message *m)
     case RAFT_APPEND_REPLY:
         leader_on_append_reply(r, m);
         break;
+    case RAFT_TIMEOUT_NOW:
+        transfer_on_timeout_now(r, m);
+        break;
     }
 }
 
@@ -282,6 +295,7 @@ static void raft_on_log_durable(struct raft *r, uint64_t epoch, uint64_t index)
     if (r->role == RAFT_LEADER) {
         r->match[r->config.self] = r->durable_index;
         leader_update_commit(r);
+        transfer_advance(r);
     }
 }
 
@@ -317,7 +331,9 @@ static void raft_on_tick(struct raft *r)
 static void raft_on_unhealthy(struct raft *r)
 {
     r->unhealthy = true;
-    if (r->role != RAFT_FOLLOWER) {
+    if (r->role == RAFT_LEADER) {
+        transfer_unhealthy(r);
+    } else if (r->role != RAFT_FOLLOWER) {
         election_become_follower(r, r->state.term, RAFT_NOBODY);
     }
 }
@@ -372,6 +388,11 @@ enum raft_taken raft_step(struct raft *r, const struct raft_event *event)
     case RAFT_EVENT_TIME_LOST:
         raft_on_time_lost(r);
         break;
+    case RAFT_EVENT_TRANSFER:
+        if (raft_transfer_check(r, event->transfer.to) == RAFT_TRANSFER_OK) {
+            transfer_begin(r, event->transfer.to);
+        }
+        break;
     }
     ASSERT(r->commit_index <= r->verified_index);
     ASSERT(r->verified_index <= r->terms.last_index);
@@ -382,7 +403,8 @@ uint64_t raft_deadline_ns(const struct raft *r)
 {
     switch (r->role) {
     case RAFT_LEADER:
-        return r->heartbeat_due_ns;
+        return r->transfer_to == RAFT_NOBODY ? r->heartbeat_due_ns
+                                             : raft_min(r->heartbeat_due_ns, r->transfer_due_ns);
     case RAFT_FOLLOWER:
         return r->election_due_ns;
     case RAFT_PRE_CANDIDATE:
@@ -470,7 +492,8 @@ bool raft_cut_pending(const struct raft *r)
 
 bool raft_takes_proposals(const struct raft *r)
 {
-    return r->role == RAFT_LEADER && r->state.bootstrapped && r->term_first_index != UINT64_MAX;
+    return r->role == RAFT_LEADER && r->state.bootstrapped && r->term_first_index != UINT64_MAX &&
+           r->transfer_to == RAFT_NOBODY;
 }
 
 uint64_t raft_entry_term(const struct raft *r, uint64_t index)

@@ -20,7 +20,7 @@
  * in order.
  *
  * Sections cited are of Ongaro's thesis, "Consensus: Bridging Theory and Practice" (2014). The
- * rules it keeps, and where it departs from the thesis, are in docs/PROTOCOL.md.
+ * rules it keeps are in docs/RULES.md, where it departs from the thesis in docs/PROTOCOL.md.
  */
 #ifndef ENGINE_RAFT_RAFT_H
 #define ENGINE_RAFT_RAFT_H
@@ -103,10 +103,11 @@ enum raft_message_kind {
     RAFT_VOTE_REPLY,
     RAFT_APPEND, /* Heartbeat and probe in one: carries no entry. */
     RAFT_APPEND_REPLY,
+    RAFT_TIMEOUT_NOW, /* "Stand for election now": leadership is handed over (section 3.10). */
 };
 
 /* One decoded message. `token` is made by the requester, grows within its term, is echoed in the
- * reply: a reply proves what it answers, and only a fresh one counts as having been heard (N7, N8).
+ * reply: a reply proves what it answers, and only a fresh one counts as heard (rules N7, N8).
  */
 struct raft_message {
     enum raft_message_kind kind;
@@ -119,7 +120,8 @@ struct raft_message {
     union {
         struct {
             struct raft_entry_id last; /* Of the candidate's log. */
-        } vote;                        /* PRE_VOTE, VOTE */
+            bool transfer; /* VOTE: the leader wants this election, so who hears it votes too. */
+        } vote;            /* PRE_VOTE, VOTE */
         struct {
             bool granted;
         } vote_reply; /* PRE_VOTE_REPLY, VOTE_REPLY. The term of a granted PRE_VOTE_REPLY is the
@@ -138,6 +140,10 @@ struct raft_message {
             uint64_t verified_index;   /* The follower's log equals the leader's up to here. */
             uint64_t durable_index;    /* min(durable watermark, verified_index): what is acked. */
         } append_reply;
+        struct {
+            struct raft_entry_id last; /* Of the leader's log, which takes no more: an order that
+                                          comes late finds another last entry and is void. */
+        } timeout_now;
     };
 };
 
@@ -150,11 +156,13 @@ enum raft_event_kind {
     RAFT_EVENT_STATE_DURABLE, /* The superblock holds term, vote, entry_term. */
     RAFT_EVENT_CUT_DURABLE,   /* The cut owed by CUT_LOG is on disk; its epoch is in force. */
     RAFT_EVENT_TRIMMED,       /* Entries up to and including `start` are gone from the log. */
-    RAFT_EVENT_UNHEALTHY,     /* The own disk stalls: a leader steps down, nobody campaigns until
-                                 RAFT_EVENT_HEALTHY (D11, rule B8). */
+    RAFT_EVENT_UNHEALTHY,     /* The own disk stalls: a leader hands over or steps down, and stands
+                                 for no election until RAFT_EVENT_HEALTHY (rule B8). */
     RAFT_EVENT_HEALTHY,
-    RAFT_EVENT_TIME_LOST, /* The loop itself stood still: what was assumed of time is void (O2):
+    RAFT_EVENT_TIME_LOST, /* The loop stood still: what was assumed of time is void (rule O2):
                              a leader re-proves its quorum, a follower redraws its timeout. */
+    RAFT_EVENT_TRANSFER,  /* Hand leadership to a voter; nothing unless raft_transfer_check() is
+                             RAFT_TRANSFER_OK. */
 };
 
 struct raft_event {
@@ -191,6 +199,9 @@ struct raft_event {
         struct {
             struct raft_entry_id start;
         } trimmed;
+        struct {
+            uint8_t to; /* RAFT_NOBODY: the best one. */
+        } transfer;
     };
 };
 
@@ -200,6 +211,16 @@ enum raft_taken {
     RAFT_TAKEN,   /* It is the log's new last entry: keep the bytes. */
     RAFT_KNOWN,   /* It is in the log already: drop the bytes. */
     RAFT_WAIT,    /* It conflicts with the log's tail: CUT_LOG is owed. Offer it again after. */
+};
+
+/* What a TRANSFER would be answered. */
+enum raft_transfer {
+    RAFT_TRANSFER_OK,
+    RAFT_TRANSFER_NOT_LEADER,
+    RAFT_TRANSFER_TOO_EARLY,   /* The first entry of the term is not in the log yet. */
+    RAFT_TRANSFER_UNDER_WAY,   /* One at a time. */
+    RAFT_TRANSFER_NOT_A_VOTER, /* Not another voter of the configuration in force. */
+    RAFT_TRANSFER_NOBODY_HEARD /* No other voter was heard within the shortest election timeout. */
 };
 
 enum raft_effect_kind {
@@ -259,7 +280,7 @@ struct raft_replication {
     X(elections_started) X(pre_votes_started) X(elections_won) X(step_downs) X(cuts) \
     X(votes_granted) X(votes_refused) X(stale_term) X(stale_token) X(stale_session) \
     X(unknown_sender) X(wrong_store) X(absurd_term) X(sticky_ignored) X(stale_durable) \
-    X(quorum_lost)
+    X(quorum_lost) X(transfers_started) X(transfers_aborted) X(transfer_campaigns)
 /* clang-format on */
 COUNTERS_DECLARE(raft, RAFT_COUNTERS);
 
@@ -309,8 +330,14 @@ uint64_t raft_durable_index(const struct raft *r);  /* The own log's watermark. 
 uint64_t raft_epoch(const struct raft *r);
 bool raft_bootstrapped(const struct raft *r);
 bool raft_cut_pending(const struct raft *r);
-/* A leader whose first entry of the term is in its log: client entries may be proposed. */
+/* A leader whose first entry of the term is in its log and that is not handing over: client entries
+ * may be proposed. */
 bool raft_takes_proposals(const struct raft *r);
+/* Whether a TRANSFER to `to` would begin now, or why not. */
+enum raft_transfer raft_transfer_check(const struct raft *r, uint8_t to);
+/* To whom this leader is handing over; RAFT_NOBODY: to nobody. Over when this changes: either a
+ * newer term has been seen, or an election timeout has passed and proposals are taken again. */
+uint8_t raft_transfer_target(const struct raft *r);
 /* Term of an entry of the log; 0 when it lies before the known runs or after the last. */
 uint64_t raft_entry_term(const struct raft *r, uint64_t index);
 const struct raft_configuration *raft_configuration(const struct raft *r);

@@ -1,5 +1,7 @@
 """Flags, exit codes, streams and JSON: what other tools rely on."""
 import os
+import pty
+import re
 import signal
 import subprocess
 import time
@@ -8,7 +10,8 @@ import support
 from support import Case, QUICK, thole
 
 COMMANDS = [["demo"], ["bench", "run"], ["floor", "disk"], ["log", "verify"], ["format"],
-            ["version"]]
+            ["version"], ["start"], ["status"], ["check"],
+            ["append"], ["read"], ["tail"]]
 
 
 class Usage(Case):
@@ -49,8 +52,43 @@ class Usage(Case):
             self.assertIn(flag, process.stderr)
 
     def test_a_number_of_replicas_that_is_no_cluster_exits_2(self):
-        for nodes in ["0", "2", "9", "many"]:
-            self.assert_exit(thole("demo", "--nodes", nodes), 2)
+        for nodes in ["0", "8", "9", "many", "3x", "4294967299", "-3", " 3", "3.0", ""]:
+            for command in [["demo", "--nodes"], ["bench", "run", "--local"],
+                            ["bench", "run", "--nodes"]]:
+                process = thole(*command, nodes, cwd=self.folder)
+                self.assert_exit(process, 2)
+                self.assertIn(command[-1], process.stderr)
+
+    def test_every_number_is_read_to_its_end(self):
+        config = self.configuration()
+        for arguments in [["bench", "run", "--closed", "--clients", "2x"],
+                          ["bench", "run", "--closed", "--clients", "4294967297"],
+                          ["demo", "--outstanding", "64k"], ["demo", "--seed", "1x"],
+                          ["demo", "--cpu", "0x1"], ["demo", "--cpu", "0,"], ["demo", "--cpu", ""],
+                          ["floor", "disk", "--cpu", "0x"], ["floor", "disk", "--cpu", "-1"],
+                          ["format", "-c", config, "--node", "1x"],
+                          ["format", "-c", config, "--node", "4294967297"],
+                          ["log", "verify", "n1", "--from", "0"],
+                          ["log", "verify", "n1", "--to", "7x"],
+                          ["log", "verify", "n1", "--from", "3", "--to", "2"]]:
+            process = thole(*arguments, cwd=self.folder)
+            self.assert_exit(process, 2)
+            self.assertEqual(process.stdout, "", arguments)
+
+    def test_a_closed_loop_refuses_a_rate_and_outstanding(self):
+        for flag, value in [("--rate", "1k"), ("--rate", "max"), ("--outstanding", "8")]:
+            process = thole("bench", "run", "--closed", flag, value, cwd=self.folder)
+            self.assert_exit(process, 2)
+            self.assertIn("--closed", process.stderr)
+
+    def test_more_records_under_way_than_the_ports_hold_are_refused(self):
+        for arguments in [["demo", "--outstanding", "4097"], ["demo", "--outstanding", "65536"],
+                          ["demo", "--size", "60000", "--outstanding", "513"],
+                          ["bench", "run", "--closed", "--clients", "4097"],
+                          ["bench", "run", "--size", "60000", "--closed", "--clients", "513"]]:
+            process = thole(*arguments, cwd=self.folder)
+            self.assert_exit(process, 2)
+            self.assertRegex(process.stderr, r"512|4096")
 
     def test_an_argument_too_many_exits_2(self):
         self.assert_exit(thole("demo", "extra"), 2)
@@ -59,10 +97,13 @@ class Usage(Case):
     def test_clients_without_closed_exits_2(self):
         self.assert_exit(thole("bench", "run", "--local", "3", "--clients", "4"), 2)
 
-    def test_bench_run_without_a_cluster_exits_3(self):
-        process = thole("bench", "run")
+    def test_nodes_and_local_must_agree(self):
+        self.assert_exit(thole("bench", "run", "--local", "3", "--nodes", "1"), 2)
+
+    def test_a_net_that_is_not_there_exits_3_and_names_what_is(self):
+        process = thole("bench", "run", "--net", "af_packet:eth0", cwd=self.folder)
         self.assert_exit(process, 3)
-        self.assert_says(process, "--local")
+        self.assert_says(process, "ring", "af_packet:eth0")
 
     def test_a_wrong_eal_argument_exits_2_without_eals_own_words(self):
         process = thole("demo", *QUICK, "--", "--no-such-eal-flag", cwd=self.folder)
@@ -132,6 +173,53 @@ class Result(Case):
         self.assertIn("NOT DURABLE", process.stdout)
         self.assertNotIn("\033", process.stdout, "no colors when stdout is not a terminal")
 
+    def on_a_terminal(self, *arguments):
+        """What the program writes to a terminal."""
+        parent, child = pty.openpty()
+        self.addCleanup(os.close, parent)
+        environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+        process = subprocess.Popen([support.THOLE, *arguments], cwd=self.folder, stdout=child,
+                                   stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                   env=environment)
+        os.close(child)
+        shown = b""
+        while True:
+            try:
+                part = os.read(parent, 65536)
+            except OSError:  # The other end is closed.
+                break
+            if not part:
+                break
+            shown += part
+        process.wait(timeout=60)
+        return shown.decode()
+
+    def test_not_durable_is_red_on_a_terminal(self):
+        shown = self.on_a_terminal("demo", *QUICK, "--durability", "memory", "--rate", "1k")
+        self.assertIn("\033[1;31mNOT DURABLE", shown)
+
+    def test_memory_told_at_start_adds_up_to_its_total(self):
+        process = thole("demo", *QUICK, "--rate", "1k", "--nodes", "3", cwd=self.folder)
+        self.assertIn(process.returncode, [0, 1])
+        regions = [int(found) for found in
+                   re.findall(r"used, with alignment .* of (\d+)$", process.stderr, re.M)]
+        self.assertEqual(len(regions), 3, "replica 1, each of the others, client and verifier")
+        floors = re.findall(r"^floor: requests ", process.stderr, re.M)
+        self.assertEqual(len(floors), 1, "all nodes share one table")
+        ports = int(re.search(r"^ports: .* = +(\d+)$", process.stderr, re.M).group(1))
+        self.assertGreater(ports, 4 * 2047 * 8192, "a port's buffers, each of a frame")
+        total = int(re.search(r"^memory of the whole run +(\d+)$", process.stderr, re.M).group(1))
+        told = regions[0] + 2 * regions[1] + regions[2] + ports
+        self.assertGreaterEqual(total, told)
+        self.assertLess(total, told + (1 << 20))
+
+    def test_idle_says_what_it_comes_to(self):
+        found = self.run_json("demo", *QUICK, "--rate", "1k", "--durability", "memory")
+        self.assertEqual(found["config"]["idle"], "auto (yield)")
+        found = self.run_json("demo", *QUICK, "--rate", "1k", "--durability", "memory", "--idle",
+                              "block")
+        self.assertEqual(found["config"]["idle"], "block")
+
     def test_the_human_report_ends_with_the_verdict(self):
         process = thole("demo", *QUICK, "--rate", "2k", cwd=self.folder)
         last = process.stdout.rstrip().splitlines()[-1]
@@ -151,8 +239,14 @@ class Result(Case):
         self.assertTrue(found["config"]["rate_max"])
         self.assertIsNone(found["offered_per_s"])
 
-    def test_one_five_and_seven_replicas_commit(self):
-        for nodes in ["1", "5", "7"]:
+    def test_bench_run_alone_has_three_replicas_over_ring(self):
+        found = self.run_json("bench", "run", "--net", "ring", "--rate", "1k", *QUICK)
+        self.assertEqual(found["config"]["nodes"], 3)
+        self.assertEqual(found["config"]["net"], "ring")
+        self.assertEqual(found["verify"]["lost"], 0)
+
+    def test_any_number_of_replicas_up_to_seven_commits(self):
+        for nodes in ["1", "2", "4", "5", "7"]:
             found = self.run_json("bench", "run", "--local", nodes, "--closed", *QUICK)
             self.assertEqual(found["config"]["nodes"], int(nodes))
             self.assertEqual(found["verify"]["lost"], 0)
@@ -178,6 +272,15 @@ class Result(Case):
             self.assertEqual(os.listdir(os.path.join(kept, node)), ["log"])
             process = thole("log", "verify", os.path.join(kept, node), "--json")
             self.assert_exit(process, 0)
+            whole = self.object_of(process)
+            self.assertIsNone(whole["range"])
+            process = thole("log", "verify", os.path.join(kept, node), "--from", "2", "--to", "4",
+                            "--json")
+            self.assert_exit(process, 0)
+            self.assertEqual(self.object_of(process)["range"]["entries"], 3, "both inclusive")
+            process = thole("log", "verify", os.path.join(kept, node), "--from",
+                            str(whole["last_index"]), "--json")
+            self.assertEqual(self.object_of(process)["range"]["entries"], 1)
             self.assertTrue(self.object_of(process)["whole"])
         process = thole("demo", *QUICK, "--dir", kept, cwd=self.folder)
         self.assert_exit(process, 3)
@@ -187,6 +290,26 @@ class Result(Case):
         process = thole("demo", *QUICK, "--rate", "2k", "--out", self.path("out"), cwd=self.folder)
         self.assertIn(process.returncode, [0, 1])
         self.assertEqual(sorted(os.listdir(self.path("out"))), ["response.hgrm", "result.json"])
+
+    def test_an_interrupt_of_floor_disk_removes_its_file(self):
+        for number in [signal.SIGINT, signal.SIGTERM]:
+            process = subprocess.Popen([support.THOLE, "floor", "disk", "--duration", "30s"],
+                                       cwd=self.folder, stdout=subprocess.PIPE,
+                                       stderr=subprocess.PIPE, text=True)
+            self.wait_for(lambda: os.listdir(self.folder))
+            time.sleep(1)
+            process.send_signal(number)
+            out, error = process.communicate(timeout=30)
+            self.assertEqual(process.returncode, 1, error)
+            self.assertEqual(out, "")
+            self.assertIn("interrupted", error)
+            self.assertEqual(os.listdir(self.folder), [])
+
+    def wait_for(self, true):
+        end = time.monotonic() + 30
+        while not true():
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.05)
 
     def test_an_interrupt_ends_the_run_and_removes_its_folder(self):
         process = subprocess.Popen([support.THOLE, "demo", "--duration", "60s"], cwd=self.folder,

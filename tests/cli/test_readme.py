@@ -1,8 +1,10 @@
 """Every command in the README runs as it stands.
 
-The blocks marked `sh` are run from a copy-free working folder at the repository's root, with the
-program under test first in the way of `build/thole`. Commands that install or test everything
-(quickstart.sh, run.sh, meson, apt) run elsewhere and are only checked to exist here.
+The blocks marked `sh` are run in order in one scratch folder, with the program under test in the
+place of `build/thole`; the block marked `ini` stands there as cluster.ini, as the README says. A
+block that starts processes is run as one script, any other line by line.
+Commands that install or test everything (quickstart.sh, run.sh, meson, apt) run elsewhere and are
+only checked to exist here.
 """
 import os
 import re
@@ -16,38 +18,73 @@ from support import Case, REPOSITORY
 ELSEWHERE = re.compile(r"^(sudo|apt|git|cd|meson|ninja|ssh)\b")
 
 
-def commands():
-    """The lines of all sh blocks, continued lines joined."""
+def blocks(kind):
+    """The README's blocks of one kind."""
     with open(os.path.join(REPOSITORY, "README.md"), encoding="utf-8") as readme:
         text = readme.read()
+    return re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL)
+
+
+def commands(block):
+    """The lines of a block, continued lines joined, without comments."""
     found = []
-    for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL):
-        for line in block.replace("\\\n", " ").splitlines():
-            line = line.split(" #")[0].strip()
-            if line and not line.startswith("#"):
-                found.append(line)
+    for line in block.replace("\\\n", " ").splitlines():
+        line = line.split(" #")[0].strip()
+        if line and not line.startswith("#"):
+            found.append(line)
     return found
 
 
+def example_of_the_unit_test():
+    """The configuration that tests/unit/test_config.c parses as the README's."""
+    with open(os.path.join(REPOSITORY, "tests", "unit", "test_config.c"), encoding="utf-8") as test:
+        macro = re.search(r"#define EXAMPLE\s(.*?[^\\])\n\n", test.read(), re.DOTALL).group(1)
+    return "".join(re.findall(r'"(.*?)"', macro)).replace("\\n", "\n")
+
+
 class Readme(Case):
+    def test_the_configuration_is_the_one_that_the_unit_test_parses(self):
+        self.assertEqual(blocks("ini"), [example_of_the_unit_test()])
+
+    def run_line(self, line):
+        words = shlex.split(line)
+        if ELSEWHERE.match(line):
+            return
+        if words[0].startswith("./"):
+            path = os.path.join(REPOSITORY, words[0])
+            self.assertTrue(os.access(path, os.X_OK), path)
+            return
+        self.assertEqual(words[0], "build/thole", "a command that this test does not know")
+        process = subprocess.run(words, cwd=self.folder, text=True, capture_output=True,
+                                 timeout=120, check=False)
+        self.assertIn(process.returncode, [0, 1] if words[1] in ["demo", "bench"] else [0],
+                      process.stderr)
+        if process.returncode == 1:  # A busy machine may make a run invalid, never wrong.
+            self.assertRegex(process.stdout, r"RESULT: INVALID: |\"valid\": false")
+
+    def run_script(self, block):
+        """A block of processes; none of them outlives it, whatever happens."""
+        script = "set -e\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n" + block
+        process = subprocess.run(["timeout", "100", "bash", "-c", script], cwd=self.folder,
+                                 text=True, capture_output=True, timeout=120, check=False)
+        self.assertEqual(process.returncode, 0, process.stdout + process.stderr)
+        self.assertIn("\n".join(str(offset) for offset in range(10)), process.stdout)
+        self.assertIn('"offset"', process.stdout)
+
     def test_every_command_runs(self):
-        self.assertTrue(commands())
-        for line in commands():
-            words = shlex.split(line)
-            with self.subTest(line=line):
-                if ELSEWHERE.match(line):
-                    continue
-                if words[0].startswith("./"):
-                    path = os.path.join(REPOSITORY, words[0])
-                    self.assertTrue(os.access(path, os.X_OK), path)
-                    continue
-                self.assertEqual(words[0], "build/thole", "a command that this test does not know")
-                process = subprocess.run([support.THOLE, *words[1:]], cwd=self.folder, text=True,
-                                         capture_output=True, timeout=120, check=False)
-                self.assertIn(process.returncode, [0, 1] if words[1] in ["demo", "bench"] else [0],
-                              process.stderr)
-                if process.returncode == 1:  # A busy machine may make a run invalid, never wrong.
-                    self.assertRegex(process.stdout, r"RESULT: INVALID: |\"valid\": false")
+        with open(self.path("cluster.ini"), "w", encoding="utf-8") as out:
+            out.write(blocks("ini")[0])
+        os.mkdir(self.path("build"))
+        os.symlink(support.THOLE, self.path("build", "thole"))
+        self.assertGreaterEqual(len(blocks("sh")), 3)
+        for block in blocks("sh"):
+            if re.search(r"&$", block, re.MULTILINE):
+                with self.subTest(block=block):
+                    self.run_script(block)
+                continue
+            for line in commands(block):
+                with self.subTest(line=line):
+                    self.run_line(line)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,9 @@ changed. The shipped code carries none of them.
 
     run.py --source DIR [--seeds N] [--only NAME] [--json]
 
+The patches must be exactly those of BUGS, and apply without fuzz: a hunk that lands elsewhere
+plants another bug. Prints the seed that each one needed, and all of them in the last line.
+
 Exit code 0: every bug was found, and the unpatched copy shows nothing in the first seeds.
 """
 import argparse
@@ -16,6 +19,13 @@ import subprocess
 import sys
 import tempfile
 
+BUGS = [
+    "cut_at_first_bad",  # The log is cut at the first bad record.
+    "older_term_by_counting",  # An entry of an older term is committed by counting.
+    "own_disk_before_durable",  # The leader counts its own disk before it is durable there.
+    "stale_completion",  # A completion from before a cut is accepted.
+    "vote_before_durable",  # A vote is answered before it is durable.
+]
 CHUNK = 25  # Seeds of one call of the simulator: it stops at the chunk that finds the bug.
 TREE = ["engine", "storage", "net", "bench", "tests", "docs", "meson.build", "meson_options.txt"]
 
@@ -76,11 +86,14 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--source", type=pathlib.Path, required=True)
     parser.add_argument("--seeds", type=int, default=2000)
-    parser.add_argument("--only")
+    parser.add_argument("--only", choices=BUGS)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     here = pathlib.Path(__file__).resolve().parent
-    patches = [p for p in sorted(here.glob("*.patch")) if options.only in (None, p.stem)]
+    found = sorted(p.stem for p in here.glob("*.patch"))
+    if found != BUGS:
+        sys.exit(f"planted: the patches are {', '.join(found)}; they must be {', '.join(BUGS)}")
+    patches = [here / f"{bug}.patch" for bug in BUGS if options.only in (None, bug)]
     results = []
     with tempfile.TemporaryDirectory(prefix="planted-") as scratch:
         copy = pathlib.Path(scratch) / "tree"
@@ -94,7 +107,7 @@ def main():
             sys.exit(f"planted: the unpatched tree shows seed {clean[0][0]}: {clean[0][1]}")
         for patch in patches:
             mutated = mutated_file(patch)
-            apply = ["patch", "-p1", "-F3", "-d", str(copy), "-i", str(patch)]
+            apply = ["patch", "-p1", "-F0", "-d", str(copy), "-i", str(patch)]
             must(apply + ["--no-backup-if-mismatch"])
             build(folder)
             seed, what, ignored = hunt(sim, mutated, options.seeds)
@@ -106,9 +119,12 @@ def main():
     if options.json:
         print(json.dumps(results))
     missed = [r["bug"] for r in results if r["seed"] is None]
-    if missed or not results:
-        print(f"planted: not found: {', '.join(missed) or 'no patches'}", file=sys.stderr)
+    if missed:
+        print(f"planted: not found: {', '.join(missed)}", file=sys.stderr)
         return 1
+    if not options.json:
+        needed = ", ".join(f"{r['bug']} {r['seed']}" for r in results)
+        print(f"planted: {len(results)} of {len(BUGS)} found; seeds needed: {needed}")
     return 0
 
 

@@ -153,6 +153,7 @@ static void frame_check(struct sim *sim, struct sim_node *node, const struct wir
         return;
     case WIRE_APPEND:
     case WIRE_ENTRY:
+    case WIRE_TIMEOUT_NOW:
         leader_check(sim, node->disk.node, term);
         return;
     case WIRE_ACK:
@@ -170,6 +171,8 @@ static void frame_check(struct sim *sim, struct sim_node *node, const struct wir
     case WIRE_REPLY:
     case WIRE_READ:
     case WIRE_READ_REPLY:
+    case WIRE_STATUS:
+    case WIRE_STATUS_REPLY:
         return;
     }
 }

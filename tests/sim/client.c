@@ -176,6 +176,39 @@ static void read_send(struct sim *sim, uint32_t number)
     frame_send(sim, number, target, &frame);
 }
 
+static void node_stop(struct sim *sim, uint32_t number)
+{
+    SIM_TRACE(sim, "node %u is stopped", number + 1);
+    sim->nodes[number].stops = true;
+    replica_stop(sim->nodes[number].replica);
+    node_wake(sim, number);
+}
+
+static void node_transfer(struct sim *sim, uint32_t number, uint8_t to)
+{
+    int result = replica_transfer(sim->nodes[number].replica, to);
+    SIM_TRACE(sim, "node %u is asked to hand over to node %u: %d", number + 1, to, result);
+    node_wake(sim, number);
+}
+
+/* Ids from none to one too many: what cannot be is refused. */
+void operator_act(struct sim *sim)
+{
+    uint8_t to = (uint8_t)prng_below(&sim->random_client, sim->swarm.node_count + 2u);
+    bool stop = prng_below(&sim->random_client, 6) == 0;
+    for (uint32_t i = 0; i < sim->swarm.node_count; i++) {
+        const struct sim_node *node = &sim->nodes[i];
+        if (node->state != SIM_UP || sim->now_ns < node->frozen_until_ns) {
+            continue;
+        }
+        if (stop && to == i + 1) {
+            node_stop(sim, i);
+        } else if (!stop && node->leads) {
+            node_transfer(sim, i, to);
+        }
+    }
+}
+
 void client_send(struct sim *sim, uint32_t number)
 {
     struct sim_client *client = &sim->clients[number];
@@ -190,6 +223,10 @@ void client_send(struct sim *sim, uint32_t number)
     if (sim->now_ns > client->heard_ns + 2 * sim->swarm.election_max_ns) {
         client->target = (uint32_t)prng_below(&sim->random_client, sim->swarm.node_count);
         client->heard_ns = sim->now_ns;
+    }
+    if (sim_happens(&sim->random_client, sim->swarm.operator_ppm)) {
+        operator_act(sim);
+        return;
     }
     if (sim_happens(&sim->random_client, sim->swarm.read_ppm)) {
         read_send(sim, number);

@@ -34,6 +34,8 @@ void link_release(struct sim *sim, uint32_t slot)
 void link_reset(struct sim *sim)
 {
     memset(sim->cut_until_ns, 0, sizeof sim->cut_until_ns);
+    memset(sim->sent_order, 0, sizeof sim->sent_order);
+    memset(sim->arrived_order, 0, sizeof sim->arrived_order);
     sim->late_count = 0;
     sim->frame_free_count = 0;
     for (uint32_t slot = SIM_FRAMES_MAX; slot > 0; slot--) {
@@ -177,6 +179,7 @@ static void frame_repeat(struct sim *sim, const struct sim_frame *frame)
     struct sim_frame *copy = &sim->frames[slot];
     memcpy(copy, frame, offsetof(struct sim_frame, data) + frame->bytes);
     copy->late = late;
+    copy->copy = true;
     if (late) {
         sim->late_count++;
         sim->totals->faults.late_duplicate++;
@@ -201,6 +204,8 @@ void link_send(struct sim *sim, uint32_t from, uint32_t to, const struct nic_sen
     frame->from = (uint8_t)from;
     frame->to = (uint8_t)to;
     frame->late = false;
+    frame->copy = false;
+    frame->order = ++sim->sent_order[from][to];
     frame->bytes = send->head_bytes + send->body_bytes;
     memcpy(frame->data, send->head, send->head_bytes);
     if (send->body_bytes > 0) {
@@ -232,6 +237,17 @@ void link_send(struct sim *sim, uint32_t from, uint32_t to, const struct nic_sen
     frame_plan(sim, slot, delay_ns(sim));
 }
 
+/* Count a frame that one sent later on the same link has overtaken. */
+static void overtaken_count(struct sim *sim, const struct sim_frame *frame)
+{
+    uint64_t *highest = &sim->arrived_order[frame->from][frame->to];
+    if (frame->order > *highest) {
+        *highest = frame->order;
+    } else if (frame->order < *highest && !frame->copy) {
+        sim->totals->faults.frame_reorder++;
+    }
+}
+
 bool link_deliver(struct sim *sim, const struct sim_event *event)
 {
     struct sim_frame *frame = &sim->frames[event->slot];
@@ -239,6 +255,7 @@ bool link_deliver(struct sim *sim, const struct sim_event *event)
     if (frame->late) {
         sim->late_count--;
     }
+    overtaken_count(sim, frame);
     sim_hash(sim, ((uint64_t)frame->to << 40 | (uint64_t)frame->from << 32) |
                       crc32c(0, frame->data, frame->bytes));
     if (event->target >= sim->swarm.node_count) {

@@ -121,22 +121,34 @@ static uint32_t zeros_tell(const char *const *names, const void *counters, uint3
 /* A simulator that does not reach a state proves nothing about it. */
 static bool is_covered(void)
 {
-    static const char *const names[] = {
-        "elections", "cuts",  "fragment_repairs", "crashes_in_flight", "commits", "acked", "reads",
-        "trims",     "wraps", "liveness_runs"};
     const struct sim_cover_counters *covers = &totals.covers;
-    const uint64_t wanted[] = {covers->elections,
-                               covers->cuts,
-                               covers->fragment_repairs,
-                               covers->crashes_in_flight,
-                               covers->commits,
-                               covers->acked,
-                               covers->reads,
-                               covers->trims,
-                               covers->wraps,
-                               covers->liveness_runs};
-    uint32_t zeros = zeros_tell(names, wanted, sizeof wanted / sizeof wanted[0]);
+    const struct {
+        const char *name;
+        uint64_t count;
+    } wanted[] = {
+        {"elections", covers->elections},
+        {"cuts", covers->cuts},
+        {"fragment_repairs", covers->fragment_repairs},
+        {"crashes_in_flight", covers->crashes_in_flight},
+        {"commits", covers->commits},
+        {"acked", covers->acked},
+        {"reads", covers->reads},
+        {"restarts", covers->restarts},
+        {"trims", covers->trims},
+        {"wraps", covers->wraps},
+        {"staged", covers->staged},
+        {"disk_fetches", covers->disk_fetches},
+        {"disk_stalls", covers->disk_stalls},
+        {"large_records", covers->large_records},
+        {"bad_pages", covers->bad_pages},
+        {"liveness_runs", covers->liveness_runs},
+    };
+    uint32_t zeros = 0;
+    for (uint32_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
+        zeros += zeros_tell(&wanted[i].name, &wanted[i].count, 1);
+    }
     zeros += zeros_tell(sim_fault_counter_names, &totals.faults, sizeof totals.faults / 8);
+    zeros += zeros_tell(sim_refusal_counter_names, &totals.refusals, sizeof totals.refusals / 8);
     return zeros == 0;
 }
 

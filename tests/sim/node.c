@@ -128,6 +128,7 @@ static void life_begin(struct sim *sim, struct sim_node *node)
 {
     node->life++;
     node->crash_now = false;
+    node->stops = false;
     node->write_failed = false;
     node->commit_index = 0;
     node->applied_index = 0;
@@ -160,7 +161,7 @@ void node_restart(struct sim *sim, uint32_t number)
     struct fault fault = {0};
     int result = replica_open(node->replica, node_clock_ns(sim, node), &fault);
     mem_seal(&node->mem);
-    sim->totals->covers.restarts++;
+    sim->totals->covers.restarts += node->life > 1;
     if (node->disk.writes_left == 0) {
         sim->totals->faults.crash_in_recovery++;
         SIM_TRACE(sim, "node %u: power goes during its start", number + 1);
@@ -192,10 +193,14 @@ void node_count(struct sim *sim, struct sim_node *node)
     covers->step_downs += raft->step_downs;
     covers->stale_durable += raft->stale_durable;
     covers->cuts += raft->cuts;
+    covers->transfers += raft->transfers_started;
+    covers->transfers_aborted += raft->transfers_aborted;
+    covers->transfer_campaigns += raft->transfer_campaigns;
     covers->fragment_repairs += counters->fragments_repaired;
     covers->staged += counters->staged;
     covers->disk_fetches += counters->disk_fetches;
     covers->trims += counters->trims;
+    covers->disk_stalls += counters->disk_stalls;
     covers->bad_pages += counters->pages_bad;
 }
 
@@ -244,7 +249,9 @@ void node_poll(struct sim *sim, uint32_t number)
     uint32_t work = replica_poll(node->replica, node_clock_ns(sim, node));
     check_polled(sim, number);
     node->wake_ns = SIM_NEVER;
-    if (node->crash_now) {
+    bool stopped = node->stops && replica_is_stopped(node->replica);
+    sim->totals->covers.clean_stops += stopped;
+    if (node->crash_now || stopped) {
         node_crash(sim, number, chaos_down_ns(sim));
         return;
     }

@@ -379,27 +379,56 @@ void platter_crash(struct sim *sim, struct sim_node *node)
     disk->stalled_until_ns = 0;
 }
 
+static void page_flip(struct sim_disk *disk, uint64_t page, struct prng *prng)
+{
+    uint64_t flips = prng_between(prng, 1, 16);
+    for (uint64_t i = 0; i < flips; i++) {
+        uint64_t at = prng_below(prng, PAGE_BYTES);
+        disk->image[page * PAGE_BYTES + at] ^= (uint8_t)prng_between(prng, 1, 255);
+    }
+}
+
+static void rot_count(struct sim *sim, struct sim_node *node, bool superblock)
+{
+    node->damaged = true;
+    sim->totals->faults.rot_superblock += superblock;
+    sim->totals->faults.rot_up += node->state == SIM_UP;
+    sim->totals->faults.rot_down += node->state != SIM_UP;
+}
+
+/* Both copies of one slot, of a node that is down and so cannot write them anew: its next start
+ * must refuse. */
+static void rot_slot(struct sim *sim, struct sim_node *node)
+{
+    if (node->state == SIM_UP) {
+        node_crash(sim, node->disk.node, chaos_down_ns(sim));
+    }
+    uint32_t slot = (uint32_t)prng_below(&sim->random_disk, SUPERBLOCK_SLOTS);
+    for (uint32_t copy = 0; copy < SUPERBLOCK_COPIES; copy++) {
+        page_flip(&node->disk, layout_superblock_at(slot, copy) / PAGE_BYTES, &sim->random_disk);
+    }
+    rot_count(sim, node, true);
+    SIM_TRACE(sim, "node %u: slot %u of its superblock rots", node->disk.node + 1, slot);
+}
+
 void platter_rot(struct sim *sim, struct sim_node *node)
 {
     struct sim_disk *disk = &node->disk;
     struct prng *prng = &sim->random_disk;
     uint64_t first = disk->geometry.ring_offset / PAGE_BYTES;
     bool superblock = prng_below(prng, 10) == 0;
+    if (prng_below(prng, 25) == 0) {
+        rot_slot(sim, node);
+        return;
+    }
     for (uint32_t tries = 0; tries < 256; tries++) {
         uint64_t page =
             superblock ? prng_below(prng, first) : prng_between(prng, first, SIM_DISK_PAGES - 1);
         if (!disk->pages[page].dirty) {
             continue;
         }
-        uint64_t flips = prng_between(prng, 1, 16);
-        for (uint64_t i = 0; i < flips; i++) {
-            uint64_t at = prng_below(prng, PAGE_BYTES);
-            disk->image[page * PAGE_BYTES + at] ^= (uint8_t)prng_between(prng, 1, 255);
-        }
-        node->damaged = true;
-        sim->totals->faults.rot_superblock += superblock;
-        sim->totals->faults.rot_up += node->state == SIM_UP;
-        sim->totals->faults.rot_down += node->state != SIM_UP;
+        page_flip(disk, page, prng);
+        rot_count(sim, node, superblock);
         SIM_TRACE(sim, "node %u: page %lu rots", disk->node + 1, page);
         return;
     }

@@ -31,7 +31,7 @@
 #define SIM_ENDPOINTS_MAX (SIM_NODES_MAX + SIM_CLIENTS_MAX)
 #define SIM_FRAMES_MAX    16384u /* Under way in the network, late ones included. */
 #define SIM_LATE_MAX      256u   /* Late duplicates under way. */
-#define SIM_RX_MAX        1024u  /* Waiting at one node. */
+#define SIM_RX_MAX        256u   /* Waiting at one node. */
 #define SIM_EVENTS_MAX    32768u /* In the queue. */
 #define SIM_INDEX_MAX     65536u /* Entries of one seed. */
 #define SIM_TERMS_MAX     16384u
@@ -52,11 +52,11 @@
 /* clang-format off */
 /* Every fault has its counter; a kind that stays at zero over many seeds fails the test. */
 #define SIM_FAULTS(X)                                                                              \
-    X(loss) X(duplicate) X(late_duplicate) X(slow_frame) X(corrupt) X(truncate) X(cut_symmetric)   \
-    X(cut_asymmetric) X(frame_cut) X(rx_overflow) X(disk_slow) X(disk_reorder) X(disk_stall)       \
-    X(write_error) X(crash) X(power_cut) X(crash_at_promise) X(crash_in_recovery) X(write_whole)   \
-    X(write_absent) X(write_torn) X(rot_up) X(rot_down) X(rot_superblock) X(clock_drift)           \
-    X(freeze)
+    X(loss) X(duplicate) X(late_duplicate) X(slow_frame) X(frame_reorder) X(corrupt) X(truncate)   \
+    X(cut_symmetric) X(cut_asymmetric) X(frame_cut) X(rx_overflow) X(disk_slow) X(disk_reorder)    \
+    X(disk_stall) X(write_error) X(crash) X(power_cut) X(crash_at_promise) X(crash_in_recovery)    \
+    X(write_whole) X(write_absent) X(write_torn) X(rot_up) X(rot_down) X(rot_superblock)           \
+    X(clock_drift) X(freeze)
 COUNTERS_DECLARE(sim_fault, SIM_FAULTS);
 
 /* What happened: the proof that the generator reaches the interesting states. */
@@ -64,8 +64,9 @@ COUNTERS_DECLARE(sim_fault, SIM_FAULTS);
     X(elections) X(cuts) X(fragment_repairs) X(crashes_in_flight) X(commits) X(acked)              \
     X(unanswered) X(refused) X(reads) X(restarts) X(trims) X(wraps) X(staged) X(disk_fetches)      \
     X(promises) X(acks_checked) X(step_downs) X(behind_start) X(liveness_runs)                     \
-    X(liveness_skipped) X(large_records) X(bad_pages) X(stale_durable) X(frames)                   \
-    X(disk_completions) X(client_events) X(timers)
+    X(liveness_skipped) X(disk_stalls) X(large_records) X(bad_pages) X(stale_durable) X(frames)    \
+    X(disk_completions) X(client_events) X(timers) X(transfers) X(transfers_aborted)               \
+    X(transfer_campaigns) X(clean_stops)
 COUNTERS_DECLARE(sim_cover, SIM_COVERS);
 
 /* clang-format on */
@@ -133,6 +134,7 @@ struct sim_swarm {
     uint32_t large_ppm; /* A record of up to RECORD_BYTES_MAX. */
     uint32_t small_max; /* Bytes of the others. */
     uint32_t read_ppm;
+    uint32_t operator_ppm; /* An operator acts in place of a request. */
 };
 
 /* queue.c */
@@ -165,6 +167,8 @@ struct sim_frame {
     uint8_t from; /* Endpoint. */
     uint8_t to;
     bool late;
+    bool copy;      /* The network made it. */
+    uint64_t order; /* Of its sending on the link. */
     uint8_t data[FRAME_BYTES_MAX];
 };
 
@@ -231,6 +235,7 @@ struct sim_node {
     uint64_t wake_ns;
     bool wake_is_timer;
     bool crash_now;
+    bool stops;        /* Cleanly, as asked by the operator; then it goes down. */
     bool write_failed; /* An error was injected in this life. */
     bool damaged;      /* It rotted or tore at some time. */
     uint64_t frozen_until_ns;
@@ -295,7 +300,9 @@ struct sim {
     struct prng random_client;
     struct prng random_node;
     struct sim_queue queue;
-    uint64_t cut_until_ns[SIM_ENDPOINTS_MAX][SIM_ENDPOINTS_MAX]; /* [from][to] */
+    uint64_t cut_until_ns[SIM_ENDPOINTS_MAX][SIM_ENDPOINTS_MAX];  /* [from][to] */
+    uint64_t sent_order[SIM_ENDPOINTS_MAX][SIM_ENDPOINTS_MAX];    /* Of the newest frame sent. */
+    uint64_t arrived_order[SIM_ENDPOINTS_MAX][SIM_ENDPOINTS_MAX]; /* Highest that arrived. */
     uint32_t frame_free_count;
     uint32_t frame_free[SIM_FRAMES_MAX];
     uint32_t late_count;
@@ -385,6 +392,8 @@ void client_take(struct sim *sim, uint32_t number, const struct sim_frame *frame
 void record_fill(uint64_t seed, uint32_t client, uint64_t sequence, uint8_t *to, uint32_t bytes);
 MUST_USE bool
 record_is(uint64_t seed, uint32_t client, uint64_t sequence, const uint8_t *from, uint32_t bytes);
+/* An operator asks whoever takes itself for the leader to hand over, or stops a node cleanly. */
+void operator_act(struct sim *sim);
 /* Send one small record now; returns its sequence. For the liveness phase. */
 uint64_t client_probe(struct sim *sim, uint32_t number, uint32_t target);
 

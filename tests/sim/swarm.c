@@ -86,6 +86,7 @@ static void draw_load(struct sim_swarm *swarm, struct prng *prng)
     swarm->small_max = smalls[prng_below(prng, 5)];
     swarm->large_ppm = maybe(prng, 60000);
     swarm->read_ppm = maybe(prng, 200000);
+    swarm->operator_ppm = maybe(prng, 20000);
     uint64_t ring_bytes = SIM_SEGMENTS * SIM_SEGMENT_BYTES;
     swarm->retention_bytes =
         prng_below(prng, 8) == 0 ? 0 : prng_between(prng, ring_bytes / 4, ring_bytes / 2);

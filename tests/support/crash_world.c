@@ -1,6 +1,7 @@
 /* crash_world.c: see crash_world.h. */
 #include "tests/support/crash_world.h"
 
+#include "engine/base/crc.h"
 #include "storage/format.h"
 #include "storage/superblock.h"
 
@@ -138,6 +139,7 @@ static void forge_body(struct world *world, uint8_t *entry, const struct entry_h
         };
         node_header_seal(forged, &node);
         memcpy(at, forged, ENTRY_BODY_OFFSET);
+        world->counts.forged_pages++;
     }
 }
 
@@ -424,6 +426,7 @@ static void rot_page(struct world *world, uint64_t position)
     }
     world->faults++;
     world->dirty = true;
+    world->counts.rotten_pages++;
 }
 
 static void rot(struct world *world)
@@ -448,6 +451,27 @@ static void rot(struct world *world)
     }
 }
 
+static uint32_t copy_crc(struct world *world, uint32_t slot, uint32_t copy)
+{
+    return crc32c(0, disk_model_page(&world->model, layout_superblock_at(slot, copy)), PAGE_BYTES);
+}
+
+static void rot_superblock(struct world *world)
+{
+    uint32_t slot = (uint32_t)world_below(world, SUPERBLOCK_SLOTS);
+    uint32_t copy = (uint32_t)world_below(world, SUPERBLOCK_COPIES);
+    uint8_t *page = disk_model_page(&world->model, layout_superblock_at(slot, copy));
+    page[world_below(world, sizeof(struct superblock))] ^= (uint8_t)(1u << world_below(world, 8));
+    world->rotten_crc[slot][copy] = copy_crc(world, slot, copy);
+    world->counts.rotten_copies++;
+}
+
+bool world_copy_is_rotten(struct world *world, uint32_t slot, uint32_t copy)
+{
+    uint32_t crc = world->rotten_crc[slot][copy];
+    return crc != 0 && crc == copy_crc(world, slot, copy);
+}
+
 void world_crash(struct world *world)
 {
     const struct mix *mix = world->mix;
@@ -459,11 +483,7 @@ void world_crash(struct world *world)
         rot(world);
     }
     if (mix->superblock_rot_ppm > 0 && prng_chance(&world->prng, mix->superblock_rot_ppm)) {
-        uint32_t slot = (uint32_t)world_below(world, 2);
-        uint32_t copy = (uint32_t)world_below(world, 2);
-        uint8_t *page = disk_model_page(&world->model, layout_superblock_at(slot, copy));
-        page[world_below(world, sizeof(struct superblock))] ^=
-            (uint8_t)(1u << world_below(world, 8));
+        rot_superblock(world);
     }
 }
 
@@ -482,6 +502,7 @@ void world_reset(struct world *world, uint64_t seed)
     world->commit = world->submitted = world->acked = world->verified = 0;
     world->want_hard = world->want_cut = world->want_start = world->opening = world->dirty = false;
     world->vouched = world->faults = 0;
+    memset(world->rotten_crc, 0, sizeof world->rotten_crc);
     world->acted = (struct acted){.epoch = 1};
     world_keep(world);
     const struct format_config config = {

@@ -11,6 +11,7 @@
 
 #include "engine/base/mem.h"
 #include "engine/base/prng.h"
+#include "storage/layout.h"
 #include "storage/segment.h"
 #include "storage/wal.h"
 #include "tests/support/disk_model.h"
@@ -72,6 +73,9 @@ struct counts {
     uint64_t watermark_pages;
     uint64_t wraps;
     uint64_t in_flight;
+    uint64_t forged_pages;  /* Written with client bytes that look like a record. */
+    uint64_t rotten_pages;  /* Of the log. */
+    uint64_t rotten_copies; /* Of the superblock. */
 };
 
 /* What the environment knows of the replica's log, and what may have changed at a crash. */
@@ -104,6 +108,8 @@ struct world {
     uint64_t vouched; /* Highest watermark that something durable holds. */
     uint32_t faults;
     bool dirty;
+    /* Copies of the superblock as the last rot left them: CRC of the page; 0: none has struck. */
+    uint32_t rotten_crc[SUPERBLOCK_SLOTS][SUPERBLOCK_COPIES];
     /* What was durable and acted on, and an opening that a crash cut short. */
     struct acted {
         uint64_t epoch;
@@ -150,6 +156,9 @@ void world_cut(struct world *world, uint64_t keep);
 /* Keep, or go back to, what the environment knew before a crash. */
 void world_keep(struct world *world);
 void world_restore(struct world *world);
+
+/* True when this copy of the superblock is as a rot left it: it was not written since. */
+bool world_copy_is_rotten(struct world *world, uint32_t slot, uint32_t copy);
 
 uint64_t world_below(struct world *world, uint64_t bound);
 bool world_percent(struct world *world, uint32_t chance);

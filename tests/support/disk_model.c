@@ -191,6 +191,8 @@ void disk_model_complete(struct disk_model *model,
     for (uint32_t at = 0; at < io.bytes; at += PAGE_BYTES) {
         if (lost_ppm == 0 || !prng_chance(prng, lost_ppm)) {
             page_put(model, io.offset + at, (const uint8_t *)io.buffer + at);
+        } else {
+            model->lost_count++;
         }
     }
     done_add(model, io.cookie, 0);
@@ -217,6 +219,7 @@ void disk_model_crash(struct disk_model *model, struct prng *prng, uint32_t tear
             const uint8_t *bytes = (const uint8_t *)io->buffer + at;
             if (tear_ppm > 0 && prng_chance(prng, tear_ppm)) {
                 page_tear(model, io->offset + at, bytes, prng);
+                model->torn_count++;
             } else if (prng_below(prng, MILLION) < MILLION / 2) {
                 page_put(model, io->offset + at, bytes);
             }

@@ -7,8 +7,9 @@
 #include <string.h>
 
 const enum wire_kind frame_kinds[] = {
-    WIRE_PRE_VOTE, WIRE_PRE_VOTE_REPLY, WIRE_VOTE,  WIRE_VOTE_REPLY, WIRE_APPEND,     WIRE_ENTRY,
-    WIRE_ACK,      WIRE_REQUEST,        WIRE_REPLY, WIRE_READ,       WIRE_READ_REPLY,
+    WIRE_PRE_VOTE, WIRE_PRE_VOTE_REPLY, WIRE_VOTE,    WIRE_VOTE_REPLY, WIRE_APPEND, WIRE_ENTRY,
+    WIRE_ACK,      WIRE_TIMEOUT_NOW,    WIRE_REQUEST, WIRE_REPLY,      WIRE_READ,   WIRE_READ_REPLY,
+    WIRE_STATUS,   WIRE_STATUS_REPLY,
 };
 const uint32_t frame_kind_count = sizeof frame_kinds / sizeof frame_kinds[0];
 
@@ -40,8 +41,8 @@ static struct raft_entry_id id_random(struct prng *prng, uint64_t term_max, bool
 
 static void header_random(struct prng *prng, enum wire_kind kind, struct wire_frame *frame)
 {
-    bool from_client = kind == WIRE_REQUEST || kind == WIRE_READ;
-    bool to_client = kind == WIRE_REPLY || kind == WIRE_READ_REPLY;
+    bool from_client = kind == WIRE_REQUEST || kind == WIRE_READ || kind == WIRE_STATUS;
+    bool to_client = kind >= WIRE_REQUEST && !from_client;
     struct wire_header *header = &frame->header;
     header->kind = (uint8_t)kind;
     header->from = from_client ? 0 : (uint8_t)prng_between(prng, 1, 30);
@@ -53,9 +54,10 @@ static void header_random(struct prng *prng, enum wire_kind kind, struct wire_fr
     header->to_boot = prng_chance(prng, 500000) ? 0 : prng_next(prng) | 2;
     header->term = kind >= WIRE_REQUEST ? 0 : number(prng, 1, NUMBER_LIMIT - 1);
     header->token = prng_next(prng);
-    if (kind <= WIRE_APPEND) {
+    if (kind <= WIRE_APPEND || kind == WIRE_TIMEOUT_NOW) {
         struct raft_message *message = &frame->message;
-        message->kind = (enum raft_message_kind)(kind - 1);
+        message->kind =
+            kind == WIRE_TIMEOUT_NOW ? RAFT_TIMEOUT_NOW : (enum raft_message_kind)(kind - 1);
         message->from = header->from;
         message->to = header->to;
         message->from_store = header->from_store;
@@ -190,7 +192,29 @@ static void read_reply_random(struct prng *prng, struct wire_frame *frame, uint8
     frame->payload_bytes = records_random(prng, payload, 7000, &records);
     reply->record_count = records.record_count;
     reply->partial = reply->record_count == 1;
+    reply->term = number(prng, 1, NUMBER_LIMIT - 1);
     reply->skip = (uint32_t)prng_below(prng, RECORD_BYTES_MAX + 1);
+}
+
+static void status_reply_random(struct prng *prng, struct wire_frame *frame)
+{
+    struct wire_status_reply *reply = &frame->status_reply;
+    reply->role = (uint8_t)prng_below(prng, WIRE_ROLE_COUNT);
+    bool leads = reply->role == WIRE_LEADER;
+    reply->leader = leads ? frame->header.from : (uint8_t)prng_below(prng, 64);
+    reply->durable = prng_chance(prng, 500000);
+    reply->bootstrapped = prng_chance(prng, 500000);
+    reply->takes_proposals = leads && reply->bootstrapped && prng_chance(prng, 500000);
+    reply->degraded = prng_chance(prng, 500000);
+    reply->term = number(prng, 0, NUMBER_LIMIT - 1);
+    reply->commit_index = number(prng, 0, NUMBER_LIMIT - 1);
+    reply->durable_index = number(prng, 0, NUMBER_LIMIT - 1);
+    reply->start_offset = number(prng, 0, NUMBER_LIMIT / 2);
+    reply->end_offset = reply->start_offset + number(prng, 0, NUMBER_LIMIT / 4);
+    reply->voters = (prng_next(prng) | 2) & ~1ull;
+    reply->waiting = leads && !reply->bootstrapped ? prng_next(prng) & reply->voters : 0;
+    reply->strangers = prng_next(prng) & ~1ull;
+    reply->frames_dropped = number(prng, 0, NUMBER_LIMIT - 1);
 }
 
 void frame_random(struct prng *prng,
@@ -206,6 +230,10 @@ void frame_random(struct prng *prng,
     case WIRE_PRE_VOTE:
     case WIRE_VOTE:
         frame->message.vote.last = id_random(prng, frame->header.term, true);
+        frame->message.vote.transfer = kind == WIRE_VOTE && prng_chance(prng, 500000);
+        return;
+    case WIRE_TIMEOUT_NOW:
+        frame->message.timeout_now.last = id_random(prng, frame->header.term, false);
         return;
     case WIRE_PRE_VOTE_REPLY:
     case WIRE_VOTE_REPLY:
@@ -234,6 +262,11 @@ void frame_random(struct prng *prng,
         return;
     case WIRE_READ_REPLY:
         read_reply_random(prng, frame, payload);
+        return;
+    case WIRE_STATUS:
+        return;
+    case WIRE_STATUS_REPLY:
+        status_reply_random(prng, frame);
         return;
     }
 }
@@ -292,7 +325,8 @@ static bool message_equal(const struct wire_frame *a, const struct wire_frame *b
     switch (x->kind) {
     case RAFT_PRE_VOTE:
     case RAFT_VOTE:
-        return memcmp(&x->vote, &y->vote, sizeof x->vote) == 0;
+        return memcmp(&x->vote.last, &y->vote.last, sizeof x->vote.last) == 0 &&
+               x->vote.transfer == y->vote.transfer;
     case RAFT_PRE_VOTE_REPLY:
     case RAFT_VOTE_REPLY:
         return x->vote_reply.granted == y->vote_reply.granted;
@@ -300,6 +334,8 @@ static bool message_equal(const struct wire_frame *a, const struct wire_frame *b
         return x->append.session == y->append.session &&
                memcmp(&x->append.prev, &y->append.prev, sizeof x->append.prev) == 0 &&
                x->append.commit_index == y->append.commit_index;
+    case RAFT_TIMEOUT_NOW:
+        return memcmp(&x->timeout_now, &y->timeout_now, sizeof x->timeout_now) == 0;
     case RAFT_APPEND_REPLY:
         break;
     }
@@ -315,7 +351,8 @@ bool frame_equal(const struct wire_frame *a, const struct wire_frame *b)
         memcmp(heads[0], heads[1], WIRE_HEAD_BYTES_MAX) != 0) {
         return false;
     }
-    if (a->header.kind <= WIRE_APPEND && !message_equal(a, b)) {
+    bool is_message = a->header.kind <= WIRE_APPEND || a->header.kind == WIRE_TIMEOUT_NOW;
+    if (is_message && !message_equal(a, b)) {
         return false;
     }
     return a->payload_bytes == b->payload_bytes &&

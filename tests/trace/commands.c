@@ -1,6 +1,7 @@
 /* commands.c: what a script can say.
  *
- * Commands. IDS is a list like 1,2,3; KIND is pre-vote, vote, append, entry or a -reply of these.
+ * Commands. IDS is a list like 1,2,3; KIND is pre-vote, vote, append, a -reply of these, entry or
+ * timeout-now.
  *
  *   nodes N [voters=IDS] [outgoing=IDS]      empty disks; the other nodes are learners
  *   log ID TERM... [term=TERM]               what an earlier life left on the disk
@@ -9,14 +10,17 @@
  *   timeout ID                               time goes to the node's deadline; it alone ticks
  *   elapse NS [IDS]                          time passes; the nodes tick
  *   pass NS IDS                              so much time in heartbeats: these nodes tick and
- * settle, and what they send to others is lost disk ID [state] [log=INDEX] [cut]        writes
- * complete late ID EPOCH INDEX                      a completion of an older epoch
- *   deliver|drop|double [from=IDS] [to=IDS] [kind=KIND] [count=N]   messages in the bag, oldest
- * first settle [IDS]                             network and disks of these nodes, until nothing
- * moves propose ID [count=N]                     entries of clients configure ID voters=IDS
- * [outgoing=IDS]   a configuration entry resend ID                                the streams begin
- * again at what is acknowledged unhealthy|healthy|time-lost ID state | messages | progress ID |
- * counters ID
+ *                                            settle, and what they send to others is lost
+ *   disk ID [state] [log=INDEX] [cut]        writes complete
+ *   late ID EPOCH INDEX                      a completion of an older epoch
+ *   deliver|drop|double [from=IDS] [to=IDS] [kind=KIND] [count=N]      of the bag, oldest first
+ *   settle [IDS]                             network and disks of these nodes, until nothing moves
+ *   propose ID [count=N]                     entries of clients
+ *   configure ID voters=IDS [outgoing=IDS]   a configuration entry
+ *   transfer ID [TO]                         leadership to TO, or to the best voter
+ *   resend ID                                the streams begin again at what is acknowledged
+ *   unhealthy|healthy|time-lost ID
+ *   state | messages | progress ID | counters ID
  */
 #include "tests/trace/trace.h"
 
@@ -35,8 +39,8 @@ static bool quiet; /* Only what changes who leads and what is committed. */
 static char *words[WORDS_MAX];
 static uint32_t word_count;
 
-static const char *const kind_names[] = {"pre-vote",   "pre-vote-reply", "vote",
-                                         "vote-reply", "append",         "append-reply"};
+static const char *const kind_names[] = {"pre-vote", "pre-vote-reply", "vote",       "vote-reply",
+                                         "append",   "append-reply",   "timeout-now"};
 static const char *const role_names[] = {"follower", "pre-candidate", "candidate", "leader"};
 static const char *const taken_names[] = {"refused", "taken", "known", "wait"};
 
@@ -52,7 +56,12 @@ static void print_message(const struct raft_message *m)
     switch (m->kind) {
     case RAFT_PRE_VOTE:
     case RAFT_VOTE:
-        trace_print(" last (%" PRIu64 ",%" PRIu64 ")\n", m->vote.last.term, m->vote.last.index);
+        trace_print(" last (%" PRIu64 ",%" PRIu64 ")%s\n", m->vote.last.term, m->vote.last.index,
+                    m->vote.transfer ? " transfer" : "");
+        break;
+    case RAFT_TIMEOUT_NOW:
+        trace_print(" last (%" PRIu64 ",%" PRIu64 ")\n", m->timeout_now.last.term,
+                    m->timeout_now.last.index);
         break;
     case RAFT_PRE_VOTE_REPLY:
     case RAFT_VOTE_REPLY:
@@ -496,6 +505,22 @@ static void run_unhealthy(void)
     cluster_event(&cluster, word_node(1), RAFT_EVENT_UNHEALTHY);
 }
 
+/* To nobody in particular: to the best voter. */
+static void run_transfer(void)
+{
+    static const char *const answers[] = {"ok",        "not leader",  "too early",
+                                          "under way", "not a voter", "nobody heard"};
+    uint8_t id = word_node(1);
+    struct raft_event event = {.kind = RAFT_EVENT_TRANSFER, .now_ns = cluster.now_ns};
+
+    event.transfer.to = word_count > 2 ? word_node(2) : RAFT_NOBODY;
+    enum raft_transfer answer = raft_transfer_check(cluster.nodes[id].raft, event.transfer.to);
+    if (answer != RAFT_TRANSFER_OK) {
+        trace_print("refused: %s\n", answers[answer]);
+    }
+    (void)!cluster_step(&cluster, id, &event);
+}
+
 static void run_healthy(void)
 {
     cluster_event(&cluster, word_node(1), RAFT_EVENT_HEALTHY);
@@ -521,7 +546,7 @@ static const struct {
     {"unhealthy", run_unhealthy}, {"healthy", run_healthy},
     {"time-lost", run_time_lost}, {"state", run_state},
     {"messages", run_messages},   {"progress", run_progress},
-    {"counters", run_counters},
+    {"counters", run_counters},   {"transfer", run_transfer},
 };
 
 void commands_run(char *line)

@@ -117,6 +117,23 @@ static void rate_counts_in_thousands_or_is_max(void **state)
     }
 }
 
+static void number_is_digits_alone_and_within_its_bounds(void **state)
+{
+    (void)state;
+    uint64_t number = 77;
+    assert_true(units_parse_number("3", 1, 7, &number));
+    assert_int_equal(number, 3);
+    assert_true(units_parse_number("18446744073709551609", 0, UINT64_MAX, &number));
+    assert_true(number == 18446744073709551609ull);
+    const char *const bad[] = {"",  "3x", "x3", " 3",  "3 ",         "+3",  "-3",
+                               "0", "8",  "3.", "3.0", "4294967299", "0x3", "18446744073709551619"};
+    for (uint32_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        number = 77;
+        assert_false(units_parse_number(bad[i], 1, 7, &number));
+        assert_int_equal(number, 77);
+    }
+}
+
 static void formatted_numbers_have_three_digits_or_are_exact(void **state)
 {
     (void)state;
@@ -144,6 +161,7 @@ int main(void)
         cmocka_unit_test(range_is_two_durations_in_order),
         cmocka_unit_test(size_counts_in_powers_of_two),
         cmocka_unit_test(rate_counts_in_thousands_or_is_max),
+        cmocka_unit_test(number_is_digits_alone_and_within_its_bounds),
         cmocka_unit_test(formatted_numbers_have_three_digits_or_are_exact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

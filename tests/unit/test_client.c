@@ -487,7 +487,8 @@ static void reply_read(struct fixture *f, uint64_t token)
                    .from_store = 9,
                    .to_boot = CLIENT_ID,
                    .token = token},
-        .read_reply = {.offset = 7, .committed_offset = 8, .record_count = 1},
+        .read_reply =
+            {.offset = 7, .committed_offset = 8, .record_count = 1, .leader = 2, .term = 1},
         .payload = records,
         .payload_bytes = 32,
     };

@@ -132,6 +132,31 @@ static void new_term_verifies_from_the_commit_index(void **state)
     assert_int_equal(raft_verified_index(core.raft), 3);
 }
 
+/* F3: what has been told as committed is neither taken back nor told again. The leader's highest
+ * word counts, as far as its log is verified here. */
+static void commits_only_rise_and_each_is_told_once(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t verified;
+        uint64_t told; /* By the leader. */
+        uint64_t commit;
+    } steps[] = {{2, 5, 2}, {2, 5, 2}, {2, 1, 2}, {4, 3, 4}, {5, 9, 5}, {5, 0, 5}, {1, 5, 5}};
+    uint64_t applied = raft_commit_index(core.raft);
+    for (uint32_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        uint64_t index = steps[i].verified;
+        (void)probe(id(raft_entry_term(core.raft, index), index), steps[i].told);
+        assert_int_equal(raft_commit_index(core.raft), steps[i].commit);
+        const struct raft_effect *commit = core_effect(&core, RAFT_EFFECT_COMMIT);
+        assert_int_equal(core_count(&core, RAFT_EFFECT_COMMIT), steps[i].commit > applied);
+        if (commit != NULL) {
+            assert_true(commit->commit.index > applied);
+            applied = commit->commit.index;
+        }
+        assert_int_equal(applied, steps[i].commit);
+    }
+}
+
 /* E2 */
 static void follower_acks_only_what_its_disk_has(void **state)
 {
@@ -535,6 +560,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(unverified_tail_is_neither_acked_nor_committed, follower,
                                         fini),
         cmocka_unit_test_setup_teardown(new_term_verifies_from_the_commit_index, follower, fini),
+        cmocka_unit_test_setup_teardown(commits_only_rise_and_each_is_told_once, follower, fini),
         cmocka_unit_test_setup_teardown(follower_acks_only_what_its_disk_has, follower, fini),
         cmocka_unit_test_setup_teardown(append_at_or_below_the_commit_index_is_matched, follower,
                                         fini),

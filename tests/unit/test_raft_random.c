@@ -32,6 +32,7 @@ static uint64_t seed_under_test;
 /* What happened over all seeds: a run in which a thing never happens has not tested it. */
 static struct {
     uint64_t commits, elections, cuts, stale_durable, crashes, step_downs, stale_sessions;
+    uint64_t transfers, transfers_aborted, transfer_campaigns;
 } seen;
 
 struct run {
@@ -39,7 +40,7 @@ struct run {
     struct prng prng;
     uint32_t proposals;
     /* The weather of this seed, in millionths and in nanoseconds a step. */
-    uint32_t loss, doubling, late, crash, odd, flood, split;
+    uint32_t loss, doubling, late, crash, odd, flood, split, transfer;
     uint64_t pace_ns;
     raft_set side; /* Nothing passes between these nodes and the others. */
 };
@@ -58,6 +59,9 @@ static void count(const struct cluster *c, uint8_t id)
     seen.stale_durable += counters->stale_durable;
     seen.step_downs += counters->step_downs;
     seen.stale_sessions += counters->stale_session;
+    seen.transfers += counters->transfers_started;
+    seen.transfers_aborted += counters->transfers_aborted;
+    seen.transfer_campaigns += counters->transfer_campaigns;
 }
 
 static void network(struct run *run)
@@ -173,6 +177,21 @@ static void odd_event(struct run *run, uint8_t id)
     }
 }
 
+/* To anybody, itself and nobody in particular included: what may not be is refused. */
+static void transfer(struct run *run, uint8_t id)
+{
+    struct cluster *c = &run->c;
+    struct raft_event event = {.kind = RAFT_EVENT_TRANSFER, .now_ns = c->now_ns};
+
+    event.transfer.to = (uint8_t)prng_below(&run->prng, c->node_count + 1u);
+    for (uint8_t i = 0; i < c->node_count; i++, id = (uint8_t)(id % c->node_count + 1)) {
+        if (c->nodes[id].up && raft_is_leader(c->nodes[id].raft)) {
+            (void)!cluster_step(c, id, &event);
+            return;
+        }
+    }
+}
+
 static void wild_step(struct run *run)
 {
     uint64_t dice = prng_below(&run->prng, 1000);
@@ -186,6 +205,8 @@ static void wild_step(struct run *run)
         run->c.packet_count = 0; /* Everything under way is lost. */
     } else if (prng_chance(&run->prng, run->split)) {
         run->side = prng_chance(&run->prng, 500000) ? 0 : prng_next(&run->prng);
+    } else if (prng_chance(&run->prng, run->transfer)) {
+        transfer(run, id);
     } else if (dice < 600) {
         network(run);
     } else if (dice < 800) {
@@ -213,6 +234,7 @@ static void draw_weather(struct run *run)
     run->odd = any_chance(run, 3000);
     run->flood = any_chance(run, 3000);
     run->split = any_chance(run, 6000);
+    run->transfer = any_chance(run, 6000);
     run->side = 0;
     run->pace_ns = prng_between(&run->prng, 2, 20);
 }
@@ -301,9 +323,11 @@ static void safety_and_progress_survive_any_weather(void **state)
         weather(seed, sizes[seed % (sizeof sizes / sizeof sizes[0])]);
     }
     printf("commits %" PRIu64 ", elections %" PRIu64 ", cuts %" PRIu64 ", stale durable %" PRIu64
-           ", crashes %" PRIu64 ", step downs %" PRIu64 ", stale sessions %" PRIu64 "\n",
+           ", crashes %" PRIu64 ", step downs %" PRIu64 ", stale sessions %" PRIu64
+           ", transfers %" PRIu64 ", aborted %" PRIu64 ", campaigns of them %" PRIu64 "\n",
            seen.commits, seen.elections, seen.cuts, seen.stale_durable, seen.crashes,
-           seen.step_downs, seen.stale_sessions);
+           seen.step_downs, seen.stale_sessions, seen.transfers, seen.transfers_aborted,
+           seen.transfer_campaigns);
     if (seed_count >= SEEDS) {
         assert_true(seen.commits > seed_count);
         assert_true(seen.elections > seed_count);
@@ -312,6 +336,9 @@ static void safety_and_progress_survive_any_weather(void **state)
         assert_true(seen.crashes > 0);
         assert_true(seen.step_downs > 0);
         assert_true(seen.stale_sessions > 0);
+        assert_true(seen.transfers > seen.transfers_aborted);
+        assert_true(seen.transfers_aborted > 0);
+        assert_true(seen.transfer_campaigns > 0);
     }
 }
 

@@ -329,6 +329,72 @@ static void mismatch_while_replicating_begins_a_new_session(void **state)
     assert_id(core_sent(&core, RAFT_APPEND, 2)->append.prev, 1, 2);
 }
 
+/* C7: where a session begins is above whatever its peer has acknowledged, at once and later. */
+static void stream_never_begins_at_or_below_what_the_peer_has(void **state)
+{
+    (void)state;
+    core_lead(&core);
+    core_acks(&core, 4);
+    for (uint32_t round = 0; round < 4; round++) {
+        struct raft_message append = heartbeat(2);
+        refuse(&append, id(1, 1)); /* It asks for the very beginning, though it has all of it. */
+        core_drain(&core);
+        struct raft_message question = *core_sent(&core, RAFT_APPEND, 2);
+        assert_int_equal(raft_replication(core.raft, 2).match_index, 0);
+        struct raft_message ack = core_ack(&question, true, round);
+        ack.append_reply.verified_index = 4;
+        core_receive(&core, &ack);
+        struct raft_replication replication = raft_replication(core.raft, 2);
+        assert_true(replication.active);
+        assert_int_equal(replication.next_index, 5);
+        assert_true(replication.next_index > replication.match_index);
+        append = heartbeat(2);
+        answer(&append, true, 4);
+        assert_int_equal(raft_replication(core.raft, 2).match_index, 4);
+        assert_int_equal(raft_replication(core.raft, 2).next_index, 5);
+    }
+}
+
+/* C5 */
+static void leader_neither_cuts_nor_overwrites_an_entry_of_its_own(void **state)
+{
+    (void)state;
+    core_lead(&core);
+    core_acks(&core, 4);
+    assert_int_equal(core_propose(&core, NULL), RAFT_TAKEN);
+    assert_int_equal(core_propose(&core, NULL), RAFT_TAKEN);
+    core_settle(&core);
+    /* Older leaders' entries in the place of its own, messages of older terms, refusals. */
+    for (uint64_t index = 1; index <= 7; index++) {
+        for (uint64_t term = 1; term <= 2; term++) {
+            struct raft_event event = {.kind = RAFT_EVENT_ENTRY,
+                                       .now_ns = core.now_ns,
+                                       .entry = {.from = 3,
+                                                 .term = term,
+                                                 .id = id(term, index),
+                                                 .previous_term = index == 1 ? 0 : 1}};
+            assert_int_equal(core_step(&core, &event), RAFT_REFUSED);
+        }
+        struct raft_message older = core_message(&core, RAFT_APPEND, 3, 2);
+        older.append.prev = id(2, index);
+        older.append.commit_index = 7;
+        core_receive(&core, &older);
+        struct raft_message append = heartbeat(2);
+        refuse(&append, id(1, 1));
+        core_settle(&core);
+        assert_int_equal(core_count(&core, RAFT_EFFECT_CUT_LOG), 0);
+        assert_int_equal(core_count(&core, RAFT_EFFECT_WRITE_LOG), 0);
+    }
+    assert_true(raft_is_leader(core.raft));
+    assert_id(raft_last(core.raft), 3, 6);
+    for (uint64_t index = 1; index <= 6; index++) {
+        assert_int_equal(raft_entry_term(core.raft, index), index <= 3 ? old_log[index - 1] : 3);
+    }
+    assert_int_equal(raft_commit_index(core.raft), 4);
+    assert_int_equal(core_propose(&core, NULL), RAFT_TAKEN);
+    assert_id(raft_last(core.raft), 3, 7);
+}
+
 /* D6 */
 static void heartbeat_carries_the_commit_index(void **state)
 {
@@ -351,7 +417,7 @@ static void only_a_leader_takes_proposals(void **state)
     assert_int_equal(core_propose(&core, NULL), RAFT_REFUSED);
 }
 
-/* D6 of the design: the first entry names every voter's store. */
+/* Design D6: the first entry names every voter's store. */
 static void first_leader_waits_for_the_stores_of_all_voters(void **state)
 {
     (void)state;
@@ -508,7 +574,7 @@ static void leader_outside_of_the_configuration_commits_it_and_steps_down(void *
     assert_int_equal(raft_role(core.raft), RAFT_FOLLOWER);
 }
 
-/* C11, D10 */
+/* C11, design D10 */
 static void trimmed_leader_probes_no_lower_than_its_start(void **state)
 {
     struct raft_event event = {.kind = RAFT_EVENT_TRIMMED};
@@ -550,6 +616,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(probe_is_repeated_once_a_heartbeat, three_nodes, fini),
         cmocka_unit_test_setup_teardown(probe_ends_at_the_empty_log, three_nodes, fini),
         cmocka_unit_test_setup_teardown(mismatch_while_replicating_begins_a_new_session,
+                                        three_nodes, fini),
+        cmocka_unit_test_setup_teardown(stream_never_begins_at_or_below_what_the_peer_has,
+                                        three_nodes, fini),
+        cmocka_unit_test_setup_teardown(leader_neither_cuts_nor_overwrites_an_entry_of_its_own,
                                         three_nodes, fini),
         cmocka_unit_test_setup_teardown(heartbeat_carries_the_commit_index, three_nodes, fini),
         cmocka_unit_test_setup_teardown(only_a_leader_takes_proposals, three_nodes, fini),

@@ -183,6 +183,7 @@ static void leader_with_a_sick_disk_steps_down_and_does_not_stand(void **state)
 {
     (void)state;
     core_lead(&core);
+    core.now_ns += ELECTION_MIN_NS; /* There is nobody to hand over to. */
     core_event(&core, RAFT_EVENT_UNHEALTHY);
     assert_int_equal(raft_role(core.raft), RAFT_FOLLOWER);
     for (uint32_t i = 0; i < 5; i++) {
@@ -266,7 +267,7 @@ static void repeated_heartbeat_does_not_keep_a_dead_leader(void **state)
     assert_int_equal(raft_role(core.raft), RAFT_FOLLOWER);
 }
 
-/* D11: asking again makes an election survive a lost request. */
+/* Design D11: asking again makes an election survive a lost request. */
 static void silent_voters_are_asked_again_with_the_same_token(void **state)
 {
     (void)state;
@@ -324,7 +325,7 @@ static void one_to_seven_voters_elect_by_majority(void **state)
     }
 }
 
-/* N10, D6 */
+/* N10, design D6 */
 static void strangers_are_dropped_without_an_answer(void **state)
 {
     (void)state;

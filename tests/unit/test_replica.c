@@ -6,6 +6,7 @@
 #include "storage/format.h"
 #include "tests/support/loop_nic.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,8 +18,16 @@
 #define NODES      3u
 #define CLUSTER    0x9f3c0a4e5b6d7788ull
 #define STEP_NS    10000u
+#define MS         1000000u
 #define DISK_BYTES (16ull << 20)
 #define CLIENT_ID  77u
+
+/* A disk whose completions the test can hold back. */
+struct held_disk {
+    struct disk disk; /* First: the seam. */
+    struct disk *inner;
+    bool held;
+};
 
 struct answer {
     uint64_t first_sequence;
@@ -32,7 +41,7 @@ struct world {
     struct loop_net net;
     struct mem mems[NODES];
     struct mem disks;
-    struct disk *disk[NODES];
+    struct held_disk disk[NODES];
     struct replica *replica[NODES];
     struct replica_config config[NODES];
     uint64_t now_ns;
@@ -47,7 +56,40 @@ struct world {
     uint32_t apart;      /* A node cut off from the others, not from the client; NODES: none. */
     uint64_t lost_index; /* Not cut off, but this entry never reaches it; 0: cut off. */
     uint32_t corrupt_applied;
+    uint64_t applied[NODES]; /* Highest index. */
 };
+
+static uint32_t held_submit(struct disk *disk, const struct disk_io *ios, uint32_t count)
+{
+    struct held_disk *held = (struct held_disk *)(void *)disk;
+    return disk_submit(held->inner, ios, count);
+}
+
+static uint32_t held_poll(struct disk *disk, struct disk_done *done, uint32_t done_max)
+{
+    struct held_disk *held = (struct held_disk *)(void *)disk;
+    return held->held ? 0 : disk_poll(held->inner, done, done_max);
+}
+
+static int held_wait_fd(const struct disk *disk)
+{
+    (void)disk;
+    return -1;
+}
+
+static void held_close(struct disk *disk)
+{
+    (void)disk;
+}
+
+static const struct disk_ops held_ops = {
+    .submit = held_submit, .poll = held_poll, .wait_fd = held_wait_fd, .close = held_close};
+
+static struct disk *held_open(struct held_disk *held, struct disk *inner)
+{
+    *held = (struct held_disk){.disk = {.ops = &held_ops, .bytes = inner->bytes}, .inner = inner};
+    return &held->disk;
+}
 
 static struct world *world_open(uint32_t frame_bytes_max, uint64_t retention_bytes)
 {
@@ -73,18 +115,18 @@ static struct world *world_open(uint32_t frame_bytes_max, uint64_t retention_byt
             config->nodes[k] =
                 (struct replica_node){.id = (uint8_t)(k + 1), .address = w->net.ports[k].nic.self};
         }
-        w->disk[i] = disk_memory_open(&w->disks, DISK_BYTES);
+        struct disk *disk = held_open(&w->disk[i], disk_memory_open(&w->disks, DISK_BYTES));
         struct format_config format = {.cluster = CLUSTER,
                                        .store = 1000 + i,
                                        .node = (uint8_t)(i + 1),
                                        .segment_bytes = SEGMENT_BYTES_MIN};
         struct geometry geometry;
         struct fault fault = {0};
-        result = storage_format(w->disk[i], &format, page, &geometry, &fault);
+        result = storage_format(disk, &format, page, &geometry, &fault);
         assert_int_equal(result, 0);
         result = mem_open(&w->mems[i], replica_memory_bytes(config));
         assert_int_equal(result, 0);
-        w->replica[i] = replica_create(&w->mems[i], config, &w->net.ports[i].nic, w->disk[i]);
+        w->replica[i] = replica_create(&w->mems[i], config, &w->net.ports[i].nic, disk);
         mem_seal(&w->mems[i]);
         result = replica_open(w->replica[i], w->now_ns, &fault);
         if (result != 0) {
@@ -137,15 +179,20 @@ static void client_receive(struct world *w)
     nic_rx_release(nic, frames, count);
 }
 
-static void run(struct world *w, uint32_t iterations)
+static void run_by(struct world *w, uint32_t iterations, uint64_t step_ns)
 {
     for (uint32_t i = 0; i < iterations; i++) {
-        w->now_ns += STEP_NS;
+        w->now_ns += step_ns;
         for (uint32_t n = 0; n < NODES; n++) {
             (void)replica_poll(w->replica[n], w->now_ns);
         }
         client_receive(w);
     }
+}
+
+static void run(struct world *w, uint32_t iterations)
+{
+    run_by(w, iterations, STEP_NS);
 }
 
 static uint32_t leader_of(struct world *w)
@@ -442,6 +489,43 @@ static void returning_leader_takes_no_entry_into_a_slot_that_a_cut_frees_again(v
     world_close(w);
 }
 
+static void look_at_order(void *context, uint8_t node, const uint8_t *entry)
+{
+    struct world *w = context;
+    assert_int_equal(entry_header_of(entry)->index, w->applied[node - 1] + 1);
+    w->applied[node - 1]++;
+    struct replica_status status;
+    replica_status(w->replica[node - 1], &status);
+    assert_true(w->applied[node - 1] <= status.commit_index);
+}
+
+static void every_entry_is_applied_once_and_in_order_and_never_before_it_is_committed(void **state)
+{
+    (void)state;
+    struct world *w = world_open(1472, 0);
+    prng_init(&w->net.prng, 12);
+    w->net.shuffled = true;
+    for (uint32_t i = 0; i < NODES; i++) {
+        replica_on_apply(w->replica[i], look_at_order, w);
+    }
+    uint32_t leader = wait_leader(w);
+    uint64_t committed[NODES] = {0};
+    for (uint64_t k = 0; k < 60; k++) {
+        send_record(w, leader, k, (uint32_t)(k * 531) % 9000);
+        run(w, 30);
+        for (uint32_t i = 0; i < NODES; i++) {
+            assert_true(commit_of(w, i) >= committed[i]);
+            committed[i] = commit_of(w, i);
+        }
+    }
+    run(w, 5000);
+    for (uint32_t i = 0; i < NODES; i++) {
+        assert_true(w->applied[i] > 60);
+        assert_int_equal(w->applied[i], commit_of(w, i));
+    }
+    world_close(w);
+}
+
 static void follower_answers_not_leader_and_names_the_leader(void **state)
 {
     (void)state;
@@ -532,19 +616,256 @@ static void client_faster_than_the_log_is_told_busy(void **state)
     world_close(w);
 }
 
+static struct replica_status status_of(struct world *w, uint32_t node)
+{
+    struct replica_status status;
+    replica_status(w->replica[node], &status);
+    return status;
+}
+
+/* The rest of the cluster goes on, with another leader. */
+static void another_leader_takes_over(struct world *w, uint32_t old)
+{
+    uint32_t leader = other_leader(w, old);
+    uint32_t answers = w->answer_count;
+    send_record(w, leader, 5000, 100);
+    run(w, 3000);
+    assert_int_equal(w->answer_count, answers + 1);
+    assert_int_equal(w->answers[answers].status, WIRE_OK);
+}
+
+static void leader_whose_disk_holds_a_write_longer_than_its_limit_steps_down(void **state)
+{
+    (void)state;
+    struct world *w = world_open(1472, 0);
+    uint32_t old = wait_leader(w);
+    run(w, 3000);
+    w->disk[old].held = true;
+    send_record(w, old, 1, 100);
+    run_by(w, 990, MS);
+    /* Within the limit a stall costs nothing: the others' disks commit. */
+    assert_int_equal(w->answer_count, 1);
+    assert_int_equal(w->answers[0].status, WIRE_OK);
+    assert_int_equal(leader_of(w), old);
+    assert_int_equal(replica_counters(w->replica[old])->disk_stalls, 0);
+    run_by(w, 20, MS);
+    assert_int_equal(replica_counters(w->replica[old])->disk_stalls, 1);
+    assert_true(leader_of(w) != old);
+    another_leader_takes_over(w, old);
+    w->disk[old].held = false;
+    run_by(w, 1000, MS);
+    assert_int_equal(status_of(w, old).failed, 0);
+    assert_int_equal(status_of(w, old).durable_index, status_of(w, leader_of(w)).durable_index);
+    world_close(w);
+}
+
+static void replica_whose_disk_never_answers_fails_with_its_reason(void **state)
+{
+    (void)state;
+    struct world *w = world_open(1472, 0);
+    uint32_t old = wait_leader(w);
+    run(w, 3000);
+    w->disk[old].held = true;
+    send_record(w, old, 1, 100);
+    run_by(w, 9990, MS);
+    assert_int_equal(status_of(w, old).failed, 0);
+    run_by(w, 30, MS);
+    assert_int_equal(status_of(w, old).failed, -ETIMEDOUT);
+    assert_true(replica_is_stopped(w->replica[old]));
+    assert_int_equal(replica_poll(w->replica[old], w->now_ns), 0);
+    another_leader_takes_over(w, old);
+    world_close(w);
+}
+
+static void follower_whose_disk_never_answers_fails_too(void **state)
+{
+    (void)state;
+    struct world *w = world_open(1472, 0);
+    uint32_t leader = wait_leader(w);
+    uint32_t sick = (leader + 1) % NODES;
+    run(w, 3000);
+    w->disk[sick].held = true;
+    send_record(w, leader, 1, 100);
+    run_by(w, 10020, MS);
+    assert_int_equal(status_of(w, sick).failed, -ETIMEDOUT);
+    assert_int_equal(leader_of(w), leader);
+    assert_int_equal(w->answers[0].status, WIRE_OK);
+    world_close(w);
+}
+
+static void leader_with_half_its_ring_not_durable_steps_down(void **state)
+{
+    (void)state;
+    struct world *w = world_open(8192, 0);
+    uint32_t old = wait_leader(w);
+    run(w, 3000);
+    uint64_t held_since_ns = w->now_ns;
+    w->disk[old].held = true;
+    uint32_t sent = 0;
+    while (leader_of(w) == old && sent < 60) {
+        send_record(w, old, sent++, 60000);
+        run(w, 20);
+    }
+    /* At the entry that passes the half, and its disk's own limit is far away. */
+    uint32_t entry_bytes = entry_pages(record_body_bytes(60000)) * PAGE_BYTES;
+    assert_int_equal(sent, LOG_MEMORY_MIN / 2 / entry_bytes + 1);
+    assert_true(w->now_ns - held_since_ns < w->config[old].disk_stall_ns);
+    assert_int_equal(replica_counters(w->replica[old])->disk_stalls, 1);
+    another_leader_takes_over(w, old);
+    w->disk[old].held = false;
+    run_by(w, 1000, MS);
+    assert_int_equal(commit_of(w, old), commit_of(w, leader_of(w)));
+    world_close(w);
+}
+
+/* Answers so far, by status; all records were sent once, with sequences from 0 on. */
+static uint32_t answered(const struct world *w, uint8_t status)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < w->answer_count; i++) {
+        count += w->answers[i].status == status;
+    }
+    return count;
+}
+
+/* J1: under load, whatever the old leader has taken it answers; the others are told to try again.
+ */
+static void transfer_under_load_leaves_no_request_without_an_answer(void **state)
+{
+    (void)state;
+    struct world *w = world_open(8192, 0);
+    uint32_t old = wait_leader(w);
+    run(w, 5000);
+    uint8_t to = (uint8_t)((old + 1) % NODES + 1);
+    uint32_t sent = 0;
+    for (uint32_t k = 0; k < 300; k++) {
+        send_record(w, old, sent++, 5000);
+        if (k == 100) {
+            assert_int_equal(replica_transfer(w->replica[old], to), 0);
+            assert_int_equal(replica_transfer(w->replica[old], to), -EALREADY);
+        }
+        run(w, 1);
+    }
+    run(w, 3000);
+    assert_int_equal(leader_of(w), to - 1);
+    assert_int_equal(raft_term(replica_raft(w->replica[to - 1])),
+                     raft_term(replica_raft(w->replica[old])));
+    assert_int_equal(w->answer_count, sent);
+    assert_true(answered(w, WIRE_OK) >= 100);
+    assert_true(answered(w, WIRE_NOT_LEADER) > 0);
+    struct replica_status status;
+    replica_status(w->replica[to - 1], &status);
+    assert_int_equal(status.log_end_offset, answered(w, WIRE_OK));
+    assert_int_equal(raft_counters(replica_raft(w->replica[to - 1]))->pre_votes_started, 0);
+    world_close(w);
+}
+
+static void transfer_that_cannot_be_says_why(void **state)
+{
+    (void)state;
+    struct world *w = world_open(1472, 0);
+    uint32_t leader = wait_leader(w);
+    run(w, 5000);
+    uint32_t other = (leader + 1) % NODES;
+    assert_int_equal(replica_transfer(w->replica[other], RAFT_NOBODY), -EPERM);
+    assert_int_equal(replica_transfer(w->replica[leader], (uint8_t)(leader + 1)), -EINVAL);
+    assert_int_equal(replica_transfer(w->replica[leader], 9), -EINVAL);
+    assert_int_equal(leader_of(w), leader);
+    world_close(w);
+}
+
+static bool lose_between_nodes(void *context,
+                               struct nic_address from,
+                               struct nic_address to,
+                               const uint8_t *data)
+{
+    (void)context;
+    (void)from;
+    (void)to;
+    return data[6] < WIRE_REQUEST;
+}
+
+/* Iterations until it is stopped. */
+static uint32_t stop(struct world *w, uint32_t node)
+{
+    replica_stop(w->replica[node]);
+    for (uint32_t i = 0; i < 100000; i++) {
+        if (replica_is_stopped(w->replica[node])) {
+            return i;
+        }
+        run(w, 1);
+    }
+    fail();
+    return 0;
+}
+
+static void leader_that_is_stopped_hands_over_first(void **state)
+{
+    (void)state;
+    struct world *w = world_open(8192, 0);
+    uint32_t old = wait_leader(w);
+    run(w, 5000);
+    for (uint64_t k = 0; k < 20; k++) {
+        send_record(w, old, k, 5000);
+    }
+    run(w, 2); /* Some are in an entry that is still open. */
+    uint32_t iterations = stop(w, old);
+    assert_true(iterations * STEP_NS < w->config[old].election_min_ns);
+    assert_int_equal(w->answer_count, 20);
+    assert_int_equal(answered(w, WIRE_OK), 20);
+    uint8_t leader = raft_leader(replica_raft(w->replica[old]));
+    assert_int_not_equal(leader, RAFT_NOBODY);
+    assert_int_equal(leader_of(w), leader - 1);
+    world_close(w);
+}
+
+static void leader_that_finds_no_heir_stops_after_an_election_timeout(void **state)
+{
+    (void)state;
+    struct world *w = world_open(8192, 0);
+    uint32_t old = wait_leader(w);
+    run(w, 5000);
+    w->net.lose = lose_between_nodes;
+    uint32_t iterations = stop(w, old);
+    assert_true(iterations * STEP_NS <= w->config[old].election_max_ns + STEP_NS);
+    world_close(w);
+}
+
+static void follower_that_is_stopped_stops_at_once(void **state)
+{
+    (void)state;
+    struct world *w = world_open(8192, 0);
+    uint32_t leader = wait_leader(w);
+    run(w, 5000);
+    uint32_t iterations = stop(w, (leader + 1) % NODES);
+    assert_true(iterations * STEP_NS < w->config[leader].heartbeat_ns);
+    assert_int_equal(leader_of(w), leader);
+    world_close(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(transfer_under_load_leaves_no_request_without_an_answer),
+        cmocka_unit_test(transfer_that_cannot_be_says_why),
+        cmocka_unit_test(leader_that_is_stopped_hands_over_first),
+        cmocka_unit_test(leader_that_finds_no_heir_stops_after_an_election_timeout),
+        cmocka_unit_test(follower_that_is_stopped_stops_at_once),
         cmocka_unit_test(cluster_elects_a_leader_and_commits_its_first_configuration),
         cmocka_unit_test(record_is_answered_with_its_offset_and_read_back),
         cmocka_unit_test(largest_record_travels_in_fragments_and_is_read_in_parts),
         cmocka_unit_test(lost_fragments_are_repaired_without_waiting_for_a_heartbeat),
         cmocka_unit_test(shuffled_and_repeated_frames_change_nothing),
         cmocka_unit_test(returning_leader_takes_no_entry_into_a_slot_that_a_cut_frees_again),
+        cmocka_unit_test(every_entry_is_applied_once_and_in_order_and_never_before_it_is_committed),
         cmocka_unit_test(follower_answers_not_leader_and_names_the_leader),
         cmocka_unit_test(log_wraps_under_retention_and_old_offsets_are_trimmed),
         cmocka_unit_test(full_log_refuses_and_still_serves_reads),
         cmocka_unit_test(client_faster_than_the_log_is_told_busy),
+        cmocka_unit_test(leader_whose_disk_holds_a_write_longer_than_its_limit_steps_down),
+        cmocka_unit_test(replica_whose_disk_never_answers_fails_with_its_reason),
+        cmocka_unit_test(follower_whose_disk_never_answers_fails_too),
+        cmocka_unit_test(leader_with_half_its_ring_not_durable_steps_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

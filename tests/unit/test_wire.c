@@ -188,8 +188,22 @@ static void messages_and_client_frames_stand_where_the_protocol_says(void **stat
     assert_int_equal(le(head + 112, 8), 8);
 
     struct wire_frame vote = {
-        .message = {.kind = RAFT_VOTE, .from = 1, .to = 2, .term = 5, .vote = {{4, 9}}}};
-    assert_int_equal(wire_encode(&vote, head), 88 + 16);
+        .message = {.kind = RAFT_VOTE, .from = 1, .to = 2, .term = 5, .vote = {{4, 9}, true}}};
+    assert_int_equal(wire_encode(&vote, head), 88 + 24);
+    assert_int_equal(le(head + 88, 8), 4);
+    assert_int_equal(le(head + 96, 8), 9);
+    assert_int_equal(le(head + 104, 8), 1);
+
+    struct wire_frame order = {.message = {.kind = RAFT_TIMEOUT_NOW,
+                                           .from = 1,
+                                           .to = 2,
+                                           .term = 5,
+                                           .token = 6,
+                                           .timeout_now = {{4, 9}}}};
+    order.header.kind = WIRE_TIMEOUT_NOW;
+    assert_int_equal(wire_encode(&order, head), 88 + 16);
+    assert_int_equal(head[6], 8);
+    assert_int_equal(le(head + 64, 8), 6);
     assert_int_equal(le(head + 88, 8), 4);
     assert_int_equal(le(head + 96, 8), 9);
 
@@ -204,13 +218,55 @@ static void messages_and_client_frames_stand_where_the_protocol_says(void **stat
     assert_int_equal(head[117], 3);
 
     struct wire_frame read_reply = {.header = {.kind = WIRE_READ_REPLY, .from = 1},
-                                    .read_reply = {1, 2, 3, 4, 1, WIRE_OK, 6, true}};
-    assert_int_equal(wire_encode(&read_reply, head), 88 + 40);
+                                    .read_reply = {1, 2, 3, 4, 1, WIRE_OK, 6, true, 0xe}};
+    assert_int_equal(wire_encode(&read_reply, head), 88 + 48);
     assert_int_equal(le(head + 104, 8), 3);
     assert_int_equal(le(head + 112, 4), 4);
     assert_int_equal(le(head + 116, 4), 1);
     assert_int_equal(head[121], 6);
+    assert_int_equal(le(head + 128, 8), 0xe);
     assert_int_equal(head[122], 1);
+}
+
+static void status_reply_stands_where_the_protocol_says(void **state)
+{
+    (void)state;
+    uint8_t head[WIRE_HEAD_BYTES_MAX];
+    struct wire_frame status = {.header = {.kind = WIRE_STATUS, .to = 3}};
+    assert_int_equal(wire_encode(&status, head), 88 + 8);
+    assert_int_equal(head[6], 36);
+    assert_int_equal(le(head + 88, 8), 0);
+
+    struct wire_frame reply = {.header = {.kind = WIRE_STATUS_REPLY, .from = 3},
+                               .status_reply = {.role = WIRE_LEADER,
+                                                .leader = 3,
+                                                .durable = true,
+                                                .degraded = true,
+                                                .term = 1,
+                                                .commit_index = 2,
+                                                .durable_index = 3,
+                                                .start_offset = 4,
+                                                .end_offset = 5,
+                                                .voters = 14,
+                                                .waiting = 6,
+                                                .strangers = 16,
+                                                .frames_dropped = 9}};
+    assert_int_equal(wire_encode(&reply, head), 88 + 80);
+    assert_int_equal(head[6], 37);
+    assert_int_equal(head[88], 2);
+    assert_int_equal(head[89], 3);
+    assert_int_equal(head[90], 1 | 8);
+    const uint64_t expected[] = {1, 2, 3, 4, 5, 14, 6, 16, 9};
+    for (uint32_t i = 0; i < 9; i++) {
+        assert_int_equal(le(head + 96 + 8 * i, 8), expected[i]);
+    }
+    reply.status_reply.bootstrapped = true;
+    reply.status_reply.takes_proposals = true;
+    reply.status_reply.durable = false;
+    wire_encode(&reply, head);
+    assert_int_equal(head[90], 2 | 4 | 8);
+    reply.status_reply.start_offset = 6;
+    expect_assert_failure(wire_encode(&reply, head));
 }
 
 static void every_kind_comes_back_as_it_was_sent(void **state)
@@ -300,7 +356,7 @@ static void header_that_is_not_ours_is_dropped_by_its_reason(void **state)
     assert_int_equal(after(WIRE_VOTE, 4, WIRE_VERSION + 1, 2), WIRE_DROP_newer_version);
     assert_int_equal(after(WIRE_VOTE, 4, 0, 2), WIRE_DROP_wrong_version);
     assert_int_equal(after(WIRE_VOTE, 6, 0, 1), WIRE_DROP_unknown_kind);
-    assert_int_equal(after(WIRE_VOTE, 6, 8, 1), WIRE_DROP_unknown_kind);
+    assert_int_equal(after(WIRE_VOTE, 6, 9, 1), WIRE_DROP_unknown_kind);
     assert_int_equal(after(WIRE_VOTE, 6, 31, 1), WIRE_DROP_unknown_kind);
     assert_int_equal(after(WIRE_VOTE, 6, 255, 1), WIRE_DROP_unknown_kind);
     assert_int_equal(after(WIRE_VOTE, 7, 1, 1), WIRE_DROP_bad_field);
@@ -320,7 +376,7 @@ static void header_that_is_not_ours_is_dropped_by_its_reason(void **state)
     assert_int_equal(after(WIRE_VOTE, 32, 0, 8), WIRE_DROP_bad_field);
     assert_int_equal(after(WIRE_REQUEST, 32, 0, 8), WIRE_DROP_bad_field);
     assert_int_equal(after(WIRE_VOTE, 40, 0, 8), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_VOTE, 88 + 16, 0, 0), WIRE_DROP_ok);
+    assert_int_equal(after(WIRE_VOTE, 88 + 24, 0, 0), WIRE_DROP_ok);
 }
 
 static void frame_of_another_direction_is_dropped(void **state)
@@ -360,7 +416,30 @@ static void client_may_address_whoever_serves(void **state)
     (void)state;
     assert_int_equal(after(WIRE_REQUEST, 9, 0, 1), WIRE_DROP_ok);
     assert_int_equal(after(WIRE_READ, 9, 0, 1), WIRE_DROP_ok);
+    assert_int_equal(after(WIRE_STATUS, 9, 0, 1), WIRE_DROP_ok);
     assert_int_equal(after(WIRE_READ, 9, 63, 1), WIRE_DROP_wrong_destination);
+}
+
+static void only_a_vote_may_say_that_the_leader_wants_it(void **state)
+{
+    (void)state;
+    assert_int_equal(after(WIRE_VOTE, 104, 1, 1), WIRE_DROP_ok);
+    assert_int_equal(after(WIRE_VOTE, 104, 2, 1), WIRE_DROP_bad_field);
+    assert_int_equal(after(WIRE_PRE_VOTE, 104, 0, 1), WIRE_DROP_ok);
+    assert_int_equal(after(WIRE_PRE_VOTE, 104, 1, 1), WIRE_DROP_bad_field);
+    for (uint32_t i = 1; i < 8; i++) {
+        assert_int_equal(after(WIRE_VOTE, 104 + i, 1, 1), WIRE_DROP_bad_field);
+        assert_int_equal(after(WIRE_PRE_VOTE, 104 + i, 1, 1), WIRE_DROP_bad_field);
+    }
+}
+
+static void order_to_stand_names_an_entry(void **state)
+{
+    (void)state;
+    assert_int_equal(after(WIRE_TIMEOUT_NOW, 96, 0, 8), WIRE_DROP_bad_field);
+    assert_int_equal(after(WIRE_TIMEOUT_NOW, 88, 0, 8), WIRE_DROP_bad_field);
+    assert_int_equal(after(WIRE_TIMEOUT_NOW, 56, 1, 8), WIRE_DROP_bad_field);
+    assert_int_equal(after(WIRE_TIMEOUT_NOW, 8, 0, 1), WIRE_DROP_unknown_sender);
 }
 
 static void absurd_terms_are_told_apart(void **state)
@@ -374,6 +453,7 @@ static void absurd_terms_are_told_apart(void **state)
         assert_int_equal(after(WIRE_APPEND, 96, term, 8), WIRE_DROP_absurd_term);
         assert_int_equal(after(WIRE_ENTRY, 104, term, 8), WIRE_DROP_absurd_term);
         assert_int_equal(after(WIRE_ACK, 96, term, 8), WIRE_DROP_absurd_term);
+        assert_int_equal(after(WIRE_TIMEOUT_NOW, 88, term, 8), WIRE_DROP_absurd_term);
     }
     assert_int_equal(after(WIRE_VOTE, 56, 0, 8), WIRE_DROP_bad_field);
     assert_int_equal(after(WIRE_REQUEST, 56, 1, 8), WIRE_DROP_bad_field);
@@ -410,6 +490,65 @@ static void message_with_a_bad_field_is_dropped(void **state)
     assert_int_equal(after(WIRE_READ, 96, RECORD_BYTES_MAX + 1, 4), WIRE_DROP_bad_field);
     assert_int_equal(after(WIRE_READ, 88, 1ull << 63, 8), WIRE_DROP_bad_field);
     assert_int_equal(after(WIRE_READ, 100, 1, 1), WIRE_DROP_bad_field);
+}
+
+/* A status reply of node 3, sound but for what the caller changed. */
+static enum wire_reason status_after(const struct wire_status_reply *reply)
+{
+    struct wire_frame frame = {
+        .header = {.kind = WIRE_STATUS_REPLY, .from = 3, .cluster = 5, .from_store = 1},
+    };
+    frame.status_reply = *reply;
+    uint8_t bytes[FRAME_BYTES_MAX];
+    struct wire_self self = {.cluster = 5};
+    return decode(&self, bytes, frame_write(&frame, bytes));
+}
+
+static void status_reply_that_contradicts_itself_is_dropped(void **state)
+{
+    (void)state;
+    const struct wire_status_reply sound = {
+        .role = WIRE_LEADER, .leader = 3, .term = 4, .voters = 14, .waiting = 6};
+    struct wire_status_reply reply = sound;
+    assert_int_equal(status_after(&reply), WIRE_DROP_ok);
+    reply.leader = 2;
+    assert_int_equal(status_after(&reply), WIRE_DROP_bad_field);
+    reply.role = WIRE_FOLLOWER; /* Which waits for nobody. */
+    assert_int_equal(status_after(&reply), WIRE_DROP_bad_field);
+    reply.waiting = 0;
+    assert_int_equal(status_after(&reply), WIRE_DROP_ok);
+    reply.bootstrapped = true;
+    reply.takes_proposals = true;
+    assert_int_equal(status_after(&reply), WIRE_DROP_bad_field);
+    reply = sound;
+    reply.bootstrapped = true;
+    assert_int_equal(status_after(&reply), WIRE_DROP_bad_field);
+    reply.waiting = 0;
+    reply.takes_proposals = true;
+    assert_int_equal(status_after(&reply), WIRE_DROP_ok);
+    reply.voters = 15;
+    assert_int_equal(status_after(&reply), WIRE_DROP_bad_field);
+    reply.voters = 0;
+    assert_int_equal(status_after(&reply), WIRE_DROP_bad_field);
+    reply = sound;
+    reply.waiting = 16;
+    assert_int_equal(status_after(&reply), WIRE_DROP_bad_field);
+    reply = sound;
+    reply.strangers = 1;
+    assert_int_equal(status_after(&reply), WIRE_DROP_bad_field);
+    reply = sound;
+    reply.term = 1ull << 63;
+    assert_int_equal(status_after(&reply), WIRE_DROP_absurd_term);
+    assert_int_equal(after(WIRE_STATUS, 88, 1, 1), WIRE_DROP_bad_field);
+    assert_int_equal(after(WIRE_STATUS_REPLY, 88, WIRE_ROLE_COUNT, 1), WIRE_DROP_bad_field);
+    assert_int_equal(after(WIRE_STATUS_REPLY, 89, 64, 1), WIRE_DROP_bad_field);
+    assert_int_equal(after(WIRE_STATUS_REPLY, 90, 16, 1), WIRE_DROP_bad_field);
+    assert_int_equal(after(WIRE_STATUS_REPLY, 91, 1, 1), WIRE_DROP_bad_field);
+    for (uint32_t at = 104; at <= 128; at += 8) { /* Indexes and offsets. */
+        assert_int_equal(after(WIRE_STATUS_REPLY, at, 1ull << 63, 8), WIRE_DROP_bad_field);
+    }
+    assert_int_equal(after(WIRE_STATUS_REPLY, 120, (1ull << 63) - 1, 8), WIRE_DROP_bad_field);
+    assert_int_equal(after(WIRE_STATUS_REPLY, 160, 1ull << 63, 8), WIRE_DROP_bad_field);
 }
 
 /* Frames with a body of fewer than a payload's bytes at all. */
@@ -638,7 +777,7 @@ static void read_reply_holds_whole_records_or_one_piece(void **state)
 {
     (void)state;
     struct wire_read_reply reply = {
-        .offset = 7, .start_offset = 3, .committed_offset = 9, .record_count = 2};
+        .offset = 7, .start_offset = 3, .committed_offset = 9, .record_count = 2, .term = 4};
     assert_int_equal(read_reply_after(reply, 64), WIRE_DROP_ok);
     assert_int_equal(read_reply_after(reply, 60), WIRE_DROP_bad_field);
     reply.partial = true;
@@ -647,6 +786,9 @@ static void read_reply_holds_whole_records_or_one_piece(void **state)
     assert_int_equal(read_reply_after(reply, 64), WIRE_DROP_bad_field);
     assert_int_equal(read_reply_after(reply, 32), WIRE_DROP_ok);
     assert_int_equal(read_reply_after(reply, 31), WIRE_DROP_bad_field);
+    reply.term = 0;
+    assert_int_equal(read_reply_after(reply, 32), WIRE_DROP_bad_field);
+    reply.term = 4;
     reply.partial = false;
     reply.skip = 6;
     assert_int_equal(read_reply_after(reply, 32), WIRE_DROP_ok);
@@ -661,9 +803,12 @@ static void read_reply_holds_whole_records_or_one_piece(void **state)
     reply.record_count = 0;
     assert_int_equal(read_reply_after(reply, 8), WIRE_DROP_bad_field);
     reply.status = WIRE_TRIMMED;
+    assert_int_equal(read_reply_after(reply, 0), WIRE_DROP_bad_field);
+    reply.term = 0;
     assert_int_equal(read_reply_after(reply, 0), WIRE_DROP_ok);
     assert_int_equal(read_reply_after(reply, 64), WIRE_DROP_bad_field);
     reply.start_offset = 3;
+    reply.term = 4;
     reply.record_count = 1;
     assert_int_equal(read_reply_after(reply, 32), WIRE_DROP_bad_field);
 }
@@ -743,7 +888,7 @@ static void fragment_size_follows_the_frame_size(void **state)
     expect_assert_failure(wire_fragment_bytes(FRAME_BYTES_MAX + 8));
     assert_int_equal(wire_request_bytes(1472), 1352);
     assert_int_equal(wire_head_bytes(WIRE_ACK), 168);
-    expect_assert_failure(wire_head_bytes((enum wire_kind)8));
+    expect_assert_failure(wire_head_bytes((enum wire_kind)9));
 }
 
 /* Not a claim, only what this machine does: the cost of a decode, printed for the reader. */
@@ -777,6 +922,7 @@ int main(void)
         cmocka_unit_test(entry_stands_where_the_protocol_says),
         cmocka_unit_test(ack_stands_where_the_protocol_says),
         cmocka_unit_test(messages_and_client_frames_stand_where_the_protocol_says),
+        cmocka_unit_test(status_reply_stands_where_the_protocol_says),
         cmocka_unit_test(every_kind_comes_back_as_it_was_sent),
         cmocka_unit_test(every_flipped_bit_of_a_head_is_noticed),
         cmocka_unit_test(every_shorter_and_longer_frame_is_dropped),
@@ -784,8 +930,11 @@ int main(void)
         cmocka_unit_test(header_that_is_not_ours_is_dropped_by_its_reason),
         cmocka_unit_test(frame_of_another_direction_is_dropped),
         cmocka_unit_test(client_may_address_whoever_serves),
+        cmocka_unit_test(only_a_vote_may_say_that_the_leader_wants_it),
+        cmocka_unit_test(order_to_stand_names_an_entry),
         cmocka_unit_test(absurd_terms_are_told_apart),
         cmocka_unit_test(message_with_a_bad_field_is_dropped),
+        cmocka_unit_test(status_reply_that_contradicts_itself_is_dropped),
         cmocka_unit_test(payload_where_none_belongs_is_dropped),
         cmocka_unit_test(entry_fragments_are_full_but_the_last),
         cmocka_unit_test(entry_with_a_bad_field_is_dropped),

@@ -1,0 +1,45 @@
+/* ask.h: every node of a configuration asked how it stands, all at once.
+ *
+ * One kernel socket on a port of the kernel's choice. A question that may have been lost is sent
+ * again; who has not answered within ASK_TIMEOUT_NS is unreachable. It judges nothing: what the
+ * answers mean for the cluster is health.h's.
+ */
+#ifndef ENGINE_CLI_ASK_H
+#define ENGINE_CLI_ASK_H
+
+#include "engine/base/fault.h"
+#include "engine/base/mem.h"
+#include "engine/config.h"
+#include "engine/wire.h"
+#include "net/nic.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define ASK_TIMEOUT_NS 500000000u
+#define ASK_RESEND_NS  100000000u
+
+struct ask {
+    const struct config *config; /* Borrowed. */
+    struct mem mem;
+    struct nic *nic;
+    uint64_t id;    /* Of this process, in every question and every answer. */
+    uint64_t token; /* Of the round. */
+    struct wire_counters counters;
+};
+
+/* What one node said; of an unreachable one nothing else counts. */
+struct ask_answer {
+    bool reachable;
+    struct wire_status_reply status;
+};
+
+/* 0, or -errno with the fault told and nothing left open. */
+MUST_USE int ask_open(struct ask *ask, const struct config *config, struct fault *fault);
+void ask_close(struct ask *ask);
+
+/* Ask all nodes; answers[i] is of config->nodes[i]. Returns as soon as everybody has answered, and
+ * after ASK_TIMEOUT_NS. */
+void ask_status(struct ask *ask, struct ask_answer answers[VOTERS_MAX]);
+
+#endif

@@ -1,0 +1,72 @@
+/* cmd_check.c: `thole check`: one line and an exit code, for monitoring. */
+#include "engine/cli/ask.h"
+#include "engine/cli/command.h"
+#include "engine/cli/health.h"
+
+#include <stdio.h>
+
+struct check_arguments {
+    const char *path;
+};
+
+static const struct argp_option check_options[] = {
+    {"config", 'c', "FILE", 0, "The cluster's configuration", 0},
+    {0},
+};
+
+static error_t check_parse(int key, char *value, struct argp_state *state)
+{
+    struct check_arguments *arguments = state->input;
+    switch (key) {
+    case 'c':
+        arguments->path = value;
+        return 0;
+    case ARGP_KEY_ARG:
+        argp_error(state, "`%s`: no argument is expected", value);
+        return 0;
+    case ARGP_KEY_END:
+        if (arguments->path == NULL) {
+            argp_error(state, "-c FILE is needed");
+        }
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp check_argp = {
+    .options = check_options,
+    .parser = check_parse,
+    .args_doc = "-c FILE",
+    .doc = "Say in one line whether the cluster is healthy: a leader that takes appends, every "
+           "voter reachable, none degraded. Exits 0 when it is, else 1."
+           "\vExample:\n  thole check -c cluster.ini",
+};
+
+static int check_run(int argc, char **argv)
+{
+    struct check_arguments arguments = {0};
+    if (argp_parse(&check_argp, argc, argv, 0, NULL, &arguments) != 0) {
+        return FAULT_USAGE;
+    }
+    static struct config config; /* Large, and one a process. */
+    struct fault fault = {0};
+    struct ask ask;
+    if (config_load(&config, arguments.path, &fault) != 0 || ask_open(&ask, &config, &fault) != 0) {
+        return command_fail(&fault);
+    }
+    struct ask_answer answers[VOTERS_MAX];
+    static struct health health;
+    char line[HEALTH_LINE_BYTES];
+    ask_status(&ask, answers);
+    ask_close(&ask);
+    health_judge(&health, &config, answers);
+    puts(health_line(&health, line));
+    return health.healthy ? 0 : FAULT_FAILED;
+}
+
+const struct command command_check = {
+    .name = "check",
+    .summary = "One line and an exit code for monitoring",
+    .run = check_run,
+};

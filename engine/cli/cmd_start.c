@@ -1,0 +1,307 @@
+/* cmd_start.c: `thole start`: one node of a cluster, until it is told to stop.
+ *
+ * The main thread parses, opens and then only waits for a signal; the node runs on its loop's
+ * thread. Signals are blocked before that thread is made, so that none ever interrupts it.
+ */
+#define _GNU_SOURCE /* CPU_SETSIZE */
+#include "engine/cli/command.h"
+#include "engine/cli/make_log.h"
+
+#include "engine/node.h"
+#include "net/nic_socket.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <sched.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define START_FAILED_SIGNAL SIGUSR1 /* From the loop to the main thread: the disk failed. */
+
+struct start_arguments {
+    const char *path;
+    const char *spec; /* NULL: the configuration's. */
+    uint32_t node;
+    enum idle_mode idle;
+    int cpu; /* -1: any. */
+    int eal_argc;
+};
+
+enum { KEY_NODE = 256, KEY_NET, KEY_IDLE, KEY_CPU };
+
+static const struct argp_option start_options[] = {
+    {"config", 'c', "FILE", 0, "The cluster's configuration", 0},
+    {"node", KEY_NODE, "N", 0, "Which of its nodes to be", 0},
+    {"net", KEY_NET, "SPEC", 0, "Network port instead of the configuration's `spec`: udp", 0},
+    {"idle", KEY_IDLE, "MODE", 0,
+     "When there is nothing to do: auto, spin, yield, block or sleep (auto)", 0},
+    {"cpu", KEY_CPU, "LIST", 0, "The CPU to run on (any)", 0},
+    {0},
+};
+
+static void parse_node(struct argp_state *state, const char *value)
+{
+    struct start_arguments *arguments = state->input;
+    char *end = NULL;
+    unsigned long node = strtoul(value, &end, 10);
+    if (end == value || *end != '\0' || node == 0 || node > NODE_ID_MAX) {
+        argp_error(state, "--node: `%s` is not a node's number, 1 to %u", value, NODE_ID_MAX);
+    }
+    arguments->node = (uint32_t)node;
+}
+
+/* One group a node, so one CPU. */
+static void parse_cpu(struct argp_state *state, const char *value)
+{
+    struct start_arguments *arguments = state->input;
+    char *end = NULL;
+    long cpu = strtol(value, &end, 10);
+    if (end != value && *end == ',') {
+        argp_error(state, "--cpu: `%s`: a node has one group, which runs on one CPU", value);
+    }
+    if (end == value || *end != '\0' || cpu < 0 || cpu >= CPU_SETSIZE) {
+        argp_error(state, "--cpu: `%s` is not a CPU's number", value);
+    }
+    arguments->cpu = (int)cpu;
+}
+
+static error_t start_parse(int key, char *value, struct argp_state *state)
+{
+    struct start_arguments *arguments = state->input;
+    switch (key) {
+    case 'c':
+        arguments->path = value;
+        return 0;
+    case KEY_NODE:
+        parse_node(state, value);
+        return 0;
+    case KEY_NET:
+        arguments->spec = value;
+        return 0;
+    case KEY_IDLE:
+        if (!idle_mode_parse(value, &arguments->idle)) {
+            argp_error(state, "--idle: `%s` is not auto, spin, yield, block or sleep", value);
+        }
+        return 0;
+    case KEY_CPU:
+        parse_cpu(state, value);
+        return 0;
+    case ARGP_KEY_ARG:
+        argp_error(state, "`%s`: no argument is expected", value);
+        return 0;
+    case ARGP_KEY_END:
+        if (arguments->path == NULL || arguments->node == 0) {
+            argp_error(state, "-c FILE and --node N are needed");
+        }
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp start_argp = {
+    .options = start_options,
+    .parser = start_parse,
+    .args_doc = "-c FILE --node N [-- EAL ARGUMENTS]",
+    .doc = "Run one node of a cluster. Says `serving node N pid P address A` once it serves, and "
+           "ends cleanly on SIGTERM or SIGINT.\n\n"
+           "The node's log is made beforehand, by `thole format`. With `durability = memory` there "
+           "is none: a restarted node is a wiped one."
+           "\vExample:\n  thole start -c cluster.ini --node 1",
+};
+
+/* ---- What must hold before anything is opened. ---- */
+
+static int
+check_spec(const struct start_arguments *arguments, const char *spec, struct fault *fault)
+{
+    if (strcmp(spec, "udp") != 0) {
+        fault_set(fault, FAULT_ENVIRONMENT,
+                  "cannot start on `%s`: the only network port of a node of its own is the kernel "
+                  "socket so far; set `spec = udp` or give --net udp",
+                  spec);
+        return FAULT_ENVIRONMENT;
+    }
+    if (arguments->eal_argc > 0) {
+        fault_set(fault, FAULT_USAGE, "what follows `--` is for DPDK, and udp is no port of it");
+        return FAULT_USAGE;
+    }
+    return 0;
+}
+
+static void unformatted(const struct start_arguments *arguments,
+                        const struct config_node *self,
+                        struct fault *fault)
+{
+    fault_set(fault, FAULT_ENVIRONMENT,
+              "there is no log in %.160s; make it with `thole format -c %.160s --node %u`",
+              self->data, arguments->path, self->id);
+}
+
+/* The log's path, if there is a file at it. */
+static int find_log(const struct start_arguments *arguments,
+                    const struct config_node *self,
+                    char path[PATH_MAX],
+                    struct fault *fault)
+{
+    struct stat status;
+    if (!make_log_path(self->data, path, PATH_MAX)) {
+        fault_set(fault, FAULT_ENVIRONMENT, "the name of the folder %.64s... is too long",
+                  self->data);
+        return FAULT_ENVIRONMENT;
+    }
+    if (stat(path, &status) != 0 && errno == ENOENT) {
+        unformatted(arguments, self, fault);
+        return FAULT_ENVIRONMENT;
+    }
+    return 0;
+}
+
+/* ---- Serving. ---- */
+
+static void tell_failed(void)
+{
+    (void)kill(getpid(), START_FAILED_SIGNAL);
+}
+
+/* Tell a service manager that the node serves (sd_notify(3)); no matter if nobody listens. */
+static void notify_ready(void)
+{
+    static const char text[] = "READY=1";
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const char *path = getenv("NOTIFY_SOCKET");
+    size_t bytes = path == NULL ? 0 : strlen(path);
+    if (bytes < 2 || bytes >= sizeof address.sun_path) {
+        return;
+    }
+    memcpy(address.sun_path, path, bytes);
+    if (path[0] == '@') {
+        address.sun_path[0] = '\0'; /* A name without a file. */
+    }
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return;
+    }
+    socklen_t address_bytes = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + bytes);
+    ssize_t sent = sendto(fd, text, sizeof text - 1, MSG_NOSIGNAL,
+                          (const struct sockaddr *)&address, address_bytes);
+    (void)sent;
+    (void)close(fd);
+}
+
+/* Until a signal ends it: SIGTERM, SIGINT, or the loop's own word that the disk has failed. */
+static void wait_for_end(const struct node *node, const sigset_t *signals)
+{
+    int number = 0;
+    do {
+        int result = sigwait(signals, &number);
+        ASSERT(result == 0);
+    } while (number == START_FAILED_SIGNAL && node_failure(node) == 0);
+}
+
+static void print_serving(const struct node *node)
+{
+    struct nic_address address = node->nic->self;
+    fprintf(stderr, "serving node %u pid %ld address %u.%u.%u.%u:%u\n", node->config.self->id,
+            (long)getpid(), address.ipv4 >> 24, address.ipv4 >> 16 & 255u, address.ipv4 >> 8 & 255u,
+            address.ipv4 & 255u, address.port);
+}
+
+static void print_memory_warning(void)
+{
+    bool colors = command_has_colors(stderr);
+    fprintf(stderr,
+            "%sNOT DURABLE%s: the configuration says `durability = memory`; what this node holds "
+            "is gone with its process, and when it starts again it is a stranger to the others\n",
+            colors ? "\033[1;31m" : "", colors ? "\033[0m" : "");
+}
+
+static int serve(struct node *node, const struct node_config *config, struct fault *fault)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, START_FAILED_SIGNAL);
+    int result = pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    ASSERT(result == 0);
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    result = sigaction(SIGPIPE, &ignore, NULL);
+    ASSERT(result == 0);
+    result = node_start(node, config, stderr, fault);
+    if (result != 0) {
+        return result;
+    }
+    print_serving(node);
+    notify_ready();
+    wait_for_end(node, &signals);
+    int failure = node_failure(node);
+    node_stop(node);
+    if (failure == 0) {
+        failure = node_failure(node); /* While stopping. */
+    }
+    if (failure != 0) {
+        fault_set(fault, FAULT_INTERNAL,
+                  "node %u has stopped: its disk failed while it served: %s. Nothing that it "
+                  "acknowledged is taken back; look at the kernel's log (`dmesg`) and at the disk "
+                  "before starting it again",
+                  config->self->id, strerror(-failure));
+    }
+    return failure;
+}
+
+static int start_run(int argc, char **argv)
+{
+    struct start_arguments arguments = {.idle = IDLE_AUTO, .cpu = -1};
+    char **eal_argv = NULL;
+    argc = command_split_eal(argc, argv, &arguments.eal_argc, &eal_argv);
+    if (argp_parse(&start_argp, argc, argv, 0, NULL, &arguments) != 0) {
+        return FAULT_USAGE;
+    }
+    static struct config cluster; /* Large, and one a process. */
+    static struct node node;
+    static char path[PATH_MAX];
+    struct fault fault = {0};
+    if (config_load(&cluster, arguments.path, &fault) != 0) {
+        return command_fail(&fault);
+    }
+    const struct config_node *self = config_node_of(&cluster, arguments.node, &fault);
+    if (self == NULL ||
+        check_spec(&arguments, arguments.spec != NULL ? arguments.spec : self->spec, &fault) != 0) {
+        return command_fail(&fault);
+    }
+    bool durable = cluster.durability == CONFIG_DSYNC;
+    if (!durable) {
+        print_memory_warning();
+    } else if (find_log(&arguments, self, path, &fault) != 0) {
+        return command_fail(&fault);
+    }
+    struct node_config config = {
+        .cluster = &cluster,
+        .self = self,
+        .log_path = path,
+        .store = make_log_random_id(),
+        .seed = make_log_random_id(),
+        .idle = arguments.idle,
+        .cpu = arguments.cpu,
+        .failed = tell_failed,
+    };
+    int result = serve(&node, &config, &fault);
+    if (result == -ENODATA) {
+        unformatted(&arguments, self, &fault);
+    }
+    return result != 0 ? command_fail(&fault) : 0;
+}
+
+const struct command command_start = {
+    .name = "start",
+    .summary = "Run one node of a cluster",
+    .run = start_run,
+};

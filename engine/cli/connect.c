@@ -1,0 +1,164 @@
+/* connect.c: see connect.h. */
+#include "engine/cli/connect.h"
+
+#include "engine/base/units.h"
+#include "engine/cli/make_log.h"
+#include "net/nic_socket.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NS_PER_MS       1000000u
+#define WAIT_MS_MAX     1000u
+#define ADDRESSES_BYTES (NODES_MAX * 24u)
+
+static struct client_config client_config_of(const struct config *config, uint64_t timeout_ns)
+{
+    struct client_config client = {
+        .cluster = config->cluster,
+        .id = make_log_random_id(),
+        .node_count = config->node_count,
+        .outstanding_max = REQUEST_RECORDS_MAX,
+        .timeout_ns = timeout_ns,
+        .read_timeout_ns = CLIENT_READ_TIMEOUT_NS,
+        .seed = make_log_random_id(),
+    };
+    for (uint32_t i = 0; i < config->node_count; i++) {
+        client.nodes[i] = (struct client_node){config->nodes[i].id, config->nodes[i].address};
+    }
+    return client;
+}
+
+static int open_socket(struct connect *connect, struct fault *fault)
+{
+    struct nic_address peers[NODES_MAX];
+    for (uint32_t i = 0; i < connect->config.node_count; i++) {
+        peers[i] = connect->config.nodes[i].address;
+    }
+    struct nic_socket_config config = {
+        .peers = peers,
+        .peer_count = connect->config.node_count,
+        .frame_bytes_min = WIRE_HEAD_BYTES_MAX + FRAGMENT_BYTES_MIN,
+    };
+    return nic_socket_open(&connect->nic, &connect->mem, &config, fault);
+}
+
+int connect_open(struct connect *connect,
+                 const char *path,
+                 uint64_t timeout_ns,
+                 uint64_t memory_bytes,
+                 struct fault *fault)
+{
+    ASSERT(path != NULL);
+    ASSERT(timeout_ns > 0);
+    *connect = (struct connect){.path = path};
+    int result = config_load(&connect->config, path, fault);
+    if (result != 0) {
+        return result;
+    }
+    struct client_config client = client_config_of(&connect->config, timeout_ns);
+    uint64_t bytes = client_memory_bytes(&client) + nic_socket_memory_bytes() + memory_bytes;
+    result = mem_open(&connect->mem, bytes + PAGE_BYTES);
+    if (result != 0) {
+        fault_set(fault, FAULT_ENVIRONMENT, "no memory for a client: %llu bytes are needed",
+                  (unsigned long long)bytes);
+        return result;
+    }
+    result = open_socket(connect, fault);
+    if (result != 0) {
+        mem_close(&connect->mem);
+        return result;
+    }
+    connect->client = client_init(&connect->mem, &client, connect->nic);
+    return 0;
+}
+
+void connect_close(struct connect *connect)
+{
+    ASSERT(connect->nic != NULL);
+    nic_close(connect->nic);
+    mem_close(&connect->mem);
+}
+
+void connect_wait(const struct connect *connect, uint64_t now_ns, uint64_t deadline_ns)
+{
+    if (deadline_ns <= now_ns) {
+        return;
+    }
+    uint64_t wait_ms = (deadline_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS;
+    struct pollfd wanted = {.fd = nic_wait_fd(connect->nic), .events = POLLIN};
+    ASSERT(wanted.fd >= 0);
+    (void)poll(&wanted, 1, (int)(wait_ms > WAIT_MS_MAX ? WAIT_MS_MAX : wait_ms));
+}
+
+/* The addresses of the node, or of all of them. */
+static void list_addresses(const struct config *config, uint8_t node, char *text)
+{
+    uint32_t at = 0;
+    text[0] = '\0';
+    for (uint32_t i = 0; i < config->node_count && at < ADDRESSES_BYTES; i++) {
+        struct nic_address address = config->nodes[i].address;
+        if (node == 0 || config->nodes[i].id == node) {
+            at += (uint32_t)snprintf(text + at, ADDRESSES_BYTES - at, "%s%u.%u.%u.%u:%u",
+                                     at == 0 ? "" : ", ", address.ipv4 >> 24,
+                                     address.ipv4 >> 16 & 255u, address.ipv4 >> 8 & 255u,
+                                     address.ipv4 & 255u, address.port);
+        }
+    }
+}
+
+void connect_unavailable(const struct connect *connect,
+                         const struct connect_silence *silence,
+                         struct fault *fault)
+{
+    char addresses[ADDRESSES_BYTES];
+    char waited[UNITS_TEXT_BYTES];
+    list_addresses(&connect->config, silence->node, addresses);
+    units_format_duration(silence->waited_ns, waited);
+    if (silence->heard && silence->node != 0) {
+        fault_set(fault, FAULT_UNAVAILABLE,
+                  "node %u at %s answers, but for %s without what was asked: it is behind, or its "
+                  "disk is. Ask the leader instead: leave out --node",
+                  silence->node, addresses, waited);
+    } else if (silence->heard && silence->stranger != 0) {
+        fault_set(fault, FAULT_UNAVAILABLE,
+                  "node %u leads, by the word of who answers at %s, but %.200s has no [node %u]: "
+                  "add it, with its address",
+                  silence->stranger, addresses, connect->path, silence->stranger);
+    } else if (silence->heard) {
+        fault_set(fault, FAULT_UNAVAILABLE,
+                  "nodes answer, but for %s none of them leads: a majority of %u must run and "
+                  "reach each other, at the very first start all. See who is missing with "
+                  "`thole status -c %.100s`",
+                  waited, connect->config.node_count, connect->path);
+    } else {
+        fault_set(fault, FAULT_UNAVAILABLE,
+                  "no answer from %s for %s: nothing runs there, or not with this [cluster] id. "
+                  "Start a node with `thole start -c %.100s --node N`",
+                  addresses, waited, connect->path);
+    }
+}
+
+uint64_t connect_parse_number(struct argp_state *state, const char *flag, const char *value)
+{
+    char *end = NULL;
+    errno = 0;
+    unsigned long long number = strtoull(value, &end, 10);
+    if (value[0] < '0' || value[0] > '9' || *end != '\0' || errno != 0 ||
+        number > CLIENT_OFFSET_MAX) {
+        argp_error(state, "%s: `%s` is not a number from 0 on", flag, value);
+    }
+    return number;
+}
+
+uint8_t connect_parse_node(struct argp_state *state, const char *value)
+{
+    uint64_t node = connect_parse_number(state, "--node", value);
+    if (node == 0 || node > NODE_ID_MAX) {
+        argp_error(state, "--node: `%s` is not a node's number, 1 to %u", value, NODE_ID_MAX);
+    }
+    return (uint8_t)node;
+}

@@ -1,0 +1,154 @@
+/* health.c: see health.h. */
+#include "engine/cli/health.h"
+
+#include "engine/base/assert.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define NAMES_BYTES 96u
+
+_Static_assert(HEALTH_NOTES_MAX >= 3 * VOTERS_MAX + 2, "each node may be wrong in three ways");
+
+static void note(struct health *health, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void note(struct health *health, const char *format, ...)
+{
+    ASSERT(health->note_count < HEALTH_NOTES_MAX);
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(health->notes[health->note_count++], HEALTH_NOTE_BYTES, format, arguments);
+    va_end(arguments);
+}
+
+/* "node 2", "nodes 2, 3". */
+static const char *name_nodes(raft_set nodes, char text[NAMES_BYTES])
+{
+    bool many = (nodes & (nodes - 1)) != 0;
+    int at = snprintf(text, NAMES_BYTES, many ? "nodes" : "node");
+    const char *before = " ";
+    for (uint32_t id = 1; id <= NODE_ID_MAX && (uint32_t)at < NAMES_BYTES - 8; id++) {
+        if ((nodes >> id & 1) != 0) {
+            at += snprintf(text + at, NAMES_BYTES - (uint32_t)at, "%s%u", before, id);
+            before = ", ";
+        }
+    }
+    return text;
+}
+
+/* The leader of the highest term: an older one may not know yet that it was replaced. */
+static const struct wire_status_reply *
+find_leader(struct health *health, const struct config *config, const struct ask_answer *answers)
+{
+    const struct wire_status_reply *leader = NULL;
+    uint64_t highest = 0;
+    for (uint32_t i = 0; i < config->node_count; i++) {
+        if (answers[i].reachable && answers[i].status.term > highest) {
+            highest = answers[i].status.term;
+        }
+    }
+    for (uint32_t i = 0; i < config->node_count; i++) {
+        const struct wire_status_reply *status = &answers[i].status;
+        bool leads = answers[i].reachable && status->role == WIRE_LEADER;
+        if (leads && (leader == NULL || status->term > leader->term)) {
+            leader = status;
+            health->leader = config->nodes[i].id;
+        }
+    }
+    health->term = leader != NULL ? leader->term : highest;
+    return leader;
+}
+
+/* Of the voters; without a leader, everybody in the file is taken for one. Until a voter has heard
+ * that the first entry is committed, it would wait for everybody again, should it lead next. */
+static void note_nodes(struct health *health,
+                       const struct config *config,
+                       const struct ask_answer *answers,
+                       const struct wire_status_reply *leader)
+{
+    raft_set voters = leader != NULL ? leader->voters : UINT64_MAX;
+    raft_set learning =
+        leader != NULL && leader->bootstrapped ? leader->voters & ~leader->strangers : 0;
+    for (uint32_t i = 0; i < config->node_count; i++) {
+        uint32_t id = config->nodes[i].id;
+        if (!answers[i].reachable && (voters >> id & 1) != 0) {
+            note(health, "node %u does not answer: `thole start -c FILE --node %u` starts it", id,
+                 id);
+        }
+        if (answers[i].reachable && answers[i].status.degraded) {
+            note(health, "node %u is degraded: its disk stalls", id);
+        }
+        if (answers[i].reachable && (learning >> id & 1) != 0 && !answers[i].status.bootstrapped) {
+            note(health, "node %u has not heard yet that the first start is complete", id);
+        }
+    }
+}
+
+static void note_leader(struct health *health,
+                        const struct config *config,
+                        const struct wire_status_reply *leader)
+{
+    char names[NAMES_BYTES];
+    raft_set named = 0;
+    for (uint32_t i = 0; i < config->node_count; i++) {
+        named |= 1ull << config->nodes[i].id;
+    }
+    if (leader->waiting != 0) {
+        note(health,
+             "the first start waits for %s: every voter must answer and store the first entry",
+             name_nodes(leader->waiting, names));
+    } else if (!leader->takes_proposals) {
+        note(health, "node %u leads and takes no appends yet", health->leader);
+    }
+    if (leader->strangers != 0) {
+        note(health,
+             "the log of %s is a stranger's (formatted anew, or another cluster's): it does not "
+             "count",
+             name_nodes(leader->strangers, names));
+    }
+    if ((leader->voters & ~named) != 0) {
+        note(health, "the configuration file has no address for %s, a voter of the cluster: add it",
+             name_nodes(leader->voters & ~named, names));
+    }
+}
+
+void health_judge(struct health *health,
+                  const struct config *config,
+                  const struct ask_answer *answers)
+{
+    ASSERT(config->node_count >= 1);
+    ASSERT(config->node_count <= VOTERS_MAX);
+    memset(health, 0, sizeof *health);
+    health->node_count = config->node_count;
+    for (uint32_t i = 0; i < config->node_count; i++) {
+        health->reachable_count += answers[i].reachable;
+    }
+    const struct wire_status_reply *leader = find_leader(health, config, answers);
+    health->available = leader != NULL && leader->takes_proposals;
+    if (leader == NULL) {
+        note(health, "nobody leads: a majority of the voters must be up and reach each other");
+    } else {
+        note_leader(health, config, leader);
+    }
+    note_nodes(health, config, answers, leader);
+    health->healthy = health->available && health->note_count == 0;
+}
+
+const char *health_line(const struct health *health, char line[HEALTH_LINE_BYTES])
+{
+    int at = 0;
+    if (health->healthy) {
+        at = snprintf(line, HEALTH_LINE_BYTES, "healthy: node %u leads %u nodes in term %llu",
+                      health->leader, health->node_count, (unsigned long long)health->term);
+    } else {
+        at = snprintf(line, HEALTH_LINE_BYTES, "%s: %u of %u nodes answer",
+                      health->available ? "degraded" : "unavailable", health->reachable_count,
+                      health->node_count);
+    }
+    for (uint32_t i = 0; i < health->note_count && (uint32_t)at < HEALTH_LINE_BYTES; i++) {
+        at += snprintf(line + at, HEALTH_LINE_BYTES - (uint32_t)at, "; %s", health->notes[i]);
+    }
+    return line;
+}

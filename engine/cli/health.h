@@ -1,0 +1,36 @@
+/* health.h: what the answers of the nodes mean for the cluster, in the words of `thole status` and
+ * `thole check`. Pure: answers in, a judgement out.
+ */
+#ifndef ENGINE_CLI_HEALTH_H
+#define ENGINE_CLI_HEALTH_H
+
+#include "engine/cli/ask.h"
+#include "engine/config.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define HEALTH_NOTES_MAX  24u
+#define HEALTH_NOTE_BYTES 192u
+
+struct health {
+    uint8_t leader; /* Who leads and says so itself; 0: nobody does. */
+    uint64_t term;  /* Of the leader, else the highest heard. */
+    uint32_t node_count;
+    uint32_t reachable_count;
+    bool available;      /* A leader that takes appends; it steps down without a quorum. */
+    bool healthy;        /* Available, every voter reachable, none a stranger or degraded. */
+    uint32_t note_count; /* One for each thing that is wrong; none when healthy. */
+    char notes[HEALTH_NOTES_MAX][HEALTH_NOTE_BYTES];
+};
+
+/* answers[i] is of config->nodes[i]. */
+void health_judge(struct health *health,
+                  const struct config *config,
+                  const struct ask_answer *answers);
+
+/* One line without a newline: the verdict and what it stands on. */
+#define HEALTH_LINE_BYTES 256u
+const char *health_line(const struct health *health, char line[HEALTH_LINE_BYTES]);
+
+#endif

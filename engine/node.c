@@ -1,0 +1,265 @@
+/* node.c: see node.h.
+ *
+ * Invariant: what stands in the struct was opened, so that close_all() can be called after any
+ * failure. The disk belongs to the loop's thread from its first submit, so that thread closes it.
+ */
+#include "engine/node.h"
+
+#include "engine/wire.h"
+#include "net/nic_socket.h"
+#include "storage/disk_memory.h"
+#include "storage/disk_uring.h"
+#include "storage/format.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#define NODE_LOG_MEMORY_BYTES (4u * 1024u * 1024u)
+#define NODE_CLOSE_NAPS       2000u /* Of 1 ms. */
+
+_Static_assert(NODE_LOG_MEMORY_BYTES >= LOG_MEMORY_MIN, "the log's slots fit");
+_Static_assert(NODE_LOG_MEMORY_BYTES <= LOG_MEMORY_MAX, "the log's slots are bounded");
+
+/* ---- The task of the loop, on its thread. ---- */
+
+static int task_open(void *context, uint64_t now_ns, struct fault *fault)
+{
+    struct node *node = context;
+    return replica_open(node->replica, now_ns, fault);
+}
+
+static uint32_t task_poll(void *context, uint64_t now_ns)
+{
+    struct node *node = context;
+    uint32_t work = replica_poll(node->replica, now_ns);
+    if (work > 0 || atomic_load_explicit(&node->failure, memory_order_relaxed) != 0) {
+        return work;
+    }
+    struct replica_status status;
+    replica_status(node->replica, &status);
+    if (UNLIKELY(status.failed != 0)) {
+        atomic_store_explicit(&node->failure, status.failed, memory_order_release);
+        if (node->config.failed != NULL) {
+            node->config.failed();
+        }
+    }
+    return work;
+}
+
+static bool task_is_working(const void *context)
+{
+    const struct node *node = context;
+    return replica_is_working(node->replica);
+}
+
+/* A failed replica has no timer any more. */
+static uint64_t task_deadline_ns(const void *context)
+{
+    const struct node *node = context;
+    bool failed = atomic_load_explicit(&node->failure, memory_order_relaxed) != 0;
+    return failed ? UINT64_MAX : replica_deadline_ns(node->replica);
+}
+
+static void task_stop(void *context)
+{
+    struct node *node = context;
+    replica_stop(node->replica);
+}
+
+static bool task_is_stopped(const void *context)
+{
+    const struct node *node = context;
+    return replica_is_stopped(node->replica);
+}
+
+/* Take what is still in flight, and close. A disk that hangs stays open: its buffers are the
+ * kernel's until the process ends. */
+static void task_close(void *context)
+{
+    struct node *node = context;
+    struct disk_done done[DISK_QUEUE_MAX];
+    for (uint32_t i = 0; i < NODE_CLOSE_NAPS && node->disk->in_flight > 0; i++) {
+        struct timespec nap = {.tv_nsec = 1000000};
+        (void)nanosleep(&nap, NULL);
+        (void)disk_poll(node->disk, done, DISK_QUEUE_MAX);
+    }
+    if (node->disk->in_flight == 0) {
+        disk_close(node->disk);
+        node->disk = NULL;
+    }
+}
+
+/* ---- Opening. ---- */
+
+static void replica_fill(const struct node_config *config, struct replica_config *replica)
+{
+    const struct config *cluster = config->cluster;
+    *replica = (struct replica_config){
+        .cluster = cluster->cluster,
+        .group = NODE_GROUP,
+        .self = config->self->id,
+        .node_count = cluster->node_count,
+        .election_min_ns = cluster->election_min_ns,
+        .election_max_ns = cluster->election_max_ns,
+        .heartbeat_ns = cluster->heartbeat_ns,
+        .disk_stall_ns = cluster->disk_stall_ns,
+        .log_memory_bytes = NODE_LOG_MEMORY_BYTES,
+        .retention_bytes = cluster->retention_bytes,
+        .seed = config->seed,
+    };
+    for (uint32_t i = 0; i < cluster->node_count; i++) {
+        replica->nodes[i] =
+            (struct replica_node){.id = cluster->nodes[i].id, .address = cluster->nodes[i].address};
+    }
+}
+
+static int open_memory(struct node *node, const struct replica_config *replica, struct fault *fault)
+{
+    const struct config *cluster = node->config.cluster;
+    bool durable = cluster->durability == CONFIG_DSYNC;
+    uint64_t bytes = replica_memory_bytes(replica) + nic_socket_memory_bytes() + 4ull * PAGE_BYTES;
+    bytes += durable ? disk_uring_memory_bytes() : disk_memory_memory_bytes(cluster->size_bytes);
+    int result = mem_open(&node->mem, bytes);
+    if (result != 0) {
+        fault_set(fault, FAULT_ENVIRONMENT, "no memory for node %u: it needs %llu MiB%s",
+                  node->config.self->id, (unsigned long long)(bytes >> 20),
+                  durable ? "" : ", its log included: lower `[storage] size`");
+    }
+    return result;
+}
+
+static int open_nic(struct node *node, struct fault *fault)
+{
+    const struct config *cluster = node->config.cluster;
+    struct nic_address peers[VOTERS_MAX];
+    uint32_t peer_count = 0;
+    for (uint32_t i = 0; i < cluster->node_count; i++) {
+        if (&cluster->nodes[i] != node->config.self) {
+            peers[peer_count++] = cluster->nodes[i].address;
+        }
+    }
+    struct nic_socket_config config = {
+        .bind = node->config.self->address,
+        .peers = peers,
+        .peer_count = peer_count,
+        .frame_bytes_min = wire_head_bytes(WIRE_ENTRY) + FRAGMENT_BYTES_MIN,
+    };
+    return nic_socket_open(&node->nic, &node->mem, &config, fault);
+}
+
+static int open_disk(struct node *node, struct fault *fault)
+{
+    const struct config *cluster = node->config.cluster;
+    if (cluster->durability == CONFIG_DSYNC) {
+        struct disk_uring_config config = {.path = node->config.log_path,
+                                           .access = DISK_ACCESS_WRITE,
+                                           .region = node->mem.base,
+                                           .region_bytes = node->mem.bytes};
+        return disk_uring_open(&node->disk, &node->mem, &config, fault);
+    }
+    node->disk = disk_memory_open(&node->mem, cluster->size_bytes / PAGE_BYTES * PAGE_BYTES);
+    struct format_config format = {
+        .cluster = cluster->cluster,
+        .store = node->config.store,
+        .node = node->config.self->id,
+        .segment_bytes = cluster->segment_bytes,
+    };
+    struct geometry geometry;
+    uint8_t *page = mem_take(&node->mem, "format: one page", 1, PAGE_BYTES, PAGE_BYTES);
+    return storage_format(node->disk, &format, page, &geometry, fault);
+}
+
+static int start_core(struct node *node, struct fault *fault)
+{
+    struct core_config config = {
+        .cpu = node->config.cpu,
+        .idle = node->config.idle,
+        .mem = &node->mem,
+    };
+    struct core_set set = {
+        .task_count = 1,
+        .tasks = {{
+            .context = node,
+            .open = task_open,
+            .poll = task_poll,
+            .is_working = task_is_working,
+            .deadline_ns = task_deadline_ns,
+            .stop = task_stop,
+            .is_stopped = task_is_stopped,
+            .close = task_close,
+        }},
+        .fd_count = 1,
+        .fds = {nic_wait_fd(node->nic)},
+    };
+    if (node->disk->durable) {
+        set.fds[set.fd_count++] = disk_wait_fd(node->disk);
+    } /* Memory completes at the next poll, long before a loop blocks: nothing to wait on. */
+    core_init(&node->core, &config);
+    uint32_t number = core_add_set(&node->core, &set);
+    int result = core_start(&node->core, fault);
+    if (result == 0) {
+        node->started = true;
+        core_select(&node->core, number);
+    }
+    return result;
+}
+
+static void close_all(struct node *node)
+{
+    bool hangs = node->disk != NULL && node->disk->in_flight > 0;
+    if (node->disk != NULL && !hangs) {
+        disk_close(node->disk);
+        node->disk = NULL;
+    }
+    if (node->nic != NULL) {
+        nic_close(node->nic);
+        node->nic = NULL;
+    }
+    if (node->mem.base != NULL && !hangs) {
+        mem_close(&node->mem);
+    }
+}
+
+int node_start(struct node *node,
+               const struct node_config *config,
+               FILE *memory_out,
+               struct fault *fault)
+{
+    ASSERT(config->self != NULL);
+    ASSERT(config->cluster->durability == CONFIG_MEMORY || config->log_path != NULL);
+    memset(node, 0, sizeof *node);
+    node->config = *config;
+    struct replica_config replica;
+    replica_fill(config, &replica);
+    int result = open_memory(node, &replica, fault);
+    /* The disk first: who holds the log's lock is this node, and a second one is told so. */
+    if (result == 0) {
+        result = open_disk(node, fault);
+    }
+    if (result == 0) {
+        result = open_nic(node, fault);
+    }
+    if (result == 0) {
+        node->replica = replica_create(&node->mem, &replica, node->nic, node->disk);
+        mem_print(&node->mem, memory_out);
+        result = start_core(node, fault);
+    }
+    if (result != 0) {
+        close_all(node);
+    }
+    return result;
+}
+
+int node_failure(const struct node *node)
+{
+    return atomic_load_explicit(&node->failure, memory_order_acquire);
+}
+
+void node_stop(struct node *node)
+{
+    ASSERT(node->started);
+    core_stop(&node->core);
+    node->started = false;
+    close_all(node);
+}

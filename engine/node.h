@@ -1,0 +1,61 @@
+/* node.h: one node of a cluster, assembled: its nic, its disk, its replica and the loop that polls
+ * them. What `thole start` runs.
+ *
+ * Everything is opened in one go and closed in the reverse order, after any failure too. It must
+ * not know flags, signals or terminals.
+ */
+#ifndef ENGINE_NODE_H
+#define ENGINE_NODE_H
+
+#include "engine/base/fault.h"
+#include "engine/base/mem.h"
+#include "engine/config.h"
+#include "engine/core.h"
+#include "engine/replica.h"
+#include "net/nic.h"
+#include "storage/disk.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define NODE_GROUP 0u /* One group a node, so far. */
+
+struct node_config {
+    const struct config *cluster;
+    const struct config_node *self; /* One of cluster->nodes. */
+    const char *log_path;           /* Of the formatted log; not used in memory mode. */
+    uint64_t store;                 /* Of the log that memory mode formats; random. */
+    uint64_t seed;                  /* Of the election's chance; random. */
+    enum idle_mode idle;
+    int cpu; /* -1: not pinned. */
+    /* Called once on the loop's thread when the disk has failed while serving; NULL: nobody. */
+    void (*failed)(void);
+};
+
+struct node {
+    struct node_config config;
+    struct mem mem;
+    struct nic *nic;
+    struct disk *disk;
+    struct replica *replica;
+    struct core core;
+    bool started;
+    _Atomic int failure; /* 0, or -errno of the disk. */
+};
+
+/* Open everything and recover; the memory table goes to `memory_out`. Returns 0 when the node
+ * serves; or -errno with the fault told, and then nothing is left open. Blocks while recovering. */
+MUST_USE int node_start(struct node *node,
+                        const struct node_config *config,
+                        FILE *memory_out,
+                        struct fault *fault);
+
+/* 0; or -errno of the disk that failed while serving: nothing is polled any more. */
+int node_failure(const struct node *node);
+
+/* Stop cleanly and close everything; takes CORE_STOP_NS at most, and what a hanging disk takes. */
+void node_stop(struct node *node);
+
+#endif

@@ -1,0 +1,18 @@
+/* replica_counters.h: what a replica and its parts count, apart from replica.h so that the parts
+ * need not know the whole. */
+#ifndef ENGINE_REPLICA_COUNTERS_H
+#define ENGINE_REPLICA_COUNTERS_H
+
+#include "engine/base/counter.h"
+
+/* clang-format off */
+#define REPLICA_COUNTERS(X) \
+    X(entries_sealed) X(entries_taken) X(entries_applied) X(records_applied) X(requests) \
+    X(request_records) X(replies) X(busy) X(full) X(not_leader) X(reads) X(cuts) \
+    X(fragments_sent) X(fragments_repaired) X(fragments_received) X(fragments_known) \
+    X(fragments_refused) X(pages_bad) X(polls_sent) X(acks_sent) X(disk_fetches) X(staged) \
+    X(fetches_failed) X(trims) X(states_written) X(time_lost) X(disk_stalls) X(frames_dropped)
+/* clang-format on */
+COUNTERS_DECLARE(replica, REPLICA_COUNTERS);
+
+#endif

@@ -1,0 +1,212 @@
+"""A cluster of real `thole start` processes over loopback, in a scratch folder beside the build.
+
+Starts, stops, kills and pauses only processes that it started itself. A test that cannot run here
+skips with its reason.
+"""
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+THOLE = os.environ.get("THOLE", os.path.join(REPOSITORY, "build", "thole"))
+PATIENCE_S = 30  # Of every wait: what has not come by then never will.
+CLUSTER_ID = "9f3c0a4e5b6d7788"
+
+
+def thole(*arguments, cwd=None):
+    """Run a command to its end; returns the finished process with text output."""
+    return subprocess.run([THOLE, *arguments], cwd=cwd, text=True, timeout=120, check=False,
+                          stdin=subprocess.DEVNULL, capture_output=True)
+
+
+def free_ports(count):
+    """UDP ports of loopback that nobody has now, all different."""
+    sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+class Node:
+    """One node: its process while it runs, and what it said."""
+
+    def __init__(self, cluster, number):
+        self.cluster = cluster
+        self.number = number
+        self.process = None
+        self.said_path = os.path.join(cluster.folder, f"n{number}.err")
+
+    @property
+    def data(self):
+        return os.path.join(self.cluster.folder, f"n{self.number}")
+
+    def said(self):
+        with open(self.said_path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+
+    def format(self, *more):
+        done = thole("format", "-c", self.cluster.path, "--node", str(self.number), *more)
+        if done.returncode != 0:
+            raise AssertionError(f"format of node {self.number}: {done.stderr}")
+
+    def start(self, *more, env=None):
+        """Start it, and return when it serves."""
+        assert self.process is None
+        with open(self.said_path, "w", encoding="utf-8") as said:
+            self.process = subprocess.Popen(
+                [THOLE, "start", "-c", self.cluster.path, "--node", str(self.number), *more],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said,
+                env=env, restore_signals=False)
+        serving = f"serving node {self.number} pid {self.process.pid} address 127.0.0.1:"
+        self.cluster.wait(lambda: serving in self.said() or self.process.poll() is not None,
+                          f"node {self.number} serves")
+        if self.process.poll() is not None:
+            raise AssertionError(f"node {self.number} ended with {self.process.returncode}: "
+                                 f"{self.said()[-2000:]}")
+
+    def wait_end(self):
+        """Its exit code, once it has ended by itself or by a signal."""
+        code = self.process.wait(timeout=PATIENCE_S)
+        self.process = None
+        return code
+
+    def stop(self):
+        """SIGTERM; returns the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.wait_end()
+
+    def kill(self):
+        self.process.kill()
+        return self.wait_end()
+
+    def pause(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.process.send_signal(signal.SIGCONT)
+
+    def cpu_seconds(self):
+        with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Cluster:
+    """Nodes 1 to `count` of one configuration, nothing formatted or started yet."""
+
+    def __init__(self, count=3, durability="dsync", extra=""):
+        self.folder = tempfile.mkdtemp(prefix="thole-cluster-", dir=os.getcwd())
+        self.path = os.path.join(self.folder, "cluster.ini")
+        self.nodes = [Node(self, number) for number in range(1, count + 1)]
+        with open(self.path, "w", encoding="ascii") as out:
+            out.write(f"[cluster]\nid = {CLUSTER_ID}\n")
+            for node, port in zip(self.nodes, free_ports(count)):
+                out.write(f"[node {node.number}]\naddress = 127.0.0.1:{port}\n"
+                          f"data = n{node.number}\n")
+            out.write("[net]\nspec = udp\n[storage]\nsize = 32MiB\nsegment = 1MiB\n"
+                      f"durability = {durability}\n"
+                      f"[raft]\nelection = 150ms-300ms\nheartbeat = 15ms\n{extra}")
+
+    def __getitem__(self, number):
+        return self.nodes[number - 1]
+
+    def close(self):
+        for node in self.nodes:
+            if node.process is not None:
+                node.process.kill()  # A stopped process, too.
+                node.process.wait()
+                node.process = None
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def format(self):
+        for node in self.nodes:
+            node.format()
+
+    def start(self):
+        for node in self.nodes:
+            node.start()
+
+    def status(self):
+        """The object of `thole status --json`, with its exit code and what it says besides."""
+        done = thole("status", "-c", self.path, "--json")
+        found = json.loads(done.stdout)
+        found["exit"] = done.returncode
+        found["notes"] = done.stderr
+        return found
+
+    def wait(self, holds, what):
+        """Until `holds()` is true; its value."""
+        end = time.monotonic() + PATIENCE_S
+        while time.monotonic() < end:
+            value = holds()
+            if value:
+                return value
+            time.sleep(0.02)
+        raise AssertionError(f"waited {PATIENCE_S} s in vain until {what}; {self.describe()}")
+
+    def wait_status(self, holds, what):
+        """Until the status is as wanted; that status."""
+        def look():
+            found = self.status()
+            return found if holds(found) else None
+        return self.wait(look, what)
+
+    def wait_healthy(self):
+        return self.wait_status(lambda found: found["healthy"], "the cluster is healthy")
+
+    def wait_other_leader(self, number):
+        """Until the cluster is available under another leader than this one."""
+        return self.wait_status(
+            lambda found: found["available"] and found["leader"] not in (None, number),
+            f"another than node {number} leads")
+
+    def describe(self):
+        words = [f"status {self.status()}"]
+        for node in self.nodes:
+            if os.path.exists(node.said_path):
+                words.append(f"node {node.number} said: {node.said()[-500:]}")
+        return "\n".join(words)
+
+
+class Case(unittest.TestCase):
+    """A test with clusters of its own."""
+
+    def cluster(self, *arguments, **more):
+        made = Cluster(*arguments, **more)
+        self.addCleanup(made.close)
+        return made
+
+    def healthy(self):
+        """Three formatted nodes that serve; and their status."""
+        made = self.cluster()
+        made.format()
+        made.start()
+        return made, made.wait_healthy()
+
+    def assert_exit(self, done, code, *words):
+        self.assertEqual(done.returncode, code, f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+        for word in words:
+            self.assertIn(word, done.stderr)
+
+
+def main():
+    """Run the tests of the calling file on the program named first; 77 when all were skipped."""
+    global THOLE
+    if len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
+        THOLE = os.path.abspath(sys.argv.pop(1))
+    program = unittest.main(module="__main__", exit=False, verbosity=2)
+    result = program.result
+    if not result.wasSuccessful():
+        sys.exit(1)
+    sys.exit(77 if result.testsRun == len(result.skipped) else 0)

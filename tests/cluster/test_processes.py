@@ -1,0 +1,168 @@
+"""Nodes as processes: they elect, die, come back, wait for each other and know a stranger."""
+import json
+import os
+import random
+import shutil
+import subprocess
+import time
+
+import cluster
+from cluster import Case
+
+SEED = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(1, 1 << 31)
+
+
+class Election(Case):
+    def test_three_nodes_elect_and_become_healthy(self):
+        made, found = self.healthy()
+        self.assertEqual(found["exit"], 0)
+        self.assertEqual(found["cluster"], cluster.CLUSTER_ID)
+        self.assertIn(found["leader"], [1, 2, 3])
+        self.assertEqual(found["notes"], "")
+        self.assertEqual([node["id"] for node in found["nodes"]], [1, 2, 3])
+        roles = sorted(node["role"] for node in found["nodes"])
+        self.assertEqual(roles, ["follower", "follower", "leader"])
+        for node in found["nodes"]:
+            self.assertEqual(set(node), {
+                "id", "address", "reachable", "role", "term", "commit_index", "durable_index",
+                "log_start_offset", "log_end_offset", "durability"})
+            self.assertEqual(node["durability"], "dsync")
+            self.assertGreaterEqual(node["commit_index"], 1)
+        done = cluster.thole("check", "-c", made.path)
+        self.assert_exit(done, 0)
+        self.assertEqual(len(done.stdout.splitlines()), 1)
+        self.assertIn("healthy", done.stdout)
+
+    def test_watching_prints_an_object_a_line(self):
+        made, _ = self.healthy()
+        watch = subprocess.Popen([cluster.THOLE, "status", "-c", made.path, "--watch", "--json"],
+                                 stdout=subprocess.PIPE, text=True)
+        self.addCleanup(watch.stdout.close)
+        self.addCleanup(watch.wait)
+        self.addCleanup(watch.kill)
+        for _ in range(3):
+            self.assertTrue(json.loads(watch.stdout.readline())["healthy"])
+
+    def test_another_leads_when_the_leader_is_killed(self):
+        made, found = self.healthy()
+        old = found["leader"]
+        made[old].kill()
+        found = made.wait_other_leader(old)
+        self.assertEqual(found["exit"], 1)
+        self.assertFalse(found["healthy"])
+        gone = found["nodes"][old - 1]
+        self.assertFalse(gone["reachable"])
+        for field in ["role", "term", "commit_index", "durable_index", "log_start_offset",
+                      "log_end_offset", "durability"]:
+            self.assertIsNone(gone[field], field)
+        self.assertIn(f"node {old} does not answer", found["notes"])
+        done = cluster.thole("check", "-c", made.path)
+        self.assert_exit(done, 1)
+        self.assertEqual(len(done.stdout.splitlines()), 1)
+        made[old].start()
+        made.wait_healthy()
+
+    def test_one_of_three_is_no_quorum(self):
+        made, found = self.healthy()
+        for number in [1, 2]:
+            made[number].kill()
+        made.wait_status(lambda found: not found["available"] and found["leader"] is None,
+                         "the last one has stepped down")
+        made[1].start()
+        made.wait_status(lambda found: found["available"], "two of three lead again")
+
+    def test_all_killed_at_once_come_back_in_another_order(self):
+        made, before = self.healthy()
+        for node in made.nodes:
+            node.process.kill()
+        for node in made.nodes:
+            node.wait_end()
+        order = [1, 2, 3]
+        random.Random(SEED).shuffle(order)
+        for number in order:
+            made[number].start()
+        committed = max(node["commit_index"] for node in before["nodes"])
+        after = made.wait_status(
+            lambda found: found["healthy"]
+            and all(node["commit_index"] > committed for node in found["nodes"]),
+            "all know a commit of the new term")
+        self.assertGreater(max(node["term"] for node in after["nodes"]),
+                           max(node["term"] for node in before["nodes"]))
+
+    def test_a_leader_that_was_stopped_for_seconds_follows_when_it_runs_again(self):
+        made, found = self.healthy()
+        old = found["leader"]
+        made[old].pause()
+        begin = time.monotonic()
+        found = made.wait_other_leader(old)
+        self.assertFalse(found["nodes"][old - 1]["reachable"])
+        time.sleep(max(0.0, 3 - (time.monotonic() - begin)))
+        made[old].resume()
+        found = made.wait_healthy()
+        self.assertNotEqual(found["leader"], old)
+        self.assertEqual(len({node["term"] for node in found["nodes"]}), 1)
+
+
+class Bootstrap(Case):
+    def test_a_first_start_waits_for_every_voter_and_says_for_whom(self):
+        made = self.cluster()
+        made.format()
+        made[1].start()
+        made[2].start()
+        found = made.wait_status(lambda found: "waits for node 3" in found["notes"],
+                                 "status names whom the first start waits for")
+        self.assertFalse(found["available"])
+        self.assertFalse(found["healthy"])
+        for node in found["nodes"][:2]:
+            self.assertEqual(node["commit_index"], 0)
+        done = cluster.thole("status", "-c", made.path)
+        self.assert_exit(done, 1)
+        self.assertIn("waits for node 3", done.stdout)
+        made[3].start()
+        found = made.wait_healthy()
+        self.assertEqual(found["notes"], "")
+
+    def test_a_node_formatted_anew_is_a_stranger_and_the_others_go_on(self):
+        made, found = self.healthy()
+        lost = found["leader"] % 3 + 1
+        made[lost].kill()
+        shutil.rmtree(made[lost].data)
+        made[lost].format()
+        made[lost].start()
+        found = made.wait_status(
+            lambda found: found["available"] and "stranger" in found["notes"],
+            "the others lead, and say who is a stranger")
+        self.assertFalse(found["healthy"])
+        self.assertIn(f"node {lost} is a stranger's", found["notes"])
+        self.assertEqual(found["nodes"][lost - 1]["commit_index"], 0)
+        # Its vote does not count: with one of the others gone there is no majority.
+        other = next(n for n in [1, 2, 3] if n not in (lost, found["leader"]))
+        made[other].kill()
+        made.wait_status(lambda found: not found["available"], "the last one has stepped down")
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            self.assertFalse(made.status()["available"])
+        made[other].start()
+        found = made.wait_status(lambda found: found["available"], "two of the three lead again")
+        self.assertNotEqual(found["leader"], lost)
+
+    def test_one_node_is_a_cluster(self):
+        made = self.cluster(1)
+        made.format()
+        made.start()
+        found = made.wait_healthy()
+        self.assertEqual(found["leader"], 1)
+        self.assertEqual(made[1].stop(), 0)
+
+    def test_memory_needs_no_format_and_says_not_durable(self):
+        made = self.cluster(durability="memory")
+        made.start()
+        found = made.wait_healthy()
+        self.assertEqual({node["durability"] for node in found["nodes"]}, {"memory"})
+        self.assertIn("NOT DURABLE", made[1].said())
+        self.assertFalse(os.path.exists(made[1].data))
+
+
+if __name__ == "__main__":
+    print(f"seed {SEED}", flush=True)
+    cluster.main()

@@ -1,0 +1,207 @@
+/* test_health.c: what the answers of the nodes mean for the cluster. */
+#include "engine/cli/health.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define NODES  3u
+#define VOTERS (1u << 1 | 1u << 2 | 1u << 3)
+
+struct world {
+    struct config config;
+    struct ask_answer answers[VOTERS_MAX];
+    struct health health;
+};
+
+/* Three sound nodes, led by node 2 in term 5. */
+static struct world sound(void)
+{
+    struct world w = {.config = {.node_count = NODES}};
+    for (uint32_t i = 0; i < NODES; i++) {
+        bool leads = i == 1;
+        w.config.nodes[i].id = (uint8_t)(i + 1);
+        w.answers[i] = (struct ask_answer){
+            .reachable = true,
+            .status = {.role = leads ? WIRE_LEADER : WIRE_FOLLOWER,
+                       .leader = 2,
+                       .durable = true,
+                       .bootstrapped = true,
+                       .takes_proposals = leads,
+                       .term = 5,
+                       .voters = VOTERS},
+        };
+    }
+    return w;
+}
+
+static void judge(struct world *w)
+{
+    health_judge(&w->health, &w->config, w->answers);
+}
+
+static bool says(const struct world *w, const char *words)
+{
+    for (uint32_t i = 0; i < w->health.note_count; i++) {
+        if (strstr(w->health.notes[i], words) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void three_sound_nodes_are_healthy(void **state)
+{
+    (void)state;
+    struct world w = sound();
+    judge(&w);
+    assert_true(w.health.healthy);
+    assert_true(w.health.available);
+    assert_int_equal(w.health.leader, 2);
+    assert_int_equal(w.health.note_count, 0);
+    char line[HEALTH_LINE_BYTES];
+    assert_string_equal(health_line(&w.health, line), "healthy: node 2 leads 3 nodes in term 5");
+}
+
+static void voter_that_does_not_answer_leaves_it_available_and_not_healthy(void **state)
+{
+    (void)state;
+    struct world w = sound();
+    w.answers[2] = (struct ask_answer){0};
+    judge(&w);
+    assert_true(w.health.available);
+    assert_false(w.health.healthy);
+    assert_true(says(&w, "node 3 does not answer"));
+    char line[HEALTH_LINE_BYTES];
+    assert_non_null(strstr(health_line(&w.health, line), "degraded: 2 of 3 nodes answer; node 3"));
+}
+
+static void node_that_is_no_voter_may_be_away(void **state)
+{
+    (void)state;
+    struct world w = sound();
+    w.answers[1].status.voters = 1u << 1 | 1u << 2;
+    w.answers[2] = (struct ask_answer){0};
+    judge(&w);
+    assert_true(w.health.healthy);
+}
+
+static void leader_that_does_not_answer_itself_is_nobody(void **state)
+{
+    (void)state;
+    struct world w = sound();
+    w.answers[1] = (struct ask_answer){0};
+    judge(&w);
+    assert_int_equal(w.health.leader, 0);
+    assert_int_equal(w.health.term, 5);
+    assert_false(w.health.available);
+    assert_true(says(&w, "nobody leads"));
+}
+
+static void leader_of_the_highest_term_counts(void **state)
+{
+    (void)state;
+    struct world w = sound();
+    w.answers[2].status = w.answers[1].status;
+    w.answers[2].status.leader = 3;
+    w.answers[2].status.term = 6;
+    w.answers[2].status.takes_proposals = false;
+    judge(&w);
+    assert_int_equal(w.health.leader, 3);
+    assert_int_equal(w.health.term, 6);
+    assert_false(w.health.available);
+    assert_true(says(&w, "takes no appends yet"));
+}
+
+static void first_start_names_whom_it_waits_for(void **state)
+{
+    (void)state;
+    struct world w = sound();
+    for (uint32_t i = 0; i < NODES; i++) {
+        w.answers[i].status.bootstrapped = false;
+    }
+    w.answers[1].status.takes_proposals = false;
+    w.answers[1].status.waiting = 1u << 1 | 1u << 3;
+    judge(&w);
+    assert_false(w.health.available);
+    assert_int_equal(w.health.leader, 2);
+    assert_true(says(&w, "the first start waits for nodes 1, 3:"));
+    assert_int_equal(w.health.note_count, 1);
+}
+
+static void voter_that_has_not_heard_of_the_first_commit_is_not_healthy_yet(void **state)
+{
+    (void)state;
+    struct world w = sound();
+    w.answers[0].status.bootstrapped = false;
+    judge(&w);
+    assert_true(w.health.available);
+    assert_false(w.health.healthy);
+    assert_true(says(&w, "node 1 has not heard yet"));
+}
+
+static void stranger_and_degraded_node_are_named(void **state)
+{
+    (void)state;
+    struct world w = sound();
+    w.answers[1].status.strangers = 1u << 1;
+    w.answers[0].status.bootstrapped = false;
+    w.answers[2].status.degraded = true;
+    judge(&w);
+    assert_true(w.health.available);
+    assert_false(w.health.healthy);
+    assert_true(says(&w, "the log of node 1 is a stranger's"));
+    assert_true(says(&w, "node 3 is degraded"));
+    assert_int_equal(w.health.note_count, 2);
+}
+
+static void voter_without_an_address_is_told(void **state)
+{
+    (void)state;
+    struct world w = sound();
+    w.answers[1].status.voters = VOTERS | 1u << 9;
+    judge(&w);
+    assert_false(w.health.healthy);
+    assert_true(says(&w, "no address for node 9"));
+}
+
+static void everything_wrong_at_once_still_fits(void **state)
+{
+    (void)state;
+    struct world w = sound();
+    w.config.node_count = VOTERS_MAX;
+    for (uint32_t i = 0; i < VOTERS_MAX; i++) {
+        w.config.nodes[i].id = (uint8_t)(i + 1);
+        w.answers[i].reachable = true;
+        w.answers[i].status.degraded = true;
+    }
+    w.answers[1].status.voters = UINT64_MAX & ~1ull;
+    w.answers[1].status.strangers = 1ull << 63;
+    w.answers[1].status.takes_proposals = false;
+    judge(&w);
+    assert_true(w.health.note_count >= VOTERS_MAX + 3);
+    assert_true(w.health.note_count <= HEALTH_NOTES_MAX);
+    char line[HEALTH_LINE_BYTES];
+    assert_true(strlen(health_line(&w.health, line)) < HEALTH_LINE_BYTES);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(three_sound_nodes_are_healthy),
+        cmocka_unit_test(voter_that_does_not_answer_leaves_it_available_and_not_healthy),
+        cmocka_unit_test(node_that_is_no_voter_may_be_away),
+        cmocka_unit_test(leader_that_does_not_answer_itself_is_nobody),
+        cmocka_unit_test(leader_of_the_highest_term_counts),
+        cmocka_unit_test(first_start_names_whom_it_waits_for),
+        cmocka_unit_test(voter_that_has_not_heard_of_the_first_commit_is_not_healthy_yet),
+        cmocka_unit_test(stranger_and_degraded_node_are_named),
+        cmocka_unit_test(voter_without_an_address_is_told),
+        cmocka_unit_test(everything_wrong_at_once_still_fits),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
