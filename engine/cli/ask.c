@@ -1,23 +1,15 @@
 /* ask.c: see ask.h. */
 #include "engine/cli/ask.h"
 
+#include "engine/base/clock.h"
 #include "engine/cli/make_log.h"
 #include "net/nic_socket.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
-#include <time.h>
 
 #define ASK_NS_PER_MS 1000000u
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    int result = clock_gettime(CLOCK_MONOTONIC, &now);
-    ASSERT(result == 0);
-    return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
-}
 
 int ask_open(struct ask *ask, const struct config *config, struct fault *fault)
 {
@@ -110,7 +102,7 @@ void ask_status(struct ask *ask, struct ask_answer answers[VOTERS_MAX])
     memset(answers, 0, VOTERS_MAX * sizeof answers[0]);
     ask->token++;
     uint32_t missing = ask->config->node_count;
-    uint64_t begin_ns = now_ns();
+    uint64_t begin_ns = clock_now_ns();
     uint64_t resend_ns = begin_ns;
     uint64_t at_ns = begin_ns;
     while (missing > 0 && at_ns - begin_ns < ASK_TIMEOUT_NS) {
@@ -123,6 +115,6 @@ void ask_status(struct ask *ask, struct ask_answer answers[VOTERS_MAX])
         uint32_t taken = take_answers(ask, answers);
         ASSERT(taken <= missing);
         missing -= taken;
-        at_ns = now_ns();
+        at_ns = clock_now_ns();
     }
 }

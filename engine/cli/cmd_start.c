@@ -4,6 +4,7 @@
  * thread. Signals are blocked before that thread is made, so that none ever interrupts it.
  */
 #define _GNU_SOURCE /* CPU_SETSIZE */
+#include "engine/base/units.h"
 #include "engine/cli/command.h"
 #include "engine/cli/make_log.h"
 
@@ -49,9 +50,8 @@ static const struct argp_option start_options[] = {
 static void parse_node(struct argp_state *state, const char *value)
 {
     struct start_arguments *arguments = state->input;
-    char *end = NULL;
-    unsigned long node = strtoul(value, &end, 10);
-    if (end == value || *end != '\0' || node == 0 || node > NODE_ID_MAX) {
+    uint64_t node = 0;
+    if (!units_parse_number(value, 1, NODE_ID_MAX, &node)) {
         argp_error(state, "--node: `%s` is not a node's number, 1 to %u", value, NODE_ID_MAX);
     }
     arguments->node = (uint32_t)node;
@@ -61,12 +61,11 @@ static void parse_node(struct argp_state *state, const char *value)
 static void parse_cpu(struct argp_state *state, const char *value)
 {
     struct start_arguments *arguments = state->input;
-    char *end = NULL;
-    long cpu = strtol(value, &end, 10);
-    if (end != value && *end == ',') {
+    uint64_t cpu = 0;
+    if (strchr(value, ',') != NULL) {
         argp_error(state, "--cpu: `%s`: a node has one group, which runs on one CPU", value);
     }
-    if (end == value || *end != '\0' || cpu < 0 || cpu >= CPU_SETSIZE) {
+    if (!units_parse_number(value, 0, CPU_SETSIZE - 1, &cpu)) {
         argp_error(state, "--cpu: `%s` is not a CPU's number", value);
     }
     arguments->cpu = (int)cpu;

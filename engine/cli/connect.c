@@ -5,7 +5,6 @@
 #include "engine/cli/make_log.h"
 #include "net/nic_socket.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -144,11 +143,8 @@ void connect_unavailable(const struct connect *connect,
 
 uint64_t connect_parse_number(struct argp_state *state, const char *flag, const char *value)
 {
-    char *end = NULL;
-    errno = 0;
-    unsigned long long number = strtoull(value, &end, 10);
-    if (value[0] < '0' || value[0] > '9' || *end != '\0' || errno != 0 ||
-        number > CLIENT_OFFSET_MAX) {
+    uint64_t number = 0;
+    if (!units_parse_number(value, 0, CLIENT_OFFSET_MAX, &number)) {
         argp_error(state, "%s: `%s` is not a number from 0 on", flag, value);
     }
     return number;
