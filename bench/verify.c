@@ -225,7 +225,7 @@ static void check_entry(struct verify *verify, uint32_t number, const uint8_t *e
     uint32_t cursor = 0;
     uint32_t payload_offset = 0;
     struct record_header record;
-    while (entry_record_next(entry, &cursor, &record, &payload_offset)) {
+    while (entry_append_next(entry, &cursor, &record, &payload_offset)) {
         if (!content_is_ours(verify, node, entry, &record, payload_offset)) {
             node->damaged++;
             complain(node, "a record is not as it was sent", header->position, node->next_offset);

@@ -79,7 +79,7 @@ static void send_records(struct reader *reader,
     uint32_t at = 0;
     uint32_t payload_offset;
     uint32_t skip = job->read.skip;
-    while (entry_record_next(entry, &cursor, &record, &payload_offset)) {
+    while (entry_append_next(entry, &cursor, &record, &payload_offset)) {
         if (offset++ < job->read.offset) {
             continue;
         }

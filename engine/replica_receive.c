@@ -198,9 +198,14 @@ static void receive(struct replica *r, const struct nic_frame *received)
     case WIRE_STATUS:
         answer_status(r, &frame, received->from);
         break;
+    case WIRE_OPEN:
+    case WIRE_TRANSFER:
+        break;
     case WIRE_REPLY:
     case WIRE_READ_REPLY:
     case WIRE_STATUS_REPLY:
+    case WIRE_OPEN_REPLY:
+    case WIRE_TRANSFER_REPLY:
         r->counters.frames_dropped++; /* For clients; wire_decode() lets none through to a node. */
         break;
     }

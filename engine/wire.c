@@ -19,11 +19,15 @@ _Static_assert(sizeof(struct append_layout) == 32, "no padding");
 _Static_assert(sizeof(struct entry_layout) == 72, "no padding");
 _Static_assert(sizeof(struct ack_layout) == 80, "no padding");
 _Static_assert(sizeof(struct timeout_now_layout) == 16, "no padding");
-_Static_assert(sizeof(struct request_layout) == 32, "no padding");
-_Static_assert(sizeof(struct reply_layout) == 32, "no padding");
+_Static_assert(sizeof(struct request_layout) == 40, "no padding");
+_Static_assert(sizeof(struct reply_layout) == 40, "no padding");
 _Static_assert(sizeof(struct read_layout) == 16, "no padding");
 _Static_assert(sizeof(struct read_reply_layout) == 48, "no padding");
-_Static_assert(sizeof(struct status_reply_layout) == 80, "no padding");
+_Static_assert(sizeof(struct status_reply_layout) == 88, "no padding");
+_Static_assert(sizeof(struct open_layout) == 48, "no padding");
+_Static_assert(sizeof(struct open_reply_layout) == 24, "no padding");
+_Static_assert(sizeof(struct transfer_layout) == 8, "no padding");
+_Static_assert(sizeof(struct transfer_reply_layout) == 8, "no padding");
 _Static_assert(sizeof(struct head_layout) <= WIRE_HEAD_BYTES_MAX, "a head fits its buffer");
 _Static_assert(WIRE_HEADER_BYTES + sizeof(struct vote_reply_layout) == FRAME_BYTES_MIN,
                "the shortest frame is a header and the shortest fixed part");
@@ -46,6 +50,10 @@ static const uint8_t fixed_bytes[] = {
     [WIRE_READ_REPLY] = sizeof(struct read_reply_layout),
     [WIRE_STATUS] = sizeof(struct status_layout),
     [WIRE_STATUS_REPLY] = sizeof(struct status_reply_layout),
+    [WIRE_OPEN] = sizeof(struct open_layout),
+    [WIRE_OPEN_REPLY] = sizeof(struct open_reply_layout),
+    [WIRE_TRANSFER] = sizeof(struct transfer_layout),
+    [WIRE_TRANSFER_REPLY] = sizeof(struct transfer_reply_layout),
 };
 
 COUNTERS_DEFINE(wire, WIRE_COUNTERS);
@@ -77,7 +85,8 @@ static uint8_t kind_of_message(enum raft_message_kind kind)
 /* A client's question; the other kinds of clients are answers. */
 static bool kind_is_question(uint8_t kind)
 {
-    return kind == WIRE_REQUEST || kind == WIRE_READ || kind == WIRE_STATUS;
+    return kind == WIRE_REQUEST || kind == WIRE_READ || kind == WIRE_STATUS || kind == WIRE_OPEN ||
+           kind == WIRE_TRANSFER;
 }
 
 static bool kind_has_payload(uint8_t kind)
@@ -119,6 +128,16 @@ const char *wire_status_name(enum wire_status status)
         return "not leader";
     case WIRE_TRIMMED:
         return "trimmed";
+    case WIRE_GAP:
+        return "gap";
+    case WIRE_CONDITION:
+        return "condition failed";
+    case WIRE_FENCED:
+        return "fenced";
+    case WIRE_NO_SESSION:
+        return "no session";
+    case WIRE_FORGOTTEN:
+        return "forgotten";
     case WIRE_STATUS_COUNT:
         break;
     }

@@ -43,6 +43,10 @@ enum wire_kind {
     WIRE_READ_REPLY,
     WIRE_STATUS, /* Client: how are you? */
     WIRE_STATUS_REPLY,
+    WIRE_OPEN, /* Client: open a session. */
+    WIRE_OPEN_REPLY,
+    WIRE_TRANSFER, /* Client: hand leadership to another node. */
+    WIRE_TRANSFER_REPLY,
 };
 
 /* Of every frame. */
@@ -94,13 +98,17 @@ struct wire_ack {
 
 /* REQUEST. The payload, over all fragments of the request, is records as they stand in an entry's
  * body (struct record_header, bytes, padding): they are copied as they are. Sequences are
- * consecutive from first_sequence. header.token names the request for reassembly. */
+ * consecutive from first_sequence; a session's begin at 1. header.token names the request for
+ * reassembly. */
 struct wire_request {
-    uint64_t session;
+    uint64_t session; /* 0: none; then nothing tells a repeated request from a new one. */
     uint64_t first_sequence;
+    uint64_t expected_offset; /* Conditional: of the first record, or none is appended. */
+    uint32_t epoch;           /* Of the session's writer; 0 without a session. */
     uint32_t record_count;
     uint32_t request_bytes; /* Of all fragments. */
     uint32_t offset;        /* Of this fragment's payload. */
+    bool conditional;
 };
 
 enum wire_status {
@@ -109,6 +117,11 @@ enum wire_status {
     WIRE_FULL,       /* The log has no room. Refused. */
     WIRE_NOT_LEADER, /* `leader` says who may be. */
     WIRE_TRIMMED,    /* Below the log start. */
+    WIRE_GAP,        /* Sequences before these are missing: `detail` is the first. Nothing taken. */
+    WIRE_CONDITION,  /* expected_offset was not the tail, `detail` was. Refused for ever. */
+    WIRE_FENCED,     /* A later writer has opened the session. Refused. */
+    WIRE_NO_SESSION, /* Expired, or never there. Refused; what became of older ones is unknown. */
+    WIRE_FORGOTTEN,  /* Committed earlier, at an offset that is no longer kept. */
     WIRE_STATUS_COUNT
 };
 
@@ -117,6 +130,7 @@ struct wire_reply {
     uint64_t session;
     uint64_t first_sequence;
     uint64_t first_offset; /* OK: of the first record; the others follow it. */
+    uint64_t detail;       /* GAP and CONDITION: see there. */
     uint32_t record_count;
     uint8_t status; /* enum wire_status */
     uint8_t leader; /* Node id or 0. */
@@ -129,6 +143,7 @@ struct wire_reply {
 struct wire_read {
     uint64_t offset;
     uint32_t skip;
+    bool linearizable; /* Only the leader answers, with all that was committed when this came. */
 };
 
 struct wire_read_reply {
@@ -141,6 +156,37 @@ struct wire_read_reply {
     uint8_t leader;
     bool partial;
     uint64_t term; /* Of the entry that holds the records; 0 without any. */
+};
+
+/* OPEN: open the session `name` for header.from_store, a client's random id, which becomes its
+ * writer. A name without bytes: a session of this client alone. `epoch` is the session's as far as
+ * the client knows, 0: there is none; what another writer has opened meanwhile is not taken away
+ * from it by a late or repeated frame: FENCED, and the reply's epoch says which to ask with. */
+struct wire_open {
+    uint32_t epoch;
+    uint8_t name_bytes; /* 0 to SESSION_NAME_MAX; the rest is zero. */
+    uint8_t name[SESSION_NAME_MAX];
+};
+
+/* OPEN_REPLY: OK: the session is this client's from now on, and its next record is `next_sequence`.
+ * OK and FENCED tell of committed things alone. */
+struct wire_open_reply {
+    uint64_t session;
+    uint64_t next_sequence;
+    uint32_t epoch;
+    uint8_t status; /* OK, BUSY, FULL, NOT_LEADER, FENCED. */
+    uint8_t leader;
+};
+
+/* TRANSFER: hand over to node `to`, or to the voter that has most of the log. */
+struct wire_transfer {
+    uint8_t to; /* 0: whoever is best. */
+};
+
+struct wire_transfer_reply {
+    uint8_t outcome; /* enum raft_transfer; OK: it is under way. */
+    uint8_t leader;
+    uint8_t to; /* OK and UNDER_WAY: to whom. */
 };
 
 /* STATUS_REPLY: how a node stands, for whoever watches. STATUS itself has no field. */
@@ -161,6 +207,7 @@ struct wire_status_reply {
     raft_set voters;     /* Of the configuration in force here. */
     raft_set waiting;    /* A leader before the first commit: voters whose store it waits for. */
     raft_set strangers;  /* Nodes last heard with a store that is not the configuration's. */
+    raft_set behind;     /* A leader: nodes that need entries below its log start. */
     uint64_t frames_dropped;
 };
 
@@ -177,6 +224,10 @@ struct wire_frame {
         struct wire_read read;
         struct wire_read_reply read_reply;
         struct wire_status_reply status_reply;
+        struct wire_open open;
+        struct wire_open_reply open_reply;
+        struct wire_transfer transfer;
+        struct wire_transfer_reply transfer_reply;
     };
     const uint8_t *payload;
     uint32_t payload_bytes;

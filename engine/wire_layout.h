@@ -15,12 +15,14 @@
 #define ACK_MATCHED         1u
 #define ACK_BOOTSTRAPPED    2u
 #define ACK_MISSING         4u
+#define READ_LINEARIZABLE   1u
 #define READ_PARTIAL        1u
 #define STATUS_DURABLE      1u
 #define STATUS_BOOTSTRAPPED 2u
 #define STATUS_TAKES        4u
 #define STATUS_DEGRADED     8u
 #define RECORD_ALIGN        8u
+#define ANY_OFFSET          UINT64_MAX /* Of a request without a condition. */
 
 struct header_layout {
     uint32_t magic;
@@ -100,16 +102,18 @@ struct timeout_now_layout {
 struct request_layout {
     uint64_t session;
     uint64_t first_sequence;
+    uint64_t expected_offset;
+    uint32_t epoch;
     uint32_t record_count;
     uint32_t request_bytes;
     uint32_t offset;
-    uint32_t reserved;
 };
 
 struct reply_layout {
     uint64_t session;
     uint64_t first_sequence;
     uint64_t first_offset;
+    uint64_t detail;
     uint32_t record_count;
     uint8_t status;
     uint8_t leader;
@@ -119,7 +123,8 @@ struct reply_layout {
 struct read_layout {
     uint64_t offset;
     uint32_t skip;
-    uint32_t reserved;
+    uint8_t flags;
+    uint8_t reserved[3];
 };
 
 struct read_reply_layout {
@@ -152,7 +157,36 @@ struct status_reply_layout {
     uint64_t voters;
     uint64_t waiting;
     uint64_t strangers;
+    uint64_t behind;
     uint64_t frames_dropped;
+};
+
+struct open_layout {
+    uint32_t epoch;
+    uint8_t name_bytes;
+    uint8_t reserved[3];
+    uint8_t name[SESSION_NAME_MAX];
+};
+
+struct open_reply_layout {
+    uint64_t session;
+    uint64_t next_sequence;
+    uint32_t epoch;
+    uint8_t status;
+    uint8_t leader;
+    uint16_t reserved;
+};
+
+struct transfer_layout {
+    uint8_t to;
+    uint8_t reserved[7];
+};
+
+struct transfer_reply_layout {
+    uint8_t outcome;
+    uint8_t leader;
+    uint8_t to;
+    uint8_t reserved[5];
 };
 
 struct head_layout {
@@ -170,6 +204,10 @@ struct head_layout {
         struct read_reply_layout read_reply;
         struct status_layout status;
         struct status_reply_layout status_reply;
+        struct open_layout open;
+        struct open_reply_layout open_reply;
+        struct transfer_layout transfer;
+        struct transfer_reply_layout transfer_reply;
     };
 };
 
@@ -179,5 +217,11 @@ MUST_USE enum wire_reason wire_fixed_decode(const struct head_layout *head, stru
 
 /* Copy the fixed part in. `head` is zero so far, its kind set. */
 void wire_fixed_encode(const struct wire_frame *frame, struct head_layout *head);
+
+/* The same for the kinds to and from clients. */
+MUST_USE enum wire_reason wire_client_decode(const struct head_layout *head, struct wire_frame *out);
+void wire_client_encode(const struct wire_frame *frame, struct head_layout *head);
+
+bool wire_all_zero(const uint8_t *bytes, uint32_t count);
 
 #endif

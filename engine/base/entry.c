@@ -176,16 +176,21 @@ static const char *entry_fields_check(const struct entry_header *header)
     if ((header->position | header->first_offset | header->term | header->index) >= NUMBER_LIMIT) {
         return "entry number too large";
     }
+    if (header->commit_index >= header->index) {
+        return "entry commits itself";
+    }
     if (header->index == 0) {
         return "entry index is zero";
     }
     if (header->kind == ENTRY_NOOP && header->body_bytes != 0) {
         return "no-op with a body";
     }
-    if (header->kind != ENTRY_CLIENT && header->record_count != 0) {
+    if (header->kind != ENTRY_CLIENT &&
+        (header->record_count | header->session_record_count) != 0) {
         return "records in an entry that is not a client's";
     }
-    if (header->record_count > ENTRY_RECORDS_MAX) {
+    if (header->record_count > ENTRY_RECORDS_MAX ||
+        header->session_record_count > ENTRY_SESSION_RECORDS_MAX) {
         return "too many records";
     }
     if (!all_zero(header->reserved, sizeof header->reserved)) {
@@ -222,29 +227,31 @@ bool entry_page_valid(const uint8_t *page, uint32_t number, const struct entry_h
 }
 
 /* Check the record at the cursor and move past it. NULL, or what is wrong. */
-static const char *record_check(const uint8_t *entry, uint32_t body_bytes, uint32_t *cursor)
+static const char *record_check(const uint8_t *entry,
+                                uint32_t body_bytes,
+                                uint32_t *cursor,
+                                struct record_header *record)
 {
     ASSERT(*cursor <= body_bytes);
     if (body_bytes - *cursor < RECORD_HEADER_BYTES) {
         return "records run past the body";
     }
-    struct record_header record;
-    entry_body_read(entry, *cursor, &record, sizeof record);
-    if (record.bytes > RECORD_BYTES_MAX) {
+    entry_body_read(entry, *cursor, record, sizeof *record);
+    if (record->bytes > RECORD_BYTES_MAX) {
         return "record too long";
     }
-    if (record.kind != 0) {
+    if (record->kind >= RECORD_KIND_COUNT) {
         return "record kind unknown";
     }
-    if (!all_zero(record.reserved, sizeof record.reserved)) {
+    if (!all_zero(record->reserved, sizeof record->reserved)) {
         return "record reserved bytes not zero";
     }
-    uint32_t record_bytes = record_body_bytes(record.bytes);
+    uint32_t record_bytes = record_body_bytes(record->bytes);
     if (record_bytes > body_bytes - *cursor) {
         return "record runs past the body";
     }
     uint8_t padding[RECORD_ALIGN_BYTES] = {0};
-    uint32_t padding_bytes = record_bytes - RECORD_HEADER_BYTES - record.bytes;
+    uint32_t padding_bytes = record_bytes - RECORD_HEADER_BYTES - record->bytes;
     ASSERT(padding_bytes < RECORD_ALIGN_BYTES);
     entry_body_read(entry, *cursor + record_bytes - padding_bytes, padding, padding_bytes);
     if (!all_zero(padding, padding_bytes)) {
@@ -252,6 +259,26 @@ static const char *record_check(const uint8_t *entry, uint32_t body_bytes, uint3
     }
     *cursor += record_bytes;
     return NULL;
+}
+
+/* Check that the records fill the body, and are as many of each sort as the header says. */
+static const char *records_check(const uint8_t *entry, const struct entry_header *header)
+{
+    uint32_t cursor = 0;
+    uint32_t append_count = 0;
+    uint32_t session_count = 0;
+    while (cursor < header->body_bytes) {
+        struct record_header record;
+        const char *wrong = record_check(entry, header->body_bytes, &cursor, &record);
+        if (wrong != NULL) {
+            return wrong;
+        }
+        append_count += record.kind == RECORD_APPEND;
+        session_count += record.kind != RECORD_APPEND || record.session != 0;
+    }
+    bool same =
+        append_count == header->record_count && session_count == header->session_record_count;
+    return same ? NULL : "records are not as many as the entry's header says";
 }
 
 const char *entry_check(const uint8_t *entry, uint64_t cluster)
@@ -272,17 +299,7 @@ const char *entry_check(const uint8_t *entry, uint64_t cluster)
     if (!all_zero(entry + used_bytes, mark_at - used_bytes)) {
         return "entry padding not zero";
     }
-    if (header->kind != ENTRY_CLIENT) {
-        return NULL;
-    }
-    uint32_t cursor = 0;
-    for (uint32_t i = 0; i < header->record_count; i++) {
-        wrong = record_check(entry, header->body_bytes, &cursor);
-        if (wrong != NULL) {
-            return wrong;
-        }
-    }
-    return cursor == header->body_bytes ? NULL : "records do not fill the body";
+    return header->kind == ENTRY_CLIENT ? records_check(entry, header) : NULL;
 }
 
 void node_header_seal(uint8_t *entry, const struct node_header *header)
@@ -337,4 +354,17 @@ bool entry_record_next(const uint8_t *entry,
     *cursor += record_body_bytes(record->bytes);
     ASSERT(*cursor <= header->body_bytes);
     return true;
+}
+
+bool entry_append_next(const uint8_t *entry,
+                       uint32_t *cursor,
+                       struct record_header *record,
+                       uint32_t *payload_offset)
+{
+    while (entry_record_next(entry, cursor, record, payload_offset)) {
+        if (record->kind == RECORD_APPEND) {
+            return true;
+        }
+    }
+    return false;
 }

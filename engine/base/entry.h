@@ -47,9 +47,11 @@ struct entry_header {
     uint64_t first_offset;   /* Of its first client record; the next one's, if it holds none. */
     uint64_t leader_time_ns; /* Leader's monotonic clock, never falling along the log. */
     uint32_t body_bytes;
-    uint32_t record_count; /* Client records: what first_offset grows by. */
-    uint8_t reserved[20];  /* Zero. */
-    uint32_t crc;          /* CRC-32C of the 92 bytes before. */
+    uint32_t record_count; /* Appended records: what first_offset grows by. */
+    uint64_t commit_index; /* Entries up to here were committed when the leader made this one. */
+    uint32_t session_record_count; /* Records of a session, of whatever kind. */
+    uint8_t reserved[8];           /* Zero. */
+    uint32_t crc;                  /* CRC-32C of the 92 bytes before. */
 };
 _Static_assert(sizeof(struct entry_header) == ENTRY_HEADER_BYTES, "96 bytes on disk and wire");
 
@@ -77,13 +79,21 @@ struct page_mark {
 };
 _Static_assert(sizeof(struct page_mark) == PAGE_MARK_BYTES, "16 bytes on disk and wire");
 
+/* Only appended records have an offset. The others are of a session, which docs/PROTOCOL.md has. */
+enum record_kind {
+    RECORD_APPEND,
+    RECORD_REGISTER, /* Opens a session. */
+    RECORD_REFUSED,  /* Consumes sequence numbers: their condition did not hold. */
+    RECORD_KIND_COUNT
+};
+
 /* One client record in the body, followed by its bytes, padded with zeros to 8. */
 struct record_header {
     uint32_t bytes; /* Of the payload, 0 to RECORD_BYTES_MAX. */
-    uint8_t kind;   /* 0: an append. (Refused records: with sessions.) */
+    uint8_t kind;   /* enum record_kind */
     uint8_t reserved[3];
     uint64_t session;  /* 0: none. */
-    uint64_t sequence; /* The client's number of the request. */
+    uint64_t sequence; /* The client's number of the record. */
 };
 _Static_assert(sizeof(struct record_header) == RECORD_HEADER_BYTES, "24 bytes in a body");
 
@@ -144,6 +154,12 @@ const char *node_header_check(const struct node_header *header, uint64_t store);
 /* Walk the records of a body. `cursor` starts at 0; false at the end. Asserts a checked entry.
  * `payload_offset` is the body offset of the payload. */
 MUST_USE bool entry_record_next(const uint8_t *entry,
+                                uint32_t *cursor,
+                                struct record_header *record,
+                                uint32_t *payload_offset);
+
+/* The same for appended records alone: the first one has the entry's first offset. */
+MUST_USE bool entry_append_next(const uint8_t *entry,
                                 uint32_t *cursor,
                                 struct record_header *record,
                                 uint32_t *payload_offset);

@@ -105,6 +105,17 @@
 #define READER_BUFFER_BYTES (2u * ENTRY_BYTES_MAX)
 #define REQUEST_RECORDS_MAX 1024u /* Records of one request frame. */
 
+/* Sessions of clients. A session keeps where its newest records went, in runs, so that a repeated
+ * request finds its old answer; a client has fewer requests under way than runs are kept. */
+#define SESSIONS_MAX         256u
+#define SESSION_NAME_MAX     40u
+#define SESSION_RUNS_MAX     12u
+#define SESSION_REQUESTS_MAX 8u
+/* Records about sessions in one entry; a client entry lies at most so far above what was committed
+ * when it was made. Together they bound what a replica must be able to take back. */
+#define ENTRY_SESSION_RECORDS_MAX 1024u
+#define UNCOMMITTED_CLIENT_MAX    16u
+
 /* A client. */
 #define CLIENT_OUTSTANDING_MAX (1u << 20) /* Records sent and without a fate. */
 #define CLIENT_WINDOW_FACTOR   8u /* Sequences behind the newest that may wait, x outstanding. */
@@ -146,6 +157,10 @@ _Static_assert((LOAD_OUTSTANDING_MAX & (LOAD_OUTSTANDING_MAX - 1)) == 0,
 _Static_assert((VERIFY_RUNS_MAX & (VERIFY_RUNS_MAX - 1)) == 0, "slot = number & (max - 1)");
 _Static_assert(CLUSTER_FRAMES_MAX <= LOAD_OUTSTANDING_MAX, "a load fills no port");
 _Static_assert(CLUSTER_SLOTS_MAX <= NIC_RING_SLOTS_MAX, "a port can be so large");
+_Static_assert(SESSION_REQUESTS_MAX < SESSION_RUNS_MAX, "a repeated request finds its answer");
+_Static_assert(UNCOMMITTED_CLIENT_MAX >= 2 * UNCOMMITTED_MAX,
+               "a hand-over may seal beyond the gate");
+_Static_assert(REQUEST_RECORDS_MAX <= ENTRY_SESSION_RECORDS_MAX, "a request fits an entry");
 _Static_assert(NODE_ID_MAX < 64, "a set of nodes is one 64-bit word");
 
 #endif

@@ -91,6 +91,11 @@ static void complete(void *context, const struct client_completion *completion)
         return;
     case WIRE_FULL:
     case WIRE_TRIMMED:
+    case WIRE_GAP:
+    case WIRE_CONDITION:
+    case WIRE_FENCED:
+    case WIRE_NO_SESSION:
+    case WIRE_FORGOTTEN:
     case WIRE_STATUS_COUNT:
         break;
     }

@@ -218,7 +218,7 @@ static void visit(void *context, const uint8_t *entry)
     uint32_t payload_offset = 0;
     struct record_header record;
     uint64_t *bytes = context;
-    while (entry_record_next(entry, &cursor, &record, &payload_offset)) {
+    while (entry_append_next(entry, &cursor, &record, &payload_offset)) {
         *bytes += record.bytes;
     }
 }

@@ -173,6 +173,10 @@ static void frame_check(struct sim *sim, struct sim_node *node, const struct wir
     case WIRE_READ_REPLY:
     case WIRE_STATUS:
     case WIRE_STATUS_REPLY:
+    case WIRE_OPEN:
+    case WIRE_OPEN_REPLY:
+    case WIRE_TRANSFER:
+    case WIRE_TRANSFER_REPLY:
         return;
     }
 }
@@ -383,7 +387,7 @@ static void records_check(struct sim *sim, const uint8_t *entry)
     uint32_t cursor = 0;
     struct record_header record;
     uint32_t payload_offset = 0;
-    while (entry_record_next(entry, &cursor, &record, &payload_offset)) {
+    while (entry_append_next(entry, &cursor, &record, &payload_offset)) {
         record_check(sim, entry, &record, payload_offset);
     }
     if (sim->offset_end != header->first_offset + header->record_count) {

@@ -141,6 +141,7 @@ static void request_send(struct sim *sim, uint32_t number, uint32_t count, uint3
     header_fill(sim, number, &frame);
     frame.header.kind = WIRE_REQUEST;
     frame.request.session = SIM_SESSION_BASE + number;
+    frame.request.epoch = 1;
     frame.request.first_sequence = client->next_sequence;
     uint32_t bytes = 0;
     for (uint32_t i = 0; i < count; i++) {
@@ -247,6 +248,7 @@ uint64_t client_probe(struct sim *sim, uint32_t number, uint32_t target)
     header_fill(sim, number, &frame);
     frame.header.kind = WIRE_REQUEST;
     frame.request.session = SIM_SESSION_BASE + number;
+    frame.request.epoch = 1;
     frame.request.first_sequence = sequence;
     frame.request.record_count = 1;
     frame.request.request_bytes = record_put(sim, number, 64, body);

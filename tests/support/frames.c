@@ -7,9 +7,11 @@
 #include <string.h>
 
 const enum wire_kind frame_kinds[] = {
-    WIRE_PRE_VOTE, WIRE_PRE_VOTE_REPLY, WIRE_VOTE,    WIRE_VOTE_REPLY, WIRE_APPEND, WIRE_ENTRY,
-    WIRE_ACK,      WIRE_TIMEOUT_NOW,    WIRE_REQUEST, WIRE_REPLY,      WIRE_READ,   WIRE_READ_REPLY,
-    WIRE_STATUS,   WIRE_STATUS_REPLY,
+    WIRE_PRE_VOTE, WIRE_PRE_VOTE_REPLY, WIRE_VOTE, WIRE_VOTE_REPLY,
+    WIRE_APPEND,   WIRE_ENTRY,          WIRE_ACK,  WIRE_TIMEOUT_NOW,
+    WIRE_REQUEST,  WIRE_REPLY,          WIRE_READ, WIRE_READ_REPLY,
+    WIRE_STATUS,   WIRE_STATUS_REPLY,   WIRE_OPEN, WIRE_OPEN_REPLY,
+    WIRE_TRANSFER, WIRE_TRANSFER_REPLY,
 };
 const uint32_t frame_kind_count = sizeof frame_kinds / sizeof frame_kinds[0];
 
@@ -41,7 +43,8 @@ static struct raft_entry_id id_random(struct prng *prng, uint64_t term_max, bool
 
 static void header_random(struct prng *prng, enum wire_kind kind, struct wire_frame *frame)
 {
-    bool from_client = kind == WIRE_REQUEST || kind == WIRE_READ || kind == WIRE_STATUS;
+    bool from_client = kind == WIRE_REQUEST || kind == WIRE_READ || kind == WIRE_STATUS ||
+                       kind == WIRE_OPEN || kind == WIRE_TRANSFER;
     bool to_client = kind >= WIRE_REQUEST && !from_client;
     struct wire_header *header = &frame->header;
     header->kind = (uint8_t)kind;
@@ -145,8 +148,11 @@ static uint32_t records_random(struct prng *prng,
 static void request_random(struct prng *prng, struct wire_frame *frame, uint8_t *payload)
 {
     struct wire_request *request = &frame->request;
-    request->session = prng_next(prng);
-    request->first_sequence = number(prng, 0, NUMBER_LIMIT / 2);
+    request->session = prng_chance(prng, 500000) ? 0 : prng_next(prng) | 1;
+    request->epoch = request->session == 0 ? 0 : (uint32_t)number(prng, 1, UINT32_MAX);
+    request->first_sequence = number(prng, 1, NUMBER_LIMIT / 2);
+    request->conditional = prng_chance(prng, 300000);
+    request->expected_offset = request->conditional ? number(prng, 0, NUMBER_LIMIT - 1) : 0;
     uint32_t part_bytes = wire_request_bytes(FRAME_BYTES_MAX);
     if (prng_chance(prng, 700000)) {
         frame->payload_bytes = records_random(prng, payload, part_bytes, request);
@@ -174,6 +180,42 @@ static void reply_random(struct prng *prng, struct wire_frame *frame)
         .record_count = (uint32_t)prng_between(prng, 1, ENTRY_RECORDS_MAX),
         .status = (uint8_t)prng_below(prng, WIRE_STATUS_COUNT),
         .leader = (uint8_t)prng_below(prng, 64),
+    };
+    if (frame->reply.status == WIRE_GAP || frame->reply.status == WIRE_CONDITION) {
+        frame->reply.detail = number(prng, 0, NUMBER_LIMIT - 1);
+    }
+}
+
+static void open_random(struct prng *prng, struct wire_frame *frame)
+{
+    frame->open.epoch = (uint32_t)number(prng, 0, UINT32_MAX);
+    frame->open.name_bytes = (uint8_t)prng_below(prng, SESSION_NAME_MAX + 1);
+    for (uint32_t i = 0; i < frame->open.name_bytes; i++) {
+        frame->open.name[i] = (uint8_t)prng_next(prng);
+    }
+}
+
+static void open_reply_random(struct prng *prng, struct wire_frame *frame)
+{
+    static const uint8_t statuses[] = {WIRE_OK, WIRE_BUSY, WIRE_FULL, WIRE_NOT_LEADER, WIRE_FENCED};
+    struct wire_open_reply *reply = &frame->open_reply;
+    reply->status = statuses[prng_below(prng, sizeof statuses)];
+    reply->leader = (uint8_t)prng_below(prng, 64);
+    if (reply->status == WIRE_OK || reply->status == WIRE_FENCED) {
+        reply->epoch = (uint32_t)number(prng, 1, UINT32_MAX);
+    }
+    if (reply->status == WIRE_OK) {
+        reply->session = number(prng, 1, NUMBER_LIMIT - 1);
+        reply->next_sequence = number(prng, 1, NUMBER_LIMIT - 1);
+    }
+}
+
+static void transfer_reply_random(struct prng *prng, struct wire_frame *frame)
+{
+    frame->transfer_reply = (struct wire_transfer_reply){
+        .outcome = (uint8_t)prng_below(prng, RAFT_TRANSFER_NOBODY_HEARD + 1),
+        .leader = (uint8_t)prng_below(prng, 64),
+        .to = (uint8_t)prng_below(prng, 64),
     };
 }
 
@@ -214,6 +256,7 @@ static void status_reply_random(struct prng *prng, struct wire_frame *frame)
     reply->voters = (prng_next(prng) | 2) & ~1ull;
     reply->waiting = leads && !reply->bootstrapped ? prng_next(prng) & reply->voters : 0;
     reply->strangers = prng_next(prng) & ~1ull;
+    reply->behind = leads ? prng_next(prng) & ~1ull : 0;
     reply->frames_dropped = number(prng, 0, NUMBER_LIMIT - 1);
 }
 
@@ -259,6 +302,7 @@ void frame_random(struct prng *prng,
     case WIRE_READ:
         frame->read.offset = number(prng, 0, NUMBER_LIMIT - 1);
         frame->read.skip = (uint32_t)prng_below(prng, RECORD_BYTES_MAX + 1);
+        frame->read.linearizable = prng_chance(prng, 500000);
         return;
     case WIRE_READ_REPLY:
         read_reply_random(prng, frame, payload);
@@ -267,6 +311,18 @@ void frame_random(struct prng *prng,
         return;
     case WIRE_STATUS_REPLY:
         status_reply_random(prng, frame);
+        return;
+    case WIRE_OPEN:
+        open_random(prng, frame);
+        return;
+    case WIRE_OPEN_REPLY:
+        open_reply_random(prng, frame);
+        return;
+    case WIRE_TRANSFER:
+        frame->transfer.to = (uint8_t)prng_below(prng, NODE_ID_MAX + 1);
+        return;
+    case WIRE_TRANSFER_REPLY:
+        transfer_reply_random(prng, frame);
         return;
     }
 }

@@ -358,7 +358,7 @@ static void set_offset_huge(struct entry_header *header)
 }
 static void set_reserved(struct entry_header *header)
 {
-    header->reserved[19] = 1;
+    header->reserved[7] = 1;
 }
 static void set_records_huge(struct entry_header *header)
 {
