@@ -1,6 +1,6 @@
 /* intake.c: client requests -> entries. See intake.h.
  *
- * Invariant: a slot is open exactly while it holds records, at the log's end.
+ * Invariant: an open slot stands at the log's end, and holds records when it is left.
  */
 #include "engine/intake.h"
 
@@ -30,40 +30,66 @@ void intake_reset(struct intake *intake)
     intake->slot = NULL;
     intake->body_bytes = 0;
     intake->record_count = 0;
+    intake->session_record_count = 0;
     intake->run_head = intake->run_tail;
     for (uint32_t i = 0; i < CLIENT_STAGING_MAX; i++) {
         intake->stagings[i].client = 0;
     }
 }
 
-static void
-answer(const struct intake_context *context, const struct intake_run *run, enum wire_status status)
+/* ---- Answers. ---- */
+
+static void answer(const struct intake_context *context, const struct intake_run *run)
 {
     struct wire_frame frame = {.header = context->header};
-    frame.header.kind = WIRE_REPLY;
+    frame.header.kind = run->is_open ? WIRE_OPEN_REPLY : WIRE_REPLY;
     frame.header.to = 0;
     frame.header.to_boot = run->client_boot;
     frame.header.term = 0;
     frame.header.token = run->token;
-    frame.reply = (struct wire_reply){
-        .session = run->session,
-        .first_sequence = run->first_sequence,
-        .first_offset = status == WIRE_OK ? run->first_offset : 0,
-        .record_count = run->record_count,
-        .status = (uint8_t)status,
-        .leader = raft_leader(context->raft),
-    };
+    if (run->is_open) {
+        frame.open_reply = run->open;
+        frame.open_reply.leader = raft_leader(context->raft);
+    } else {
+        frame.reply = run->reply;
+        frame.reply.leader = raft_leader(context->raft);
+    }
     outbox_put(context->outbox, run->address, &frame);
     context->counters->replies++;
 }
 
-static void count_refusal(const struct intake_context *context, enum wire_status status)
+/* Nothing was taken: that needs nobody's commit. */
+static void
+refuse(const struct intake_context *context, struct intake_run run, enum wire_status status)
 {
     struct replica_counters *counters = context->counters;
     counters->busy += status == WIRE_BUSY;
     counters->full += status == WIRE_FULL;
     counters->not_leader += status == WIRE_NOT_LEADER;
+    if (run.is_open) {
+        run.open = (struct wire_open_reply){.status = (uint8_t)status};
+    } else {
+        run.reply.status = (uint8_t)status;
+    }
+    answer(context, &run);
 }
+
+/* Answer when everything that is at the tail now is committed. */
+static void
+settle(struct intake *intake, const struct intake_context *context, const struct intake_run *run)
+{
+    uint64_t index = raft_last(context->raft).index + (intake->slot != NULL ? 1 : 0);
+    if (index <= raft_commit_index(context->raft)) {
+        answer(context, run);
+        return;
+    }
+    ASSERT(intake->run_tail - intake->run_head < CLIENT_RUNS_MAX);
+    struct intake_run *waiting = &intake->runs[intake->run_tail++ & (CLIENT_RUNS_MAX - 1)];
+    *waiting = *run;
+    waiting->index = index;
+}
+
+/* ---- The open entry. ---- */
 
 static bool gate_is_open(const struct intake *intake, const struct intake_context *context)
 {
@@ -75,7 +101,7 @@ static bool gate_is_open(const struct intake *intake, const struct intake_contex
 
 bool intake_is_ripe(const struct intake *intake, const struct intake_context *context)
 {
-    return intake->record_count > 0 && gate_is_open(intake, context);
+    return intake->slot != NULL && gate_is_open(intake, context);
 }
 
 /* Claim the slot behind the log's end for a new open entry. */
@@ -89,18 +115,27 @@ static enum wire_status open_entry(struct intake *intake, const struct intake_co
     if (end + LOG_RESERVE_BYTES > context->durable_position + log->ring_bytes) {
         return WIRE_BUSY;
     }
+    uint64_t flying = raft_last(context->raft).index - raft_commit_index(context->raft);
+    if (flying + 1 > UNCOMMITTED_CLIENT_MAX) {
+        return WIRE_BUSY; /* The gate has long been closed; hand-overs have sealed beyond it. */
+    }
     intake->slot = log_place(log, log->end_position, ENTRY_BYTES_MAX, context->durable_position);
     ASSERT(intake->slot != NULL);
     intake->opened_ns = context->now_ns;
     return WIRE_OK;
 }
 
-/* Copy a request's records into the open entry. */
-static enum wire_status take_records(struct intake *intake,
-                                     const struct intake_context *context,
-                                     struct intake_run *run,
-                                     const uint8_t *records,
-                                     uint32_t bytes)
+static bool entry_has_room(const struct intake *intake, uint32_t bytes, uint32_t session_records)
+{
+    return intake->body_bytes + bytes <= entry_body_bytes_max(ENTRY_PAGES_MAX) &&
+           intake->session_record_count + session_records <= ENTRY_SESSION_RECORDS_MAX;
+}
+
+/* Whether records of clients may be taken at all now, and so many bytes of them. */
+static enum wire_status may_take(struct intake *intake,
+                                 const struct intake_context *context,
+                                 uint32_t bytes,
+                                 uint32_t session_records)
 {
     if (context->closed) {
         return WIRE_BUSY;
@@ -108,26 +143,229 @@ static enum wire_status take_records(struct intake *intake,
     if (!raft_takes_proposals(context->raft)) {
         return raft_is_leader(context->raft) ? WIRE_BUSY : WIRE_NOT_LEADER;
     }
-    if (intake->run_tail - intake->run_head == CLIENT_RUNS_MAX) {
+    /* The answers of one request: a run each that its session keeps, and both ends. */
+    if (intake->run_tail - intake->run_head + SESSION_RUNS_MAX + 2 > CLIENT_RUNS_MAX) {
         return WIRE_BUSY;
     }
-    if (intake->body_bytes + bytes > entry_body_bytes_max(ENTRY_PAGES_MAX)) {
+    if (!entry_has_room(intake, bytes, session_records)) {
         return WIRE_BUSY;
     }
-    if (intake->slot == NULL) {
+    return WIRE_OK;
+}
+
+/* Put one record that is no append into the open entry. */
+static void
+put_record(struct intake *intake, const struct record_header *header, const void *payload)
+{
+    static const uint8_t zeros[8];
+    ASSERT(intake->slot != NULL);
+    ASSERT(header->kind != RECORD_APPEND);
+    uint32_t whole_bytes = record_body_bytes(header->bytes);
+    uint32_t used_bytes = RECORD_HEADER_BYTES + header->bytes;
+    entry_body_write(intake->slot, intake->body_bytes, header, sizeof *header);
+    entry_body_write(intake->slot, intake->body_bytes + RECORD_HEADER_BYTES, payload,
+                     header->bytes);
+    entry_body_write(intake->slot, intake->body_bytes + used_bytes, zeros,
+                     whole_bytes - used_bytes);
+    intake->body_bytes += whole_bytes;
+    intake->session_record_count++;
+}
+
+/* ---- Requests. ---- */
+
+/* What is left to decide of a whole request, whose records are checked. */
+struct request {
+    struct intake_run run; /* As every answer to it begins. */
+    uint64_t session;
+    uint64_t sequence;
+    uint64_t expected_offset;
+    uint32_t epoch;
+    uint32_t count;
+    bool conditional;
+    const uint8_t *records;
+    uint32_t bytes;
+};
+
+static uint64_t tail_offset(const struct intake *intake, const struct intake_context *context)
+{
+    return context->log->next_offset + intake->record_count;
+}
+
+/* One fate for the next `count` records: answer them, and step over them. */
+static void decide(struct intake *intake,
+                   const struct intake_context *context,
+                   struct request *request,
+                   uint32_t count,
+                   struct wire_reply reply)
+{
+    ASSERT(count > 0);
+    ASSERT(count <= request->count);
+    reply.session = request->session;
+    reply.first_sequence = request->sequence;
+    reply.record_count = count;
+    struct intake_run run = request->run;
+    run.reply = reply;
+    settle(intake, context, &run);
+    for (uint32_t i = 0; i < count; i++) {
+        struct record_header record;
+        memcpy(&record, request->records, sizeof record);
+        request->records += record_body_bytes(record.bytes);
+        request->bytes -= record_body_bytes(record.bytes);
+    }
+    request->sequence += count;
+    request->count -= count;
+}
+
+/* The rest of the request goes into the open entry. */
+static void
+append_records(struct intake *intake, const struct intake_context *context, struct request *request)
+{
+    uint64_t offset = tail_offset(intake, context);
+    entry_body_write(intake->slot, intake->body_bytes, request->records, request->bytes);
+    intake->body_bytes += request->bytes;
+    intake->record_count += request->count;
+    context->counters->request_records += request->count;
+    if (request->session != 0) {
+        intake->session_record_count += request->count;
+        struct session_note note = {
+            .index = raft_last(context->raft).index + 1,
+            .session = request->session,
+            .sequence = request->sequence,
+            .offset = offset,
+            .count = request->count,
+            .kind = RECORD_APPEND,
+        };
+        sessions_take(context->sessions, &note);
+    }
+    decide(intake, context, request, request->count,
+           (struct wire_reply){.status = WIRE_OK, .first_offset = offset});
+}
+
+/* The condition does not hold. A session's numbers are consumed by that, which the log must tell.
+ */
+static void refuse_condition(struct intake *intake,
+                             const struct intake_context *context,
+                             struct request *request)
+{
+    uint64_t tail = tail_offset(intake, context);
+    if (request->session != 0) {
+        struct session_refused body = {.tail_offset = tail, .count = request->count};
+        struct record_header header = {
+            .bytes = sizeof body,
+            .kind = RECORD_REFUSED,
+            .session = request->session,
+            .sequence = request->sequence,
+        };
+        put_record(intake, &header, &body);
+        struct session_note note = {
+            .index = raft_last(context->raft).index + 1,
+            .session = request->session,
+            .sequence = request->sequence,
+            .offset = tail,
+            .count = request->count,
+            .kind = RECORD_REFUSED,
+        };
+        sessions_take(context->sessions, &note);
+    }
+    context->counters->conditions_failed++;
+    decide(intake, context, request, request->count,
+           (struct wire_reply){.status = WIRE_CONDITION, .detail = tail});
+}
+
+/* Records that are new: append them if they may be. */
+static void
+take_new(struct intake *intake, const struct intake_context *context, struct request *request)
+{
+    bool holds = !request->conditional || request->expected_offset == tail_offset(intake, context);
+    bool goes_in = holds || request->session != 0;
+    if (goes_in && intake->slot == NULL) {
         enum wire_status status = open_entry(intake, context);
         if (status != WIRE_OK) {
-            return status;
+            request->run.reply.first_sequence = request->sequence;
+            request->run.reply.record_count = request->count;
+            refuse(context, request->run, status);
+            return;
         }
     }
-    entry_body_write(intake->slot, intake->body_bytes, records, bytes);
-    run->index = raft_last(context->raft).index + 1;
-    run->first_offset = context->log->next_offset + intake->record_count;
-    intake->runs[intake->run_tail++ & (CLIENT_RUNS_MAX - 1)] = *run;
-    intake->body_bytes += bytes;
-    intake->record_count += run->record_count;
-    context->counters->request_records += run->record_count;
-    return WIRE_OK;
+    if (holds) {
+        append_records(intake, context, request);
+    } else {
+        refuse_condition(intake, context, request);
+    }
+}
+
+/* The sessions' word to the next records of a request. */
+static void take_session_records(struct intake *intake,
+                                 const struct intake_context *context,
+                                 struct request *request)
+{
+    struct session_claim claim = {
+        .session = request->session,
+        .sequence = request->sequence,
+        .epoch = request->epoch,
+        .count = request->count,
+    };
+    struct session_decision decision = sessions_decide(context->sessions, &claim);
+    struct wire_reply reply = {.status = WIRE_OK};
+    switch (decision.verdict) {
+    case SESSION_NEW:
+        take_new(intake, context, request);
+        request->count = 0;
+        return;
+    case SESSION_GAP: /* No promise, only a hint: it needs nobody's commit. */
+        request->run.reply.first_sequence = request->sequence;
+        request->run.reply.record_count = request->count;
+        request->run.reply.detail = decision.next_sequence;
+        refuse(context, request->run, WIRE_GAP);
+        context->counters->gaps++;
+        request->count = 0;
+        return;
+    case SESSION_OLD:
+        reply.first_offset = decision.offset;
+        context->counters->repeated_records += decision.count;
+        break;
+    case SESSION_REFUSED:
+        reply.status = WIRE_CONDITION;
+        reply.detail = decision.offset;
+        context->counters->repeated_records += decision.count;
+        break;
+    case SESSION_FORGOTTEN:
+        reply.status = WIRE_FORGOTTEN;
+        context->counters->repeated_records += decision.count;
+        break;
+    case SESSION_FENCED:
+        reply.status = WIRE_FENCED;
+        context->counters->fenced++;
+        break;
+    case SESSION_UNKNOWN:
+        reply.status = WIRE_NO_SESSION;
+        context->counters->sessions_unknown++;
+        break;
+    }
+    decide(intake, context, request, decision.count, reply);
+}
+
+/* Decide a whole request. */
+static void
+take_request(struct intake *intake, const struct intake_context *context, struct request *request)
+{
+    bool has_session = request->session != 0;
+    request->run.reply = (struct wire_reply){.session = request->session,
+                                             .first_sequence = request->sequence,
+                                             .record_count = request->count};
+    enum wire_status status =
+        may_take(intake, context, request->bytes, has_session ? request->count : 0);
+    if (status != WIRE_OK) {
+        refuse(context, request->run, status);
+        return;
+    }
+    if (!has_session) {
+        take_new(intake, context, request);
+        return;
+    }
+    while (request->count > 0) {
+        take_session_records(intake, context, request);
+    }
 }
 
 /* The staging of a fragmented request; the one untouched for longest gives way. */
@@ -190,46 +428,136 @@ stage(struct intake *intake, const struct intake_context *context, const struct 
     return whole ? staging : NULL;
 }
 
+/* True when the open entry must be sealed before so much more goes in, and may be. */
+static bool must_seal_first(const struct intake *intake,
+                            const struct intake_context *context,
+                            uint32_t bytes,
+                            uint32_t session_records)
+{
+    /* The office may have been lost in this very burst: then the request is refused anyway. */
+    return !entry_has_room(intake, bytes, session_records) && raft_takes_proposals(context->raft) &&
+           intake_is_ripe(intake, context);
+}
+
 bool intake_request(struct intake *intake,
                     const struct intake_context *context,
                     const struct wire_frame *frame,
                     struct nic_address from)
 {
-    bool fits =
-        intake->body_bytes + frame->request.request_bytes <= entry_body_bytes_max(ENTRY_PAGES_MAX);
-    /* The office may have been lost in this very burst: then the request is refused below. */
-    if (!fits && raft_takes_proposals(context->raft) && intake_is_ripe(intake, context)) {
+    const struct wire_request *asked = &frame->request;
+    if (must_seal_first(intake, context, asked->request_bytes,
+                        asked->session != 0 ? asked->record_count : 0)) {
         return false;
     }
-    const uint8_t *records = frame->payload;
+    struct request request = {
+        .run = {.client_boot = frame->header.from_boot,
+                .token = frame->header.token,
+                .address = from},
+        .session = asked->session,
+        .sequence = asked->first_sequence,
+        .expected_offset = asked->expected_offset,
+        .epoch = asked->epoch,
+        .count = asked->record_count,
+        .conditional = asked->conditional,
+        .records = frame->payload,
+        .bytes = asked->request_bytes,
+    };
     context->counters->requests++;
-    if (frame->payload_bytes < frame->request.request_bytes) {
+    if (frame->payload_bytes < asked->request_bytes) {
         struct intake_staging *staging = stage(intake, context, frame);
         if (staging == NULL) {
             return true;
         }
-        records = staging->bytes;
+        request.records = staging->bytes;
         staging->client = 0;
-        if (!wire_records_check(records, staging->request_bytes, &frame->request)) {
+        if (!wire_records_check(request.records, staging->request_bytes, asked)) {
             return true;
         }
     }
+    take_request(intake, context, &request);
+    return true;
+}
+
+/* ---- Sessions. ---- */
+
+/* Put the registration into the log; `session` is the one of before, or NULL. */
+static struct wire_open_reply register_session(struct intake *intake,
+                                               const struct intake_context *context,
+                                               const struct wire_frame *frame,
+                                               const struct session *session)
+{
+    struct session_register body = {
+        .session = session != NULL ? session->id : context->log->end_position + intake->body_bytes,
+        .owner = frame->header.from_store,
+        .epoch = session != NULL ? session->epoch + 1 : 1,
+        .name_bytes = frame->open.name_bytes,
+    };
+    memcpy(body.name, frame->open.name, sizeof body.name);
+    struct record_header header = {.bytes = sizeof body, .kind = RECORD_REGISTER};
+    put_record(intake, &header, &body);
+    struct session_note note = {
+        .index = raft_last(context->raft).index + 1,
+        .session = body.session,
+        .owner = body.owner,
+        .epoch = body.epoch,
+        .kind = RECORD_REGISTER,
+        .name_bytes = body.name_bytes,
+    };
+    memcpy(note.name, body.name, sizeof note.name);
+    struct wire_open_reply reply = {
+        .session = body.session,
+        .next_sequence = session != NULL ? session->next_sequence : 1,
+        .epoch = body.epoch,
+        .status = WIRE_OK,
+    };
+    sessions_take(context->sessions, &note);
+    context->counters->sessions_registered++;
+    return reply;
+}
+
+bool intake_open(struct intake *intake,
+                 const struct intake_context *context,
+                 const struct wire_frame *frame,
+                 struct nic_address from)
+{
+    uint32_t bytes = record_body_bytes(sizeof(struct session_register));
+    if (must_seal_first(intake, context, bytes, 1)) {
+        return false;
+    }
     struct intake_run run = {
-        .session = frame->request.session,
-        .first_sequence = frame->request.first_sequence,
         .client_boot = frame->header.from_boot,
         .token = frame->header.token,
         .address = from,
-        .record_count = frame->request.record_count,
+        .is_open = true,
     };
-    enum wire_status status =
-        take_records(intake, context, &run, records, frame->request.request_bytes);
+    enum wire_status status = may_take(intake, context, bytes, 1);
     if (status != WIRE_OK) {
-        count_refusal(context, status);
-        answer(context, &run, status);
+        refuse(context, run, status);
+        return true;
     }
+    const struct session *session = sessions_named(
+        context->sessions, frame->open.name, frame->open.name_bytes, frame->header.from_store);
+    uint32_t epoch = session != NULL ? session->epoch : 0;
+    if (session != NULL && session->owner == frame->header.from_store) {
+        run.open = (struct wire_open_reply){.session = session->id,
+                                            .next_sequence = session->next_sequence,
+                                            .epoch = epoch,
+                                            .status = WIRE_OK};
+    } else if (epoch != frame->open.epoch) {
+        run.open = (struct wire_open_reply){.epoch = epoch, .status = WIRE_FENCED};
+    } else {
+        status = intake->slot == NULL ? open_entry(intake, context) : WIRE_OK;
+        if (status != WIRE_OK) {
+            refuse(context, run, status);
+            return true;
+        }
+        run.open = register_session(intake, context, frame, session);
+    }
+    settle(intake, context, &run);
     return true;
 }
+
+/* ---- Entries. ---- */
 
 static struct entry_header next_header(const struct intake_context *context)
 {
@@ -244,23 +572,26 @@ static struct entry_header next_header(const struct intake_context *context)
         .position = log->end_position,
         .first_offset = log->next_offset,
         .leader_time_ns = context->now_ns > log->last_time_ns ? context->now_ns : log->last_time_ns,
+        .commit_index = raft_commit_index(context->raft),
     };
 }
 
 const uint8_t *intake_seal(struct intake *intake, const struct intake_context *context)
 {
     ASSERT(intake->slot != NULL);
-    ASSERT(intake->record_count > 0);
+    ASSERT(intake->body_bytes > 0);
     ASSERT(intake->slot == log_slot(context->log, context->log->end_position));
     struct entry_header header = next_header(context);
     header.kind = ENTRY_CLIENT;
     header.body_bytes = intake->body_bytes;
     header.record_count = intake->record_count;
+    header.session_record_count = intake->session_record_count;
     entry_seal(intake->slot, &header);
     const uint8_t *entry = intake->slot;
     intake->slot = NULL;
     intake->body_bytes = 0;
     intake->record_count = 0;
+    intake->session_record_count = 0;
     context->counters->entries_sealed++;
     return entry;
 }
@@ -298,7 +629,7 @@ uint32_t intake_commit(struct intake *intake, const struct intake_context *conte
         if (run->index > index) {
             break;
         }
-        answer(context, run, WIRE_OK);
+        answer(context, run);
         intake->run_head++;
         count++;
     }

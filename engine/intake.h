@@ -8,8 +8,10 @@
  *
  * A whole request gets an answer (fragments: docs/PROTOCOL.md, section 8): its offsets when they
  * are committed, busy at a bound, full when the smallest log among the voters has no room, not
- * leader with a hint. A leader that loses its office drops what waits: the client counts it as
- * unknown.
+ * leader with a hint. What a session's request is, new, a repetition or too early, and whether its
+ * condition holds, is decided when it comes, against the log's tail; the answer waits until all
+ * that it was decided on is committed (design D9). A leader that loses its office drops what waits:
+ * a session asks again, other clients count it as unknown.
  *
  * Must not know peers, votes or the disk.
  */
@@ -20,20 +22,23 @@
 #include "engine/outbox.h"
 #include "engine/raft/raft.h"
 #include "engine/replica_counters.h"
+#include "engine/session.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Consecutive records of one request within one entry: answered by one reply. */
+/* Consecutive records of one request with one fate, or the opening of a session: answered by one
+ * reply. */
 struct intake_run {
-    uint64_t index; /* Of their entry. */
-    uint64_t first_offset;
-    uint64_t session;
-    uint64_t first_sequence;
+    uint64_t index; /* The answer stands when entries up to this one are committed. */
     uint64_t client_boot;
     uint64_t token;
     struct nic_address address;
-    uint32_t record_count;
+    bool is_open; /* `open` is the answer, else `reply`. */
+    union {
+        struct wire_reply reply;
+        struct wire_open_reply open;
+    };
 };
 
 /* A request of several frames, half received. */
@@ -54,7 +59,8 @@ struct intake_staging {
 struct intake {
     uint8_t *slot; /* Of the open entry; NULL: none is open. */
     uint32_t body_bytes;
-    uint32_t record_count;
+    uint32_t record_count;         /* Appended ones. */
+    uint32_t session_record_count; /* Of sessions, appended or not. */
     uint64_t opened_ns;
     struct intake_run *runs; /* A FIFO in the order of indexes. */
     uint64_t run_head;       /* Next to answer. */
@@ -67,6 +73,7 @@ struct intake_context {
     struct log *log;
     struct outbox *outbox;
     struct replica_counters *counters;
+    struct sessions *sessions;
     struct wire_header header;
     uint64_t cluster;
     uint64_t now_ns;
@@ -86,11 +93,17 @@ MUST_USE bool intake_request(struct intake *intake,
                              const struct wire_frame *frame,
                              struct nic_address from);
 
+/* A client opens a session: the same. */
+MUST_USE bool intake_open(struct intake *intake,
+                          const struct intake_context *context,
+                          const struct wire_frame *frame,
+                          struct nic_address from);
+
 /* True when the open entry holds records and may be sealed now. */
 bool intake_is_ripe(const struct intake *intake, const struct intake_context *context);
 static inline bool intake_is_open(const struct intake *intake)
 {
-    return intake->record_count > 0;
+    return intake->slot != NULL;
 }
 
 /* Seal the open entry; returns its bytes, for the core to take. */

@@ -6,35 +6,73 @@
 /* One more than the segments of the largest ring, for the boundary at its very end. */
 #define BOUNDARIES_MAX (SEGMENTS_MAX + 2u)
 
+/* Boundaries that may lie between the first whose state is not on disk and the log's end. */
+#define STATES_AHEAD (MACHINE_STATES_MAX - 2u)
+
 uint64_t machine_memory_bytes(void)
 {
-    return BOUNDARIES_MAX * sizeof(struct log_start) + PAGE_BYTES;
+    return BOUNDARIES_MAX * sizeof(struct log_start) + sessions_memory_bytes() +
+           MACHINE_STATES_MAX * MACHINE_STATE_BYTES + 3ull * PAGE_BYTES;
 }
 
 void machine_init(struct machine *machine, struct mem *mem)
 {
     *machine = (struct machine){0};
     machine->boundaries = mem_take(mem, "boundaries", BOUNDARIES_MAX, sizeof(struct log_start), 64);
+    uint8_t *bytes = mem_take(mem, "small states", MACHINE_STATES_MAX, MACHINE_STATE_BYTES, 64);
+    for (uint32_t i = 0; i < MACHINE_STATES_MAX; i++) {
+        machine->states[i].state = bytes + (uint64_t)i * MACHINE_STATE_BYTES;
+    }
+    sessions_init(&machine->sessions, mem);
 }
 
-void machine_begin(struct machine *machine,
-                   const struct log_start *start,
-                   const struct raft_configuration *configuration,
-                   uint64_t ring_bytes,
-                   uint64_t segment_bytes)
+static void begin(struct machine *machine,
+                  const struct machine_origin *origin,
+                  const struct raft_configuration *configuration)
 {
-    ASSERT(ring_bytes % segment_bytes == 0);
-    machine->boundary_count = ring_bytes / segment_bytes + 2;
+    ASSERT(origin->ring_bytes % origin->segment_bytes == 0);
+    machine->boundary_count = origin->ring_bytes / origin->segment_bytes + 2;
     ASSERT(machine->boundary_count <= BOUNDARIES_MAX);
     memset(machine->boundaries, 0, machine->boundary_count * sizeof *machine->boundaries);
-    machine->segment_bytes = segment_bytes;
+    machine->segment_bytes = origin->segment_bytes;
     machine->configurations[0] = *configuration;
     machine->configuration_count = 1;
     machine->trim_count = 0;
-    machine->wanted_start = *start;
-    machine->applied_index = start->last.index;
-    machine->written_segment = start->position / segment_bytes;
-    machine->boundaries[machine->written_segment % machine->boundary_count] = *start;
+    machine->wanted_start = origin->start;
+    machine->applied_index = origin->start.last.index;
+    machine->written_segment = origin->start.position / origin->segment_bytes;
+    machine->kept_segment = machine->written_segment;
+    machine->state_head = 0;
+    machine->state_tail = 0;
+    machine->recovering = true;
+    machine->boundaries[machine->written_segment % machine->boundary_count] = origin->start;
+}
+
+void machine_begin(struct machine *machine, const struct machine_origin *origin)
+{
+    begin(machine, origin, &origin->configuration);
+    bool good = sessions_begin(&machine->sessions, NULL, 0);
+    ASSERT(good);
+}
+
+bool machine_begin_state(struct machine *machine,
+                         const struct machine_origin *origin,
+                         const uint8_t *state,
+                         uint32_t state_bytes)
+{
+    struct raft_configuration configuration;
+    if (state_bytes < CONFIGURATION_BODY_BYTES ||
+        !configuration_decode(state, CONFIGURATION_BODY_BYTES, &configuration)) {
+        return false;
+    }
+    begin(machine, origin, &configuration);
+    return sessions_begin(&machine->sessions, state + CONFIGURATION_BODY_BYTES,
+                          state_bytes - CONFIGURATION_BODY_BYTES);
+}
+
+void machine_opened(struct machine *machine)
+{
+    machine->recovering = false;
 }
 
 const struct raft_configuration *machine_configuration(const struct machine *machine)
@@ -103,7 +141,7 @@ static void append_boundary(struct machine *machine, const struct entry_header *
     };
 }
 
-void machine_append(struct machine *machine, const uint8_t *entry)
+void machine_append_own(struct machine *machine, const uint8_t *entry)
 {
     const struct entry_header *header = entry_header_of(entry);
     append_boundary(machine, header);
@@ -120,7 +158,21 @@ void machine_append(struct machine *machine, const uint8_t *entry)
     }
 }
 
-void machine_cut(struct machine *machine, uint64_t keep)
+void machine_append(struct machine *machine, const uint8_t *entry)
+{
+    machine_append_own(machine, entry);
+    sessions_append(&machine->sessions, entry);
+}
+
+/* Where segment number `segment` begins, NULL if that is not known. */
+static const struct log_start *boundary_of(const struct machine *machine, uint64_t segment)
+{
+    const struct log_start *at = &machine->boundaries[segment % machine->boundary_count];
+    uint64_t from = segment * machine->segment_bytes;
+    return at->position >= from && at->position < from + machine->segment_bytes ? at : NULL;
+}
+
+void machine_cut(struct machine *machine, uint64_t keep, uint64_t position)
 {
     while (machine->trim_count > 0 && machine->trims[machine->trim_count - 1].index > keep) {
         machine->trim_count--;
@@ -130,12 +182,48 @@ void machine_cut(struct machine *machine, uint64_t keep)
         machine->configuration_count--;
     }
     ASSERT(machine_configuration(machine)->index <= keep);
+    sessions_cut(&machine->sessions, keep);
+    for (uint64_t segment = position / machine->segment_bytes;; segment++) {
+        const struct log_start *at = boundary_of(machine, segment);
+        if (at != NULL && at->last.index > keep) {
+            machine->boundaries[segment % machine->boundary_count] = (struct log_start){0};
+        } else if (at == NULL) {
+            break;
+        }
+    }
+}
+
+/* Keep the state as of a boundary for the disk. */
+static void keep_state(struct machine *machine, const struct log_start *boundary)
+{
+    if (machine->state_tail - machine->state_head == MACHINE_STATES_MAX) {
+        ASSERT(machine->recovering); /* Otherwise machine_room_position() sees to it. */
+        machine_state_written(machine);
+    }
+    /* The configuration as of the boundary, not one appended since. */
+    uint32_t at = machine->configuration_count - 1;
+    while (at > 0 && machine->configurations[at].index > boundary->last.index) {
+        at--;
+    }
+    struct machine_state *state = &machine->states[machine->state_tail++ % MACHINE_STATES_MAX];
+    state->boundary = *boundary;
+    configuration_encode(&machine->configurations[at], state->state);
+    state->bytes = CONFIGURATION_BODY_BYTES +
+                   sessions_encode(&machine->sessions, state->state + CONFIGURATION_BODY_BYTES);
 }
 
 bool machine_apply(struct machine *machine, uint64_t index)
 {
     ASSERT(index >= machine->applied_index);
     machine->applied_index = index;
+    const struct log_start *boundary = boundary_of(machine, machine->kept_segment + 1);
+    while (boundary != NULL && boundary->last.index <= index) {
+        sessions_commit(&machine->sessions, boundary->last.index);
+        keep_state(machine, boundary);
+        machine->kept_segment++;
+        boundary = boundary_of(machine, machine->kept_segment + 1);
+    }
+    sessions_commit(&machine->sessions, index);
     uint32_t done = 0;
     bool moved = false;
     while (done < machine->trim_count && machine->trims[done].index <= index) {
@@ -151,31 +239,24 @@ bool machine_apply(struct machine *machine, uint64_t index)
     return moved;
 }
 
-bool machine_state_owed(const struct machine *machine,
-                        uint64_t position,
-                        struct log_start *boundary,
-                        uint8_t bytes[CONFIGURATION_BODY_BYTES])
+uint64_t machine_room_position(const struct machine *machine)
 {
-    uint64_t segment = machine->written_segment + 1;
-    const struct log_start *next = &machine->boundaries[segment % machine->boundary_count];
-    uint64_t from = segment * machine->segment_bytes;
-    bool known = next->position >= from && next->position < from + machine->segment_bytes;
-    if (!known || next->position > position) {
-        return false;
-    }
-    /* The configuration as of the boundary, not one appended since. */
-    uint32_t at = machine->configuration_count - 1;
-    while (at > 0 && machine->configurations[at].index > next->last.index) {
-        at--;
-    }
-    *boundary = *next;
-    configuration_encode(&machine->configurations[at], bytes);
-    return true;
+    return (machine->written_segment + 1 + STATES_AHEAD) * machine->segment_bytes;
 }
 
-void machine_state_written(struct machine *machine, const struct log_start *boundary)
+const struct machine_state *machine_state_owed(const struct machine *machine)
 {
-    machine->written_segment = boundary->position / machine->segment_bytes;
+    return machine->state_head == machine->state_tail
+               ? NULL
+               : &machine->states[machine->state_head % MACHINE_STATES_MAX];
+}
+
+void machine_state_written(struct machine *machine)
+{
+    ASSERT(machine->state_head < machine->state_tail);
+    const struct machine_state *state = machine_state_owed(machine);
+    machine->written_segment = state->boundary.position / machine->segment_bytes;
+    machine->state_head++;
 }
 
 bool machine_boundary_below(const struct machine *machine,
@@ -184,10 +265,8 @@ bool machine_boundary_below(const struct machine *machine,
 {
     uint64_t first = machine->wanted_start.position / machine->segment_bytes + 1;
     for (uint64_t segment = position / machine->segment_bytes; segment >= first; segment--) {
-        const struct log_start *at = &machine->boundaries[segment % machine->boundary_count];
-        uint64_t from = segment * machine->segment_bytes;
-        bool known = at->position >= from && at->position < from + machine->segment_bytes;
-        if (known && at->position <= position) {
+        const struct log_start *at = boundary_of(machine, segment);
+        if (at != NULL && at->position <= position) {
             *boundary = *at;
             return true;
         }
@@ -289,7 +368,14 @@ const char *machine_check(const uint8_t *entry)
     case ENTRY_NOOP:
         return header->body_bytes == 0 ? NULL : "a no-op with a body";
     case ENTRY_CLIENT:
-        return header->record_count > 0 ? NULL : "a client entry without records";
+        if (header->body_bytes == 0) {
+            return "a client entry without records";
+        }
+        if (header->session_record_count > 0 &&
+            header->index - header->commit_index > UNCOMMITTED_CLIENT_MAX) {
+            return "records of sessions too far above what was committed";
+        }
+        return sessions_check(entry);
     case ENTRY_CONFIGURATION: {
         struct raft_configuration configuration;
         if (header->body_bytes != CONFIGURATION_BODY_BYTES) {

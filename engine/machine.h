@@ -1,9 +1,10 @@
 /* machine.h: the state beside the log, the same function of the log on every replica.
  *
- * Small on purpose (design D10): the configuration in force, the log start, and what a segment
- * boundary needs so that the log can begin there: a log without a blocking snapshot. Entries tell
- * it twice: when they are appended (a configuration counts at once, and is rolled back by a cut)
- * and when they are committed (a trim moves the start).
+ * Small on purpose (design D10): the configuration in force, the sessions of clients, the log
+ * start, and what a segment boundary needs so that the log can begin there: a log without a
+ * blocking snapshot. Entries tell it twice: when they are appended (a configuration and a session's
+ * record count at once, and are rolled back by a cut) and when they are committed (a trim moves the
+ * start, and the state of a boundary is kept for the disk).
  *
  * Must not know frames, disks or memory slots: it gets entry headers and bodies, gives bytes.
  */
@@ -14,6 +15,7 @@
 #include "engine/base/entry.h"
 #include "engine/base/mem.h"
 #include "engine/raft/raft.h"
+#include "engine/session.h"
 #include "storage/recover.h"
 
 #include <stdbool.h>
@@ -23,10 +25,19 @@
 #define MACHINE_CONFIGURATIONS_MAX 4u  /* At most one is uncommitted; the rest are committed. */
 #define CONFIGURATION_BODY_BYTES   (32u + NODES_MAX * 16u)
 #define TRIM_BODY_BYTES            32u
+#define MACHINE_STATE_BYTES        (CONFIGURATION_BODY_BYTES + SESSIONS_BYTES_MAX)
+#define MACHINE_STATES_MAX         16u /* Of boundaries that are applied and not on disk yet. */
 
 struct machine_trim {
     uint64_t index;
     struct log_start start;
+};
+
+/* The small state of a boundary: configuration, then sessions. */
+struct machine_state {
+    struct log_start boundary;
+    uint32_t bytes;
+    uint8_t *state; /* MACHINE_STATE_BYTES. */
 };
 
 struct machine {
@@ -37,7 +48,13 @@ struct machine {
     struct log_start *boundaries; /* By segment number % boundary_count: where segments begin. */
     uint64_t boundary_count;
     uint64_t segment_bytes;
+    struct sessions sessions;
+    struct machine_state states[MACHINE_STATES_MAX]; /* A FIFO: not handed to the disk yet. */
+    uint64_t state_head;
+    uint64_t state_tail;
+    uint64_t kept_segment;    /* States up to this boundary are in the FIFO or behind it. */
     uint64_t written_segment; /* States up to this boundary are handed to the disk. */
+    bool recovering;          /* Until machine_opened(). */
     uint64_t applied_index;
     struct log_start wanted_start; /* By the last trim applied. */
 };
@@ -45,32 +62,53 @@ struct machine {
 uint64_t machine_memory_bytes(void);
 void machine_init(struct machine *machine, struct mem *mem);
 
-/* Begin at a log start, with the configuration in force there. */
-void machine_begin(struct machine *machine,
-                   const struct log_start *start,
-                   const struct raft_configuration *configuration,
-                   uint64_t ring_bytes,
-                   uint64_t segment_bytes);
+/* Where a log begins. */
+struct machine_origin {
+    struct log_start start;
+    struct raft_configuration configuration; /* In force there. */
+    uint64_t ring_bytes;
+    uint64_t segment_bytes;
+};
 
-/* An entry was appended (recovered, taken or proposed). `entry` holds all its bytes, checked. */
+/* Begin, without sessions. */
+void machine_begin(struct machine *machine, const struct machine_origin *origin);
+
+/* Begin with the small state at origin->start in place of origin->configuration. False: no replica
+ * encodes such bytes. */
+MUST_USE bool machine_begin_state(struct machine *machine,
+                                  const struct machine_origin *origin,
+                                  const uint8_t *state,
+                                  uint32_t state_bytes);
+
+/* An entry was appended: recovered, or taken from another leader. `entry` holds all its bytes,
+ * checked. */
 void machine_append(struct machine *machine, const uint8_t *entry);
 
-/* Entries after `keep` were cut. */
-void machine_cut(struct machine *machine, uint64_t keep);
+/* The same for an entry of this leader's own, whose records of sessions were taken before
+ * (sessions_take). */
+void machine_append_own(struct machine *machine, const uint8_t *entry);
+
+/* Entries after `keep`, which ends at `position`, were cut. */
+void machine_cut(struct machine *machine, uint64_t keep, uint64_t position);
 
 /* Entries up to `index` are committed. True when the wanted start has moved. */
 MUST_USE bool machine_apply(struct machine *machine, uint64_t index);
 
+/* Recovery is over. Until now, states that found no room in the FIFO were given up: they were
+ * written in an earlier life, in which the FIFO never overflowed. */
+void machine_opened(struct machine *machine);
+
+/* Entries may be taken up to this position: so far the FIFO of states cannot overflow. It never
+ * falls. */
+uint64_t machine_room_position(const struct machine *machine);
+
 /* The configuration in force: the last one appended. */
 const struct raft_configuration *machine_configuration(const struct machine *machine);
 
-/* The next boundary whose small state should be written, now that entries up to `index` and
- * `position` are applied: false when there is none. machine_state_written() ticks it off. */
-MUST_USE bool machine_state_owed(const struct machine *machine,
-                                 uint64_t position,
-                                 struct log_start *boundary,
-                                 uint8_t bytes[CONFIGURATION_BODY_BYTES]);
-void machine_state_written(struct machine *machine, const struct log_start *boundary);
+/* The next small state that should be written, NULL when there is none. machine_state_written()
+ * ticks it off. */
+const struct machine_state *machine_state_owed(const struct machine *machine);
+void machine_state_written(struct machine *machine);
 
 /* The last boundary at or below `position`, to trim to; false when it is not above the start. */
 MUST_USE bool machine_boundary_below(const struct machine *machine,

@@ -66,14 +66,6 @@ struct replica *replica_create(struct mem *mem,
     return r;
 }
 
-static void begin(struct replica *r, const struct raft_configuration *configuration)
-{
-    log_begin(&r->log, &r->found.start, r->found.ring_bytes);
-    machine_begin(&r->machine, &r->found.start, configuration, r->found.ring_bytes,
-                  r->found.segment_bytes);
-    r->begun = true;
-}
-
 /* The configuration of the file: every voter, no store but the own one known. */
 static struct raft_configuration file_configuration(const struct replica *r)
 {
@@ -91,15 +83,36 @@ static struct raft_configuration file_configuration(const struct replica *r)
     return configuration;
 }
 
+/* Where the log begins; the configuration is the file's. */
+static struct machine_origin begin(struct replica *r)
+{
+    log_begin(&r->log, &r->found.start, r->found.ring_bytes);
+    r->commit_position = r->found.start.position;
+    r->committed_offset = r->found.start.offset;
+    r->begun = true;
+    return (struct machine_origin){
+        .start = r->found.start,
+        .configuration = file_configuration(r),
+        .ring_bytes = r->found.ring_bytes,
+        .segment_bytes = r->found.segment_bytes,
+    };
+}
+
+/* Nothing has been trimmed. */
+static void begin_empty(struct replica *r)
+{
+    struct machine_origin origin = begin(r);
+    machine_begin(&r->machine, &origin);
+}
+
 static void
 visit_state(void *context, const struct log_start *start, const void *bytes, uint32_t count)
 {
     struct replica *r = context;
-    struct raft_configuration configuration;
     ASSERT(start->position == r->found.start.position);
-    bool good = configuration_decode(bytes, count, &configuration);
-    ASSERT(good);
-    begin(r, &configuration);
+    struct machine_origin origin = begin(r);
+    bool good = machine_begin_state(&r->machine, &origin, bytes, count);
+    ASSERT(good); /* Its checksum held, so this program wrote it. */
 }
 
 static void visit_entry(void *context, const uint8_t *entry)
@@ -107,11 +120,13 @@ static void visit_entry(void *context, const uint8_t *entry)
     struct replica *r = context;
     const struct entry_header *header = entry_header_of(entry);
     if (!r->begun) {
-        struct raft_configuration configuration = file_configuration(r);
-        begin(r, &configuration);
+        begin_empty(r);
     }
     log_take(&r->log, header, false);
     machine_append(&r->machine, entry);
+    if (header->commit_index > r->machine.applied_index) {
+        replica_apply(r, header->commit_index);
+    }
     uint32_t count = r->recovered_run_count;
     if (count > 0 && r->recovered_runs[count - 1].term == header->term) {
         return;
@@ -147,6 +162,7 @@ static void start_core(struct replica *r, uint64_t now_ns)
         .bootstrapped = hard.bootstrapped,
         .start = {.term = r->log.start.last.term, .index = r->log.start.last.index},
         .last = {.term = r->log.last.term, .index = r->log.last.index},
+        .commit_index = r->machine.applied_index,
         .runs = r->recovered_runs,
         .run_count = r->recovered_run_count,
         .floor = r->recovered_floor,
@@ -158,8 +174,7 @@ static void start_core(struct replica *r, uint64_t now_ns)
     r->told_start = wal_start_durable(r->wal);
     r->write_first = r->log.last.index + 1;
     r->write_last = r->log.last.index;
-    r->commit_position = r->log.start.position;
-    r->committed_offset = r->log.start.offset;
+    machine_opened(&r->machine);
 }
 
 /* The log's configuration rules; the file must say where its members are. */
@@ -191,8 +206,7 @@ int replica_open(struct replica *r, uint64_t now_ns, struct fault *fault)
         return result;
     }
     if (!r->begun) {
-        struct raft_configuration configuration = file_configuration(r);
-        begin(r, &configuration);
+        begin_empty(r);
     }
     ASSERT(r->log.last.index == r->found.last.index);
     ASSERT(r->log.end_position == r->found.end_position);
@@ -217,6 +231,16 @@ int replica_open(struct replica *r, uint64_t now_ns, struct fault *fault)
     return 0;
 }
 
+/* Slots below may be used again: their entries are durable, and the states of the boundaries among
+ * them will find room. */
+static uint64_t firm_position(const struct replica *r)
+{
+    uint64_t durable = wal_durable(r->wal).position;
+    uint64_t room = machine_room_position(&r->machine);
+    uint64_t firm = room > r->log.ring_bytes ? room - r->log.ring_bytes : 0;
+    return firm < durable ? firm : durable;
+}
+
 struct stream_context replica_stream_context(struct replica *r)
 {
     struct stream_context context = {
@@ -227,7 +251,7 @@ struct stream_context replica_stream_context(struct replica *r)
         .header = r->header,
         .cluster = r->config.cluster,
         .now_ns = r->now_ns,
-        .durable_position = wal_durable(r->wal).position,
+        .durable_position = firm_position(r),
         .space_position = wal_start_durable(r->wal).position + wal_ring_bytes(r->wal),
         .taker = r,
         .take = replica_take,
@@ -254,7 +278,8 @@ struct intake_context replica_intake_context(struct replica *r)
         .header = r->header,
         .cluster = r->config.cluster,
         .now_ns = r->now_ns,
-        .durable_position = wal_durable(r->wal).position,
+        .durable_position = firm_position(r),
+        .sessions = &r->machine.sessions,
         .space_position = space,
         .own_space_position = own_space,
         .closed = r->stopping,

@@ -11,7 +11,9 @@
     X(request_records) X(replies) X(busy) X(full) X(not_leader) X(reads) X(cuts) \
     X(fragments_sent) X(fragments_repaired) X(fragments_received) X(fragments_known) \
     X(fragments_refused) X(pages_bad) X(polls_sent) X(acks_sent) X(disk_fetches) X(staged) \
-    X(fetches_failed) X(trims) X(states_written) X(time_lost) X(disk_stalls) X(frames_dropped)
+    X(fetches_failed) X(trims) X(states_written) X(time_lost) X(disk_stalls) X(frames_dropped) \
+    X(sessions_registered) X(sessions_unknown) X(repeated_records) X(conditions_failed) X(fenced) \
+    X(gaps)
 /* clang-format on */
 COUNTERS_DECLARE(replica, REPLICA_COUNTERS);
 

@@ -86,9 +86,16 @@ void replica_time_iteration(struct replica *r)
 void replica_take(void *replica, const uint8_t *entry)
 {
     struct replica *r = replica;
-    log_take(&r->log, entry_header_of(entry), true);
+    const struct entry_header *header = entry_header_of(entry);
+    ASSERT(!raft_is_leader(r->raft));
+    ASSERT(raft_commit_index(r->raft) >= header->commit_index);
+    if (header->session_record_count > 0) {
+        /* So that notes of no more entries than may be uncommitted are kept. */
+        replica_apply(r, header->commit_index);
+    }
+    log_take(&r->log, header, true);
     machine_append(&r->machine, entry);
-    r->counters.entries_taken += !raft_is_leader(r->raft);
+    r->counters.entries_taken++;
     r->working = true;
 }
 
@@ -98,7 +105,9 @@ propose(struct replica *r, const uint8_t *entry, const struct raft_configuration
     struct raft_event event = {.kind = RAFT_EVENT_PROPOSE, .propose = {.configuration = carried}};
     enum raft_taken taken = replica_step(r, &event);
     ASSERT(taken == RAFT_TAKEN);
-    replica_take(r, entry);
+    log_take(&r->log, entry_header_of(entry), true);
+    machine_append_own(&r->machine, entry);
+    r->working = true;
     ASSERT(raft_last(r->raft).index == r->log.last.index);
 }
 
@@ -140,13 +149,20 @@ static uint32_t seal_trim(struct replica *r)
     return 1;
 }
 
+/* What waits in the open entry is nobody's any more. */
+static void drop_open(struct replica *r)
+{
+    intake_reset(&r->intake);
+    sessions_cut(&r->machine.sessions, r->log.last.index);
+}
+
 uint32_t replica_seal(struct replica *r)
 {
     bool leader = raft_is_leader(r->raft);
     if (leader != r->was_leader) {
         r->was_leader = leader;
         r->trim_index = 0;
-        intake_reset(&r->intake);
+        drop_open(r);
         memset(r->times, 0, sizeof r->times);
         for (uint32_t stage = 0; stage < STAGE_COUNT; stage++) {
             r->stage_next[stage] = r->log.last.index + 1;
@@ -171,7 +187,7 @@ static void make(struct replica *r, const struct raft_effect *effect)
     const uint8_t *entry = NULL;
     struct raft_configuration configuration;
     const struct raft_configuration *carried = NULL;
-    intake_reset(&r->intake);
+    drop_open(r);
     switch (effect->make.what) {
     case RAFT_MAKE_NOOP:
         entry = intake_make(&context, ENTRY_NOOP, NULL, 0);
@@ -258,7 +274,7 @@ static void cut(struct replica *r, const struct raft_effect *effect)
     ASSERT(known); /* The durable tail that may be cut is far shorter than what memory knows. */
     ASSERT(end.last.term == effect->cut_log.keep.term);
     log_cut(&r->log, &end);
-    machine_cut(&r->machine, end.last.index);
+    machine_cut(&r->machine, end.last.index, end.position);
     r->write_last = r->write_last > end.last.index ? end.last.index : r->write_last;
     r->write_first = r->write_first > end.last.index + 1 ? end.last.index + 1 : r->write_first;
     ASSERT(r->write_first == r->write_last + 1);
@@ -269,8 +285,11 @@ static void cut(struct replica *r, const struct raft_effect *effect)
     r->counters.cuts++;
 }
 
-static void apply(struct replica *r, uint64_t index)
+void replica_apply(struct replica *r, uint64_t index)
 {
+    if (index <= r->machine.applied_index) {
+        return; /* Applied when an entry told of it. */
+    }
     /* Recovered entries that memory no longer knows were applied in an earlier life. */
     uint64_t from = r->machine.applied_index + 1;
     from = from < r->log.known_index ? r->log.known_index : from;
@@ -290,6 +309,11 @@ static void apply(struct replica *r, uint64_t index)
         r->working =
             true; /* A start to move: once it is durable here, follow_trim() asks for it. */
     }
+}
+
+static void commit(struct replica *r, uint64_t index)
+{
+    replica_apply(r, index);
     if (raft_is_leader(r->raft)) {
         replica_time_until(r, STAGE_QUORUM, index);
         struct intake_context context = replica_intake_context(r);
@@ -299,11 +323,9 @@ static void apply(struct replica *r, uint64_t index)
 
 static void write_states(struct replica *r)
 {
-    struct log_start boundary;
-    uint8_t bytes[CONFIGURATION_BODY_BYTES];
-    if (machine_state_owed(&r->machine, r->commit_position, &boundary, bytes) &&
-        wal_put_state(r->wal, &boundary, bytes, sizeof bytes)) {
-        machine_state_written(&r->machine, &boundary);
+    const struct machine_state *state = machine_state_owed(&r->machine);
+    if (state != NULL && wal_put_state(r->wal, &state->boundary, state->state, state->bytes)) {
+        machine_state_written(&r->machine);
         r->counters.states_written++;
     }
 }
@@ -371,7 +393,7 @@ static void carry_out(struct replica *r, const struct raft_effect *effect)
         cut(r, effect);
         break;
     case RAFT_EFFECT_COMMIT:
-        apply(r, effect->commit.index);
+        commit(r, effect->commit.index);
         break;
     case RAFT_EFFECT_MAKE:
         make(r, effect);

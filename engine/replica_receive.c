@@ -80,17 +80,21 @@ static void receive_entry(struct replica *r, const struct wire_frame *frame)
     (void)stream_in_deliver(&r->in, &context);
 }
 
+/* A REQUEST or an OPEN. */
 static void
 receive_request(struct replica *r, const struct wire_frame *frame, struct nic_address from)
 {
     r->working = true;
+    bool open = frame->header.kind == WIRE_OPEN;
     struct intake_context context = replica_intake_context(r);
-    if (intake_request(&r->intake, &context, frame, from)) {
+    if (open ? intake_open(&r->intake, &context, frame, from)
+             : intake_request(&r->intake, &context, frame, from)) {
         return;
     }
     replica_seal_open(r);
     context = replica_intake_context(r);
-    bool answered = intake_request(&r->intake, &context, frame, from);
+    bool answered = open ? intake_open(&r->intake, &context, frame, from)
+                         : intake_request(&r->intake, &context, frame, from);
     ASSERT(answered);
 }
 
@@ -188,6 +192,7 @@ static void receive(struct replica *r, const struct nic_frame *received)
         receive_entry(r, &frame);
         break;
     case WIRE_REQUEST:
+    case WIRE_OPEN:
         receive_request(r, &frame, received->from);
         break;
     case WIRE_READ: {
@@ -198,7 +203,6 @@ static void receive(struct replica *r, const struct nic_frame *received)
     case WIRE_STATUS:
         answer_status(r, &frame, received->from);
         break;
-    case WIRE_OPEN:
     case WIRE_TRANSFER:
         break;
     case WIRE_REPLY:

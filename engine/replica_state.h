@@ -92,6 +92,9 @@ struct reader_context replica_reader_context(struct replica *r);
 /* Give the core one event. */
 enum raft_taken replica_step(struct replica *r, struct raft_event *event);
 
+/* Entries up to `index` are committed: apply those that are not yet. */
+void replica_apply(struct replica *r, uint64_t index);
+
 /* The core has taken an entry whose bytes stand in their slot. */
 void replica_take(void *replica, const uint8_t *entry);
 

@@ -361,6 +361,11 @@ offer(struct stream_in *in, const struct stream_context *context, struct stream_
             return false;
         }
         event.entry.configuration = carried_by(bytes, &configuration);
+        /* A leader of before may have known more to be committed than this one does yet. */
+        uint64_t committed = entry_header_of(bytes)->commit_index;
+        if (committed > event.entry.commit_index) {
+            event.entry.commit_index = committed;
+        }
     }
     switch (raft_step(context->raft, &event)) {
     case RAFT_TAKEN:

@@ -219,7 +219,8 @@ MUST_USE enum wire_reason wire_fixed_decode(const struct head_layout *head, stru
 void wire_fixed_encode(const struct wire_frame *frame, struct head_layout *head);
 
 /* The same for the kinds to and from clients. */
-MUST_USE enum wire_reason wire_client_decode(const struct head_layout *head, struct wire_frame *out);
+MUST_USE enum wire_reason wire_client_decode(const struct head_layout *head,
+                                             struct wire_frame *out);
 void wire_client_encode(const struct wire_frame *frame, struct head_layout *head);
 
 bool wire_all_zero(const uint8_t *bytes, uint32_t count);

@@ -111,8 +111,8 @@
 #define SESSION_NAME_MAX     40u
 #define SESSION_RUNS_MAX     12u
 #define SESSION_REQUESTS_MAX 8u
-/* Records about sessions in one entry; a client entry lies at most so far above what was committed
- * when it was made. Together they bound what a replica must be able to take back. */
+/* Records of sessions in one entry, and how far above what is committed an entry with some may lie:
+ * together they bound what a replica must be able to take back. */
 #define ENTRY_SESSION_RECORDS_MAX 1024u
 #define UNCOMMITTED_CLIENT_MAX    16u
 

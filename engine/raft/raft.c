@@ -35,9 +35,11 @@ static void raft_init_log(struct raft *r, const struct raft_recovered *recovered
     r->handed_index = last.index;
     r->durable_index = last.index;
     r->epoch = recovered->epoch;
-    r->commit_index = r->start.index; /* Known again by the next leader's word (rule A10). */
-    r->commit_told = r->start.index;
-    r->verified_index = r->start.index;
+    /* What is committed beyond that is known again by the next leader's word (rule A10). */
+    ASSERT(recovered->commit_index <= last.index);
+    r->commit_index = raft_max(r->start.index, recovered->commit_index);
+    r->commit_told = r->commit_index;
+    r->verified_index = r->commit_index;
 }
 
 static void raft_init_state(struct raft *r, const struct raft_recovered *recovered)
@@ -49,7 +51,7 @@ static void raft_init_state(struct raft *r, const struct raft_recovered *recover
                                            .bootstrapped = recovered->bootstrapped};
     r->state = r->state_durable;
     r->state.entry_term = raft_max(recovered->entry_term, recovered->last.term);
-    r->state.bootstrapped = recovered->bootstrapped || recovered->start.index >= 1;
+    r->state.bootstrapped = recovered->bootstrapped || r->commit_index >= 1;
     if (recovered->last.term > recovered->term) {
         r->state.term = recovered->last.term;
         r->state.vote = RAFT_NOBODY;

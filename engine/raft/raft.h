@@ -84,6 +84,7 @@ struct raft_recovered {
     bool bootstrapped;          /* The first entry is known to be committed. */
     struct raft_entry_id start; /* The entry just before the first one kept; {0,0}: all kept. */
     struct raft_entry_id last;
+    uint64_t commit_index; /* Known to be committed by the word of later entries; 0: nothing. */
     const struct raft_run *runs; /* Of the kept entries, ascending; borrowed for the call. */
     uint32_t run_count;
     struct raft_entry_id floor; /* The entry before the first run, when older runs were dropped. */

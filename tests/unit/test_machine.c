@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #define SEGMENT 262144u
-#define RING    (8u * SEGMENT)
+#define RING    (32u * SEGMENT)
 
 struct fixture {
     struct mem mem;
@@ -37,9 +37,10 @@ static int setup(void **state)
     int result = mem_open(&f->mem, machine_memory_bytes());
     assert_int_equal(result, 0);
     machine_init(&f->machine, &f->mem);
-    struct log_start start = {0};
-    struct raft_configuration configuration = three_voters(0);
-    machine_begin(&f->machine, &start, &configuration, RING, SEGMENT);
+    struct machine_origin origin = {
+        .configuration = three_voters(0), .ring_bytes = RING, .segment_bytes = SEGMENT};
+    machine_begin(&f->machine, &origin);
+    machine_opened(&f->machine);
     *state = f;
     return 0;
 }
@@ -111,7 +112,7 @@ static void configuration_counts_when_appended_and_is_rolled_back_by_a_cut(void 
     append(f, ENTRY_CONFIGURATION, body, sizeof body);
     assert_int_equal(machine_configuration(&f->machine)->members[0].store, 99);
     assert_int_equal(machine_configuration(&f->machine)->index, 1);
-    machine_cut(&f->machine, 0);
+    machine_cut(&f->machine, 0, 0);
     assert_int_equal(machine_configuration(&f->machine)->members[0].store, 0);
 }
 
@@ -184,29 +185,67 @@ static void trim_moves_the_wanted_start_only_when_committed(void **state)
     assert_int_equal(f->machine.wanted_start.position, boundary.position);
     trim_encode(&boundary, body);
     append(f, ENTRY_TRIM, body, sizeof body);
-    machine_cut(&f->machine, f->index - 1);
+    machine_cut(&f->machine, f->index - 1, f->position - PAGE_BYTES);
     assert_false(machine_apply(&f->machine, f->index));
 }
 
 static void state_is_owed_once_for_each_boundary_applied(void **state)
 {
     struct fixture *f = *state;
-    struct log_start boundary;
-    uint8_t bytes[CONFIGURATION_BODY_BYTES];
     while (f->position < 3 * SEGMENT) {
         append_client(f, 8); /* Ends exactly at every boundary. */
     }
-    assert_false(machine_state_owed(&f->machine, SEGMENT - 1, &boundary, bytes));
-    assert_true(machine_state_owed(&f->machine, 2 * SEGMENT, &boundary, bytes));
-    assert_int_equal(boundary.position, SEGMENT);
-    machine_state_written(&f->machine, &boundary);
-    assert_true(machine_state_owed(&f->machine, 2 * SEGMENT, &boundary, bytes));
-    assert_int_equal(boundary.position, 2 * SEGMENT);
-    machine_state_written(&f->machine, &boundary);
-    assert_false(machine_state_owed(&f->machine, 2 * SEGMENT, &boundary, bytes));
+    uint64_t boundary_index = SEGMENT / (8 * PAGE_BYTES);
+    assert_false(machine_apply(&f->machine, boundary_index - 1));
+    assert_null(machine_state_owed(&f->machine));
+    assert_false(machine_apply(&f->machine, 2 * boundary_index));
+    const struct machine_state *owed = machine_state_owed(&f->machine);
+    assert_non_null(owed);
+    assert_int_equal(owed->boundary.position, SEGMENT);
+    assert_int_equal(owed->boundary.last.index, boundary_index);
+    machine_state_written(&f->machine);
+    owed = machine_state_owed(&f->machine);
+    assert_non_null(owed);
+    assert_int_equal(owed->boundary.position, 2 * SEGMENT);
     struct raft_configuration configuration;
-    assert_true(configuration_decode(bytes, sizeof bytes, &configuration));
+    assert_true(configuration_decode(owed->state, CONFIGURATION_BODY_BYTES, &configuration));
     assert_int_equal(configuration.voters, three_voters(0).voters);
+    machine_state_written(&f->machine);
+    assert_null(machine_state_owed(&f->machine));
+}
+
+static void boundary_that_was_cut_is_forgotten(void **state)
+{
+    struct fixture *f = *state;
+    while (f->position < SEGMENT) {
+        append_client(f, 8);
+    }
+    uint64_t keep = f->index - 1;
+    machine_cut(&f->machine, keep, f->position - 8 * PAGE_BYTES);
+    f->index = keep;
+    f->position -= 8 * PAGE_BYTES;
+    f->offset--;
+    append_client(f, 1); /* Takes the index of what was cut, and ends before the boundary. */
+    assert_false(machine_apply(&f->machine, f->index));
+    assert_null(machine_state_owed(&f->machine));
+}
+
+static void entries_are_taken_only_as_far_as_states_find_room(void **state)
+{
+    struct fixture *f = *state;
+    while (f->position + 8 * PAGE_BYTES <= machine_room_position(&f->machine)) {
+        append_client(f, 8);
+    }
+    uint64_t room = machine_room_position(&f->machine);
+    assert_int_equal(f->position, room);
+    assert_false(machine_apply(&f->machine, f->index)); /* Asserts that they find room. */
+    uint32_t states = 0;
+    while (machine_state_owed(&f->machine) != NULL) {
+        machine_state_written(&f->machine);
+        states++;
+    }
+    assert_int_equal(states, room / SEGMENT);
+    assert_true(machine_room_position(&f->machine) > room);
 }
 
 int main(void)
@@ -220,6 +259,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(trim_moves_the_wanted_start_only_when_committed, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(state_is_owed_once_for_each_boundary_applied, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(boundary_that_was_cut_is_forgotten, setup, teardown),
+        cmocka_unit_test_setup_teardown(entries_are_taken_only_as_far_as_states_find_room, setup,
                                         teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
