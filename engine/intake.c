@@ -10,19 +10,14 @@ _Static_assert((CLIENT_RUNS_MAX & (CLIENT_RUNS_MAX - 1)) == 0, "run = number & (
 
 uint64_t intake_memory_bytes(void)
 {
-    return CLIENT_RUNS_MAX * sizeof(struct intake_run) + CLIENT_STAGING_MAX * ENTRY_BYTES_MAX +
-           2ull * PAGE_BYTES;
+    return CLIENT_RUNS_MAX * sizeof(struct intake_run) + staging_memory_bytes() + PAGE_BYTES;
 }
 
 void intake_init(struct intake *intake, struct mem *mem)
 {
     *intake = (struct intake){0};
     intake->runs = mem_take(mem, "client runs", CLIENT_RUNS_MAX, sizeof(struct intake_run), 64);
-    uint8_t *bytes =
-        mem_take(mem, "client staging", CLIENT_STAGING_MAX, ENTRY_BYTES_MAX, PAGE_BYTES);
-    for (uint32_t i = 0; i < CLIENT_STAGING_MAX; i++) {
-        intake->stagings[i].bytes = bytes + (uint64_t)i * ENTRY_BYTES_MAX;
-    }
+    staging_init(&intake->staging, mem);
 }
 
 void intake_reset(struct intake *intake)
@@ -32,9 +27,7 @@ void intake_reset(struct intake *intake)
     intake->record_count = 0;
     intake->session_record_count = 0;
     intake->run_head = intake->run_tail;
-    for (uint32_t i = 0; i < CLIENT_STAGING_MAX; i++) {
-        intake->stagings[i].client = 0;
-    }
+    staging_reset(&intake->staging);
 }
 
 /* ---- Answers. ---- */
@@ -368,66 +361,6 @@ take_request(struct intake *intake, const struct intake_context *context, struct
     }
 }
 
-/* The staging of a fragmented request; the one untouched for longest gives way. */
-static struct intake_staging *staging_for(struct intake *intake,
-                                          const struct intake_context *context,
-                                          const struct wire_frame *frame)
-{
-    struct intake_staging *oldest = &intake->stagings[0];
-    for (uint32_t i = 0; i < CLIENT_STAGING_MAX; i++) {
-        struct intake_staging *staging = &intake->stagings[i];
-        if (staging->client == frame->header.from_store && staging->token == frame->header.token &&
-            staging->client_boot == frame->header.from_boot) {
-            bool same = staging->request_bytes == frame->request.request_bytes;
-            return same ? staging : NULL;
-        }
-        if (staging->client == 0 ||
-            (oldest->client != 0 && staging->touched_ns < oldest->touched_ns)) {
-            oldest = staging->client == 0 && oldest->client == 0 ? oldest : staging;
-        }
-    }
-    oldest->client = frame->header.from_store;
-    oldest->client_boot = frame->header.from_boot;
-    oldest->token = frame->header.token;
-    oldest->request_bytes = frame->request.request_bytes;
-    oldest->received_bytes = 0;
-    oldest->fragment_count = 0;
-    oldest->part_bytes = 0;
-    oldest->last_bytes = 0;
-    oldest->touched_ns = context->now_ns;
-    return oldest;
-}
-
-/* Keep a fragment. Returns the staging when the request is whole, else NULL. */
-static struct intake_staging *
-stage(struct intake *intake, const struct intake_context *context, const struct wire_frame *frame)
-{
-    struct intake_staging *staging = staging_for(intake, context, frame);
-    if (staging == NULL || staging->fragment_count == FRAGMENTS_MAX) {
-        return NULL;
-    }
-    for (uint32_t i = 0; i < staging->fragment_count; i++) {
-        if (staging->offsets[i] == frame->request.offset) {
-            return NULL;
-        }
-    }
-    uint32_t end = frame->request.offset + frame->payload_bytes;
-    ASSERT(end <= staging->request_bytes);
-    bool last = end == staging->request_bytes;
-    uint32_t *size = last ? &staging->last_bytes : &staging->part_bytes;
-    if (*size != 0 && *size != frame->payload_bytes) {
-        return NULL; /* Of another cut of the request: together they would leave a hole. */
-    }
-    *size = frame->payload_bytes;
-    memcpy(staging->bytes + frame->request.offset, frame->payload, frame->payload_bytes);
-    staging->offsets[staging->fragment_count++] = frame->request.offset;
-    staging->received_bytes += frame->payload_bytes;
-    staging->touched_ns = context->now_ns;
-    bool whole = staging->received_bytes == staging->request_bytes &&
-                 staging->last_bytes <= staging->part_bytes;
-    return whole ? staging : NULL;
-}
-
 /* True when the open entry must be sealed before so much more goes in, and may be. */
 static bool must_seal_first(const struct intake *intake,
                             const struct intake_context *context,
@@ -464,13 +397,9 @@ bool intake_request(struct intake *intake,
     };
     context->counters->requests++;
     if (frame->payload_bytes < asked->request_bytes) {
-        struct intake_staging *staging = stage(intake, context, frame);
-        if (staging == NULL) {
-            return true;
-        }
-        request.records = staging->bytes;
-        staging->client = 0;
-        if (!wire_records_check(request.records, staging->request_bytes, asked)) {
+        request.records = staging_put(&intake->staging, frame, context->now_ns);
+        if (request.records == NULL ||
+            !wire_records_check(request.records, asked->request_bytes, asked)) {
             return true;
         }
     }

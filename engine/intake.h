@@ -23,6 +23,7 @@
 #include "engine/raft/raft.h"
 #include "engine/replica_counters.h"
 #include "engine/session.h"
+#include "engine/staging.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -41,21 +42,6 @@ struct intake_run {
     };
 };
 
-/* A request of several frames, half received. */
-struct intake_staging {
-    uint64_t client; /* 0: free. */
-    uint64_t client_boot;
-    uint64_t token;
-    uint64_t touched_ns;
-    uint32_t request_bytes;
-    uint32_t received_bytes;
-    uint32_t part_bytes; /* Of every fragment but the last; 0: none of them has come. */
-    uint32_t last_bytes; /* Of the last one; 0: it has not come. */
-    uint32_t fragment_count;
-    uint32_t offsets[FRAGMENTS_MAX]; /* Of the fragments held. */
-    uint8_t *bytes;                  /* ENTRY_BYTES_MAX. */
-};
-
 struct intake {
     uint8_t *slot; /* Of the open entry; NULL: none is open. */
     uint32_t body_bytes;
@@ -65,7 +51,7 @@ struct intake {
     struct intake_run *runs; /* A FIFO in the order of indexes. */
     uint64_t run_head;       /* Next to answer. */
     uint64_t run_tail;       /* Next free. */
-    struct intake_staging stagings[CLIENT_STAGING_MAX];
+    struct staging staging;
 };
 
 struct intake_context {

@@ -50,8 +50,8 @@ LAYER_EXCEPTIONS = {'engine/main.c': ['bench/']}
 ENGINE_ORDER = [
     ['engine/base/*'],
     ['engine/raft/*'],
-    ['engine/replica_counters.h', 'engine/log.[ch]', 'engine/wire*', 'engine/machine.[ch]',
-     'engine/outbox.[ch]'],
+    ['engine/replica_counters.h', 'engine/log.[ch]', 'engine/wire*', 'engine/session.[ch]'],
+    ['engine/machine.[ch]', 'engine/outbox.[ch]', 'engine/staging.[ch]'],
     ['engine/stream*', 'engine/intake.[ch]', 'engine/reader.[ch]'],
     ['engine/replica*'],
     ['engine/*'],  # The poll loop, the configuration, the client, the programs.

@@ -309,20 +309,32 @@ static void entry_with_as_many_session_records_as_it_may_hold_is_sealed_first(vo
 
 int main(void)
 {
-#define CASE(name) cmocka_unit_test_setup_teardown(name, intake_setup, intake_teardown)
     const struct CMUnitTest tests[] = {
-        CASE(session_is_open_when_its_registration_is_committed),
-        CASE(repeated_request_gets_its_old_offset_and_appends_nothing),
-        CASE(repetition_is_answered_only_when_the_first_one_is_committed),
-        CASE(request_that_is_partly_old_is_answered_in_parts),
-        CASE(gap_is_told_at_once_and_nothing_is_taken),
-        CASE(failed_condition_consumes_its_numbers_and_tells_the_tail),
-        CASE(condition_counts_what_waits_in_the_open_entry),
-        CASE(failed_condition_without_a_session_leaves_no_trace),
-        CASE(late_open_takes_no_session_from_its_newer_writer),
-        CASE(unknown_session_is_told_and_never_made),
-        CASE(lost_office_takes_back_what_was_decided),
-        CASE(entry_with_as_many_session_records_as_it_may_hold_is_sealed_first),
+        cmocka_unit_test_setup_teardown(session_is_open_when_its_registration_is_committed,
+                                        intake_setup, intake_teardown),
+        cmocka_unit_test_setup_teardown(repeated_request_gets_its_old_offset_and_appends_nothing,
+                                        intake_setup, intake_teardown),
+        cmocka_unit_test_setup_teardown(repetition_is_answered_only_when_the_first_one_is_committed,
+                                        intake_setup, intake_teardown),
+        cmocka_unit_test_setup_teardown(request_that_is_partly_old_is_answered_in_parts,
+                                        intake_setup, intake_teardown),
+        cmocka_unit_test_setup_teardown(gap_is_told_at_once_and_nothing_is_taken, intake_setup,
+                                        intake_teardown),
+        cmocka_unit_test_setup_teardown(failed_condition_consumes_its_numbers_and_tells_the_tail,
+                                        intake_setup, intake_teardown),
+        cmocka_unit_test_setup_teardown(condition_counts_what_waits_in_the_open_entry, intake_setup,
+                                        intake_teardown),
+        cmocka_unit_test_setup_teardown(failed_condition_without_a_session_leaves_no_trace,
+                                        intake_setup, intake_teardown),
+        cmocka_unit_test_setup_teardown(late_open_takes_no_session_from_its_newer_writer,
+                                        intake_setup, intake_teardown),
+        cmocka_unit_test_setup_teardown(unknown_session_is_told_and_never_made, intake_setup,
+                                        intake_teardown),
+        cmocka_unit_test_setup_teardown(lost_office_takes_back_what_was_decided, intake_setup,
+                                        intake_teardown),
+        cmocka_unit_test_setup_teardown(
+            entry_with_as_many_session_records_as_it_may_hold_is_sealed_first, intake_setup,
+            intake_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

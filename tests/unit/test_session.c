@@ -455,22 +455,25 @@ static void leader_and_follower_hold_the_same_table(void **state)
 
 int main(void)
 {
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        CASE(session_comes_only_from_a_registration),
-        CASE(repeated_records_find_their_old_offsets),
-        CASE(runs_that_follow_each_other_are_one),
-        CASE(refused_numbers_stay_refused),
-        CASE(oldest_runs_are_forgotten_and_still_known_as_committed),
-        CASE(later_writer_fences_the_earlier_one),
-        CASE(cut_takes_back_what_was_appended),
-        CASE(open_entry_of_a_lost_office_counts_for_nothing),
-        CASE(full_table_lets_the_nameless_go_first_and_then_the_longest_unused),
-        CASE(nameless_session_belongs_to_its_owner_alone),
-        CASE(encoded_table_comes_back_as_it_was),
-        CASE(largest_table_fits_a_small_state),
-        CASE(records_that_no_leader_makes_are_named),
-        CASE(leader_and_follower_hold_the_same_table),
+        cmocka_unit_test_setup_teardown(session_comes_only_from_a_registration, setup, teardown),
+        cmocka_unit_test_setup_teardown(repeated_records_find_their_old_offsets, setup, teardown),
+        cmocka_unit_test_setup_teardown(runs_that_follow_each_other_are_one, setup, teardown),
+        cmocka_unit_test_setup_teardown(refused_numbers_stay_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(oldest_runs_are_forgotten_and_still_known_as_committed,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(later_writer_fences_the_earlier_one, setup, teardown),
+        cmocka_unit_test_setup_teardown(cut_takes_back_what_was_appended, setup, teardown),
+        cmocka_unit_test_setup_teardown(open_entry_of_a_lost_office_counts_for_nothing, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(
+            full_table_lets_the_nameless_go_first_and_then_the_longest_unused, setup, teardown),
+        cmocka_unit_test_setup_teardown(nameless_session_belongs_to_its_owner_alone, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(encoded_table_comes_back_as_it_was, setup, teardown),
+        cmocka_unit_test_setup_teardown(largest_table_fits_a_small_state, setup, teardown),
+        cmocka_unit_test_setup_teardown(records_that_no_leader_makes_are_named, setup, teardown),
+        cmocka_unit_test_setup_teardown(leader_and_follower_hold_the_same_table, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
