@@ -265,6 +265,23 @@ static void request_in_fragments_is_taken_once_whole_in_any_order(void **state)
     assert_int_equal(f->counters.replies, 1);
 }
 
+static void entry_says_what_was_committed_when_it_was_made(void **state)
+{
+    struct fixture *f = *state;
+    for (uint64_t made = 0; made < 2; made++) { /* The second one while the first one flies. */
+        assert_true(offer(f, 100));
+        assert_true(offer(f, 100));
+        const uint8_t *entry = intake_seal(&f->intake, &f->context);
+        assert_null(entry_check(entry, CLUSTER));
+        assert_int_equal(entry_header_of(entry)->index, 2 + made);
+        assert_int_equal(entry_header_of(entry)->commit_index, 1);
+        assert_int_equal(entry_header_of(entry)->record_count, 2);
+        assert_int_equal(entry_header_of(entry)->session_record_count, 0);
+        assert_int_equal(step(f, (struct raft_event){.kind = RAFT_EVENT_PROPOSE}), RAFT_TAKEN);
+        log_take(&f->log, entry_header_of(entry), true);
+    }
+}
+
 static void lost_office_forgets_what_waits(void **state)
 {
     struct fixture *f = *state;
@@ -287,6 +304,8 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(request_in_fragments_is_taken_once_whole_in_any_order,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(entry_says_what_was_committed_when_it_was_made, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(lost_office_forgets_what_waits, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
