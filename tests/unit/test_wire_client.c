@@ -470,7 +470,7 @@ static void transfer_and_its_reply_with_a_bad_field_are_dropped(void **state)
     for (uint32_t at = 89; at < 96; at++) {
         assert_int_equal(frame_after(WIRE_TRANSFER, at, 1, 1), WIRE_DROP_bad_field);
     }
-    for (uint8_t outcome = 0; outcome <= RAFT_TRANSFER_NOBODY_HEARD; outcome++) {
+    for (uint32_t outcome = 0; outcome <= RAFT_TRANSFER_NOBODY_HEARD; outcome++) {
         assert_int_equal(frame_after(WIRE_TRANSFER_REPLY, 88, outcome, 1), WIRE_DROP_ok);
     }
     uint8_t unknown = RAFT_TRANSFER_NOBODY_HEARD + 1;
@@ -637,8 +637,8 @@ static void clients_send_appended_records_alone(void **state)
     uint32_t bytes = two_records(records);
     struct wire_request request = {
         .session = 4, .first_sequence = 10, .record_count = 2, .request_bytes = 64};
-    for (uint8_t kind = 0; kind <= RECORD_KIND_COUNT; kind++) {
-        records[32 + 4] = kind;
+    for (uint32_t kind = 0; kind <= RECORD_KIND_COUNT; kind++) {
+        records[32 + 4] = (uint8_t)kind;
         assert_int_equal(wire_records_check(records, bytes, &request), kind == RECORD_APPEND);
     }
 }
