@@ -176,11 +176,11 @@ static const char *entry_fields_check(const struct entry_header *header)
     if ((header->position | header->first_offset | header->term | header->index) >= NUMBER_LIMIT) {
         return "entry number too large";
     }
-    if (header->commit_index >= header->index) {
-        return "entry commits itself";
-    }
     if (header->index == 0) {
         return "entry index is zero";
+    }
+    if (header->commit_index >= header->index) {
+        return "entry commits itself";
     }
     if (header->kind == ENTRY_NOOP && header->body_bytes != 0) {
         return "no-op with a body";

@@ -28,6 +28,7 @@ static struct entry_header header_make(enum entry_kind kind)
         .cluster = CLUSTER,
         .term = TERM,
         .index = 12,
+        .commit_index = 11,
         .previous_term = 2,
         .position = POSITION,
         .first_offset = 1000,
@@ -36,10 +37,15 @@ static struct entry_header header_make(enum entry_kind kind)
 }
 
 /* Append one record to the body that is being made. */
-static void record_add(struct entry_header *header, uint32_t payload_bytes, uint64_t sequence)
+static void record_put(struct entry_header *header,
+                       enum record_kind kind,
+                       uint64_t session,
+                       uint32_t payload_bytes,
+                       uint64_t sequence)
 {
     static const uint8_t zero[8];
-    struct record_header record = {.bytes = payload_bytes, .sequence = sequence};
+    struct record_header record = {
+        .bytes = payload_bytes, .kind = (uint8_t)kind, .session = session, .sequence = sequence};
     uint32_t at = header->body_bytes;
     for (uint32_t i = 0; i < payload_bytes; i++) {
         payload[i] = (uint8_t)(sequence + i * 7 + 1);
@@ -49,7 +55,14 @@ static void record_add(struct entry_header *header, uint32_t payload_bytes, uint
     uint32_t padding = record_body_bytes(payload_bytes) - RECORD_HEADER_BYTES - payload_bytes;
     entry_body_write(entry, at + RECORD_HEADER_BYTES + payload_bytes, zero, padding);
     header->body_bytes += record_body_bytes(payload_bytes);
-    header->record_count++;
+    header->record_count += kind == RECORD_APPEND;
+    header->session_record_count += kind != RECORD_APPEND || session != 0;
+}
+
+/* One of no session. */
+static void record_add(struct entry_header *header, uint32_t payload_bytes, uint64_t sequence)
+{
+    record_put(header, RECORD_APPEND, 0, payload_bytes, sequence);
 }
 
 /* A client entry of `count` records of these bytes each, over memory full of rubbish. */
@@ -96,7 +109,9 @@ static void layout_of_the_entry_header_is_the_documented_one(void **state)
     assert_int_equal(offsetof(struct entry_header, leader_time_ns), 56);
     assert_int_equal(offsetof(struct entry_header, body_bytes), 64);
     assert_int_equal(offsetof(struct entry_header, record_count), 68);
-    assert_int_equal(offsetof(struct entry_header, reserved), 72);
+    assert_int_equal(offsetof(struct entry_header, commit_index), 72);
+    assert_int_equal(offsetof(struct entry_header, session_record_count), 80);
+    assert_int_equal(offsetof(struct entry_header, reserved), 84);
     assert_int_equal(offsetof(struct entry_header, crc), 92);
     assert_int_equal(sizeof(struct entry_header), 96);
 }
@@ -348,6 +363,14 @@ static void set_index_zero(struct entry_header *header)
 {
     header->index = 0;
 }
+static void set_commit_own(struct entry_header *header)
+{
+    header->commit_index = header->index;
+}
+static void set_commit_huge(struct entry_header *header)
+{
+    header->commit_index = UINT64_MAX;
+}
 static void set_index_huge(struct entry_header *header)
 {
     header->index = UINT64_MAX;
@@ -373,6 +396,21 @@ static void set_records_less(struct entry_header *header)
     header->record_count--;
 }
 
+static void set_session_records_huge(struct entry_header *header)
+{
+    header->session_record_count = ENTRY_SESSION_RECORDS_MAX + 1;
+}
+static void set_session_records_one(struct entry_header *header)
+{
+    header->session_record_count = 1;
+}
+static void set_kind_trim_of_a_session(struct entry_header *header)
+{
+    header->kind = ENTRY_TRIM;
+    header->record_count = 0;
+    header->session_record_count = 1;
+}
+
 static void a_wrong_field_is_named_even_when_every_checksum_holds(void **state)
 {
     (void)state;
@@ -391,10 +429,16 @@ static void a_wrong_field_is_named_even_when_every_checksum_holds(void **state)
     expect_wrong(set_index_zero, "entry index is zero");
     expect_wrong(set_index_huge, "entry number too large");
     expect_wrong(set_offset_huge, "entry number too large");
+    expect_wrong(set_commit_own, "entry commits itself");
+    expect_wrong(set_commit_huge, "entry commits itself");
     expect_wrong(set_reserved, "entry reserved bytes not zero");
     expect_wrong(set_records_huge, "too many records");
-    expect_wrong(set_records_more, "records run past the body");
-    expect_wrong(set_records_less, "records do not fill the body");
+    const char *not_as_many = "records are not as many as the entry's header says";
+    expect_wrong(set_records_more, not_as_many);
+    expect_wrong(set_records_less, not_as_many);
+    expect_wrong(set_session_records_huge, "too many records");
+    expect_wrong(set_session_records_one, not_as_many);
+    expect_wrong(set_kind_trim_of_a_session, "records in an entry that is not a client's");
 }
 
 /* Change one byte of the body or its padding, mend every checksum, and expect these words. */
@@ -416,7 +460,12 @@ static void a_wrong_record_is_named_even_when_every_checksum_holds(void **state)
     expect_wrong_byte(second + 3, 0x80, "record too long");
     expect_wrong_byte(second + 1, 0x10, "record runs past the body");
     expect_wrong_byte(second, 5, "record padding not zero");
-    expect_wrong_byte(second + 4, 1, "record kind unknown");
+    expect_wrong_byte(second + 4, RECORD_KIND_COUNT, "record kind unknown");
+    expect_wrong_byte(second + 4, 0xff, "record kind unknown");
+    const char *not_as_many = "records are not as many as the entry's header says";
+    expect_wrong_byte(second + 4, RECORD_REGISTER, not_as_many);
+    expect_wrong_byte(second + 4, RECORD_REFUSED, not_as_many);
+    expect_wrong_byte(second + 8, 1, not_as_many); /* Of a session now. */
     expect_wrong_byte(second + 7, 1, "record reserved bytes not zero");
     expect_wrong_byte(second + 24 + 21, 1, "record padding not zero");
     expect_wrong_byte(second + 24 + 24, 1, "entry padding not zero");
@@ -450,7 +499,7 @@ static void any_bytes_are_answered_and_none_crash(void **state)
             uint32_t offset = 0;
             struct record_header record;
             uint32_t count = 0;
-            while (entry_record_next(entry, &cursor, &record, &offset)) {
+            while (entry_append_next(entry, &cursor, &record, &offset)) {
                 count++;
             }
             assert_int_equal(count, entry_header_of(entry)->record_count);
@@ -482,6 +531,76 @@ static void records_come_out_as_they_went_in(void **state)
         }
     }
     assert_false(entry_record_next(entry, &cursor, &record, &offset));
+}
+
+/* Records of every kind, with and without a session; their sequences number them. */
+static void entry_of_every_kind_make(void)
+{
+    memset(entry, 0xa5, sizeof entry);
+    struct entry_header header = header_make(ENTRY_CLIENT);
+    record_put(&header, RECORD_REGISTER, 9, 40, 0);
+    record_put(&header, RECORD_APPEND, 9, 5, 1);
+    record_put(&header, RECORD_APPEND, 0, 6, 2);
+    record_put(&header, RECORD_REFUSED, 9, 16, 3);
+    record_put(&header, RECORD_REFUSED, 0, 16, 4);
+    record_put(&header, RECORD_APPEND, 9, 7, 5);
+    record_put(&header, RECORD_REGISTER, 10, 0, 6);
+    assert_int_equal(header.record_count, 3);
+    assert_int_equal(header.session_record_count, 6);
+    entry_seal(entry, &header);
+}
+
+static void records_of_every_kind_pass_and_are_counted_by_sort(void **state)
+{
+    (void)state;
+    entry_of_every_kind_make();
+    assert_null(entry_check(entry, CLUSTER));
+    uint32_t cursor = 0;
+    uint32_t offset = 0;
+    struct record_header record;
+    for (uint32_t i = 0; i < 7; i++) {
+        assert_true(entry_record_next(entry, &cursor, &record, &offset));
+        assert_int_equal(record.sequence, i);
+    }
+    assert_false(entry_record_next(entry, &cursor, &record, &offset));
+    expect_wrong(set_session_records_one, "records are not as many as the entry's header says");
+    expect_wrong(set_records_more, "records are not as many as the entry's header says");
+    expect_wrong(set_records_less, "records are not as many as the entry's header says");
+}
+
+static void walk_of_appended_records_leaves_the_other_kinds_out(void **state)
+{
+    (void)state;
+    entry_of_every_kind_make();
+    static const uint32_t sequences[] = {1, 2, 5};
+    uint32_t cursor = 0;
+    uint32_t offset = 0;
+    struct record_header record;
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_true(entry_append_next(entry, &cursor, &record, &offset));
+        assert_int_equal(record.kind, RECORD_APPEND);
+        assert_int_equal(record.sequence, sequences[i]);
+        assert_int_equal(record.bytes, 5 + i);
+        uint8_t first;
+        entry_body_read(entry, offset, &first, 1);
+        assert_int_equal(first, sequences[i] + 1);
+    }
+    assert_false(entry_append_next(entry, &cursor, &record, &offset));
+    assert_int_equal(cursor, entry_header_of(entry)->body_bytes);
+}
+
+static void an_entry_holds_a_bounded_number_of_records_of_sessions(void **state)
+{
+    (void)state;
+    struct entry_header header = header_make(ENTRY_CLIENT);
+    for (uint32_t i = 0; i < ENTRY_SESSION_RECORDS_MAX; i++) {
+        record_put(&header, RECORD_APPEND, 3, 0, i);
+    }
+    record_add(&header, 0, 0); /* One without a session is none of them. */
+    entry_seal(entry, &header);
+    assert_null(entry_check(entry, CLUSTER));
+    record_put(&header, RECORD_APPEND, 3, 0, 0);
+    expect_assert_failure(entry_seal(entry, &header));
 }
 
 static void the_smallest_records_fill_the_largest_entry(void **state)
@@ -519,6 +638,9 @@ static void sealing_a_wrong_header_asserts(void **state)
     expect_assert_failure(entry_seal(entry, &header));
     header = header_make(ENTRY_NOOP);
     header.index = 0;
+    expect_assert_failure(entry_seal(entry, &header));
+    header = header_make(ENTRY_NOOP);
+    header.commit_index = header.index;
     expect_assert_failure(entry_seal(entry, &header));
     header = header_make(ENTRY_NOOP);
     header.body_bytes = ENTRY_BYTES_MAX;
@@ -574,6 +696,9 @@ int main(void)
         cmocka_unit_test(a_wrong_record_is_named_even_when_every_checksum_holds),
         cmocka_unit_test(any_bytes_are_answered_and_none_crash),
         cmocka_unit_test(records_come_out_as_they_went_in),
+        cmocka_unit_test(records_of_every_kind_pass_and_are_counted_by_sort),
+        cmocka_unit_test(walk_of_appended_records_leaves_the_other_kinds_out),
+        cmocka_unit_test(an_entry_holds_a_bounded_number_of_records_of_sessions),
         cmocka_unit_test(the_smallest_records_fill_the_largest_entry),
         cmocka_unit_test(kinds_without_records_pass_and_walk_as_empty),
         cmocka_unit_test(sealing_a_wrong_header_asserts),

@@ -114,6 +114,21 @@ static void request_in_fragments_is_taken_once_whole_in_any_order(void **state)
     assert_int_equal(f->counters.replies, 1);
 }
 
+static void entry_says_what_was_committed_when_it_was_made(void **state)
+{
+    struct intake_fixture *f = *state;
+    for (uint64_t made = 0; made < 2; made++) { /* The second one while the first one flies. */
+        assert_true(offer(f, 100));
+        assert_true(offer(f, 100));
+        intake_fixture_seal(f);
+        const struct entry_header *header = entry_header_of(log_bytes(&f->log, f->log.last.index));
+        assert_int_equal(header->index, 2 + made);
+        assert_int_equal(header->commit_index, 1);
+        assert_int_equal(header->record_count, 2);
+        assert_int_equal(header->session_record_count, 0);
+    }
+}
+
 static void lost_office_forgets_what_waits(void **state)
 {
     struct intake_fixture *f = *state;
@@ -137,6 +152,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(log_without_room_refuses_as_full_and_keeps_a_reserve,
                                         intake_setup, intake_teardown),
         cmocka_unit_test_setup_teardown(request_in_fragments_is_taken_once_whole_in_any_order,
+                                        intake_setup, intake_teardown),
+        cmocka_unit_test_setup_teardown(entry_says_what_was_committed_when_it_was_made,
                                         intake_setup, intake_teardown),
         cmocka_unit_test_setup_teardown(lost_office_forgets_what_waits, intake_setup,
                                         intake_teardown),

@@ -1,10 +1,12 @@
-/* test_wire.c: the layout of frames, byte by byte, and everything that must be dropped.
+/* test_wire.c: the layout of frames between nodes, byte by byte, and everything that must be
+ * dropped; of the frames to and from clients, what is the same for every kind.
  */
 #include "engine/wire.h"
 
 #include "engine/base/crc.h"
 #include "engine/base/prng.h"
 #include "tests/support/frames.h"
+#include "tests/unit/test_wire_frames.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,50 +19,6 @@
 #include <cmocka.h>
 
 #define ROUNDS 2000u
-
-static uint64_t le(const uint8_t *bytes, uint32_t count)
-{
-    uint64_t value = 0;
-    for (uint32_t i = count; i > 0; i--) {
-        value = value << 8 | bytes[i - 1];
-    }
-    return value;
-}
-
-static enum wire_reason decode(const struct wire_self *self, const uint8_t *bytes, uint32_t count)
-{
-    struct wire_frame out;
-    struct wire_counters counters = {0};
-    enum wire_reason reason = wire_decode(self, bytes, count, &out, &counters);
-    assert_int_equal(((const uint64_t *)(const void *)&counters)[reason], 1);
-    return reason;
-}
-
-/* A frame of this kind that decodes, encoded, and who receives it. */
-static uint32_t make(struct prng *prng, enum wire_kind kind, uint8_t *bytes, struct wire_self *self)
-{
-    struct wire_frame frame;
-    static uint8_t payload[FRAME_BYTES_MAX];
-    frame_random(prng, kind, &frame, payload);
-    frame_receiver(&frame, self);
-    return frame_write(&frame, bytes);
-}
-
-/* Make one, change it, mend its checksum; what becomes of it? */
-static enum wire_reason after(enum wire_kind kind, uint32_t at, uint64_t value, uint32_t count)
-{
-    struct prng prng;
-    prng_init(&prng, 7);
-    uint8_t bytes[FRAME_BYTES_MAX];
-    struct wire_self self;
-    uint32_t frame_bytes = make(&prng, kind, bytes, &self);
-    assert_int_equal(decode(&self, bytes, frame_bytes), WIRE_DROP_ok);
-    for (uint32_t i = 0; i < count; i++) {
-        bytes[at + i] = (uint8_t)(value >> (8 * i));
-    }
-    frame_mend(bytes, frame_bytes);
-    return decode(&self, bytes, frame_bytes);
-}
 
 static void header_stands_where_the_protocol_says(void **state)
 {
@@ -80,25 +38,25 @@ static void header_stands_where_the_protocol_says(void **state)
     uint8_t head[WIRE_HEAD_BYTES_MAX];
     assert_int_equal(wire_encode(&frame, head), 88 + 16);
     assert_memory_equal(head, "THOF", 4);
-    assert_int_equal(le(head + 4, 2), WIRE_VERSION);
+    assert_int_equal(bytes_le(head + 4, 2), WIRE_VERSION);
     assert_int_equal(head[6], WIRE_READ);
     assert_int_equal(head[7], 0);
     assert_int_equal(head[8], 0);
     assert_int_equal(head[9], 3);
-    assert_int_equal(le(head + 10, 2), 0x1122);
-    assert_int_equal(le(head + 12, 4), 104);
-    assert_int_equal(le(head + 20, 4), 0);
-    assert_int_equal(le(head + 24, 8), 0x0102030405060708);
-    assert_int_equal(le(head + 32, 8), 0x1112131415161718);
-    assert_int_equal(le(head + 40, 8), 0x2122232425262728);
-    assert_int_equal(le(head + 48, 8), 0x3132333435363738);
-    assert_int_equal(le(head + 56, 8), 0);
-    assert_int_equal(le(head + 64, 8), 0x5152535455565758);
-    assert_int_equal(le(head + 72, 8) | le(head + 80, 8), 0);
-    assert_int_equal(le(head + 88, 8), 0x6162636465666768);
-    assert_int_equal(le(head + 96, 4), 0x717273);
-    assert_int_equal(le(head + 100, 4), 0);
-    uint64_t crc = le(head + 16, 4);
+    assert_int_equal(bytes_le(head + 10, 2), 0x1122);
+    assert_int_equal(bytes_le(head + 12, 4), 104);
+    assert_int_equal(bytes_le(head + 20, 4), 0);
+    assert_int_equal(bytes_le(head + 24, 8), 0x0102030405060708);
+    assert_int_equal(bytes_le(head + 32, 8), 0x1112131415161718);
+    assert_int_equal(bytes_le(head + 40, 8), 0x2122232425262728);
+    assert_int_equal(bytes_le(head + 48, 8), 0x3132333435363738);
+    assert_int_equal(bytes_le(head + 56, 8), 0);
+    assert_int_equal(bytes_le(head + 64, 8), 0x5152535455565758);
+    assert_int_equal(bytes_le(head + 72, 8) | bytes_le(head + 80, 8), 0);
+    assert_int_equal(bytes_le(head + 88, 8), 0x6162636465666768);
+    assert_int_equal(bytes_le(head + 96, 4), 0x717273);
+    assert_int_equal(bytes_le(head + 100, 4), 0);
+    uint64_t crc = bytes_le(head + 16, 4);
     memset(head + 16, 0, 4);
     assert_int_equal(crc, crc32c(0, head, 104));
 }
@@ -121,21 +79,21 @@ static void entry_stands_where_the_protocol_says(void **state)
     };
     uint8_t head[WIRE_HEAD_BYTES_MAX];
     assert_int_equal(wire_encode(&frame, head), 88 + 72);
-    assert_int_equal(le(head + 56, 8), 9);
-    assert_int_equal(le(head + 88, 4), 0x01020304);
-    assert_int_equal(le(head + 92, 2), 0x0500);
+    assert_int_equal(bytes_le(head + 56, 8), 9);
+    assert_int_equal(bytes_le(head + 88, 4), 0x01020304);
+    assert_int_equal(bytes_le(head + 92, 2), 0x0500);
     assert_int_equal(head[94], 2);
     assert_int_equal(head[95], 0);
-    assert_int_equal(le(head + 96, 4), 0x1234);
-    assert_int_equal(le(head + 100, 4), 0x0500);
-    assert_int_equal(le(head + 104, 8), 8);
-    assert_int_equal(le(head + 112, 8), 0x21);
-    assert_int_equal(le(head + 120, 8), 7);
-    assert_int_equal(le(head + 128, 8), 0x345000);
-    assert_int_equal(le(head + 136, 8), 0x20);
-    assert_int_equal(le(head + 144, 8), 0x346001);
-    assert_int_equal(le(head + 152, 4), 8);
-    assert_int_equal(le(head + 156, 4), 0x99aabbcc);
+    assert_int_equal(bytes_le(head + 96, 4), 0x1234);
+    assert_int_equal(bytes_le(head + 100, 4), 0x0500);
+    assert_int_equal(bytes_le(head + 104, 8), 8);
+    assert_int_equal(bytes_le(head + 112, 8), 0x21);
+    assert_int_equal(bytes_le(head + 120, 8), 7);
+    assert_int_equal(bytes_le(head + 128, 8), 0x345000);
+    assert_int_equal(bytes_le(head + 136, 8), 0x20);
+    assert_int_equal(bytes_le(head + 144, 8), 0x346001);
+    assert_int_equal(bytes_le(head + 152, 4), 8);
+    assert_int_equal(bytes_le(head + 156, 4), 0x99aabbcc);
 }
 
 static void ack_stands_where_the_protocol_says(void **state)
@@ -157,15 +115,15 @@ static void ack_stands_where_the_protocol_says(void **state)
     };
     uint8_t head[WIRE_HEAD_BYTES_MAX];
     assert_int_equal(wire_encode(&frame, head), 88 + 80);
-    assert_int_equal(le(head + 88, 4), 0x01020304);
-    assert_int_equal(le(head + 92, 4), 6);
+    assert_int_equal(bytes_le(head + 88, 4), 0x01020304);
+    assert_int_equal(bytes_le(head + 92, 4), 6);
     const uint64_t expected[] = {3, 4, 6, 5, 7, 0x8000, 0x9000, 10, 11};
     for (uint32_t i = 0; i < 9; i++) {
-        assert_int_equal(le(head + 96 + 8 * i, 8), expected[i]);
+        assert_int_equal(bytes_le(head + 96 + 8 * i, 8), expected[i]);
     }
 }
 
-static void messages_and_client_frames_stand_where_the_protocol_says(void **state)
+static void messages_stand_where_the_protocol_says(void **state)
 {
     (void)state;
     uint8_t head[WIRE_HEAD_BYTES_MAX];
@@ -179,20 +137,20 @@ static void messages_and_client_frames_stand_where_the_protocol_says(void **stat
                                             .append = {7, {4, 9}, 8}}};
     assert_int_equal(wire_encode(&append, head), 88 + 32);
     assert_int_equal(head[6], WIRE_APPEND);
-    assert_int_equal(le(head + 32, 8), 0xaa);
-    assert_int_equal(le(head + 40, 8), 0xbb);
-    assert_int_equal(le(head + 64, 8), 6);
-    assert_int_equal(le(head + 88, 4), 7);
-    assert_int_equal(le(head + 96, 8), 4);
-    assert_int_equal(le(head + 104, 8), 9);
-    assert_int_equal(le(head + 112, 8), 8);
+    assert_int_equal(bytes_le(head + 32, 8), 0xaa);
+    assert_int_equal(bytes_le(head + 40, 8), 0xbb);
+    assert_int_equal(bytes_le(head + 64, 8), 6);
+    assert_int_equal(bytes_le(head + 88, 4), 7);
+    assert_int_equal(bytes_le(head + 96, 8), 4);
+    assert_int_equal(bytes_le(head + 104, 8), 9);
+    assert_int_equal(bytes_le(head + 112, 8), 8);
 
     struct wire_frame vote = {
         .message = {.kind = RAFT_VOTE, .from = 1, .to = 2, .term = 5, .vote = {{4, 9}, true}}};
     assert_int_equal(wire_encode(&vote, head), 88 + 24);
-    assert_int_equal(le(head + 88, 8), 4);
-    assert_int_equal(le(head + 96, 8), 9);
-    assert_int_equal(le(head + 104, 8), 1);
+    assert_int_equal(bytes_le(head + 88, 8), 4);
+    assert_int_equal(bytes_le(head + 96, 8), 9);
+    assert_int_equal(bytes_le(head + 104, 8), 1);
 
     struct wire_frame order = {.message = {.kind = RAFT_TIMEOUT_NOW,
                                            .from = 1,
@@ -203,70 +161,9 @@ static void messages_and_client_frames_stand_where_the_protocol_says(void **stat
     order.header.kind = WIRE_TIMEOUT_NOW;
     assert_int_equal(wire_encode(&order, head), 88 + 16);
     assert_int_equal(head[6], 8);
-    assert_int_equal(le(head + 64, 8), 6);
-    assert_int_equal(le(head + 88, 8), 4);
-    assert_int_equal(le(head + 96, 8), 9);
-
-    struct wire_frame reply = {.header = {.kind = WIRE_REPLY, .from = 1},
-                               .reply = {0xa, 0xb, 0xc, 0xd, WIRE_NOT_LEADER, 3}};
-    assert_int_equal(wire_encode(&reply, head), 88 + 32);
-    assert_int_equal(le(head + 88, 8), 0xa);
-    assert_int_equal(le(head + 96, 8), 0xb);
-    assert_int_equal(le(head + 104, 8), 0xc);
-    assert_int_equal(le(head + 112, 4), 0xd);
-    assert_int_equal(head[116], WIRE_NOT_LEADER);
-    assert_int_equal(head[117], 3);
-
-    struct wire_frame read_reply = {.header = {.kind = WIRE_READ_REPLY, .from = 1},
-                                    .read_reply = {1, 2, 3, 4, 1, WIRE_OK, 6, true, 0xe}};
-    assert_int_equal(wire_encode(&read_reply, head), 88 + 48);
-    assert_int_equal(le(head + 104, 8), 3);
-    assert_int_equal(le(head + 112, 4), 4);
-    assert_int_equal(le(head + 116, 4), 1);
-    assert_int_equal(head[121], 6);
-    assert_int_equal(le(head + 128, 8), 0xe);
-    assert_int_equal(head[122], 1);
-}
-
-static void status_reply_stands_where_the_protocol_says(void **state)
-{
-    (void)state;
-    uint8_t head[WIRE_HEAD_BYTES_MAX];
-    struct wire_frame status = {.header = {.kind = WIRE_STATUS, .to = 3}};
-    assert_int_equal(wire_encode(&status, head), 88 + 8);
-    assert_int_equal(head[6], 36);
-    assert_int_equal(le(head + 88, 8), 0);
-
-    struct wire_frame reply = {.header = {.kind = WIRE_STATUS_REPLY, .from = 3},
-                               .status_reply = {.role = WIRE_LEADER,
-                                                .leader = 3,
-                                                .durable = true,
-                                                .degraded = true,
-                                                .term = 1,
-                                                .commit_index = 2,
-                                                .durable_index = 3,
-                                                .start_offset = 4,
-                                                .end_offset = 5,
-                                                .voters = 14,
-                                                .waiting = 6,
-                                                .strangers = 16,
-                                                .frames_dropped = 9}};
-    assert_int_equal(wire_encode(&reply, head), 88 + 80);
-    assert_int_equal(head[6], 37);
-    assert_int_equal(head[88], 2);
-    assert_int_equal(head[89], 3);
-    assert_int_equal(head[90], 1 | 8);
-    const uint64_t expected[] = {1, 2, 3, 4, 5, 14, 6, 16, 9};
-    for (uint32_t i = 0; i < 9; i++) {
-        assert_int_equal(le(head + 96 + 8 * i, 8), expected[i]);
-    }
-    reply.status_reply.bootstrapped = true;
-    reply.status_reply.takes_proposals = true;
-    reply.status_reply.durable = false;
-    wire_encode(&reply, head);
-    assert_int_equal(head[90], 2 | 4 | 8);
-    reply.status_reply.start_offset = 6;
-    expect_assert_failure(wire_encode(&reply, head));
+    assert_int_equal(bytes_le(head + 64, 8), 6);
+    assert_int_equal(bytes_le(head + 88, 8), 4);
+    assert_int_equal(bytes_le(head + 96, 8), 9);
 }
 
 static void every_kind_comes_back_as_it_was_sent(void **state)
@@ -301,15 +198,15 @@ static void every_flipped_bit_of_a_head_is_noticed(void **state)
     uint8_t bytes[FRAME_BYTES_MAX];
     for (uint32_t k = 0; k < frame_kind_count; k++) {
         struct wire_self self;
-        uint32_t frame_bytes = make(&prng, frame_kinds[k], bytes, &self);
+        uint32_t frame_bytes = frame_make(&prng, frame_kinds[k], bytes, &self);
         bool covers_all = frame_kinds[k] >= WIRE_REQUEST;
         uint32_t covered = covers_all ? frame_bytes : wire_head_bytes(frame_kinds[k]);
         for (uint32_t bit = 0; bit < covered * 8; bit++) {
             bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
-            assert_int_not_equal(decode(&self, bytes, frame_bytes), WIRE_DROP_ok);
+            assert_int_not_equal(frame_decode(&self, bytes, frame_bytes), WIRE_DROP_ok);
             bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
         }
-        assert_int_equal(decode(&self, bytes, frame_bytes), WIRE_DROP_ok);
+        assert_int_equal(frame_decode(&self, bytes, frame_bytes), WIRE_DROP_ok);
     }
 }
 
@@ -321,12 +218,12 @@ static void every_shorter_and_longer_frame_is_dropped(void **state)
     uint8_t bytes[FRAME_BYTES_MAX + 1] = {0};
     for (uint32_t k = 0; k < frame_kind_count; k++) {
         struct wire_self self;
-        uint32_t frame_bytes = make(&prng, frame_kinds[k], bytes, &self);
+        uint32_t frame_bytes = frame_make(&prng, frame_kinds[k], bytes, &self);
         for (uint32_t count = 0; count <= FRAME_BYTES_MAX + 1; count++) {
             if (count == frame_bytes) {
                 continue;
             }
-            enum wire_reason reason = decode(&self, bytes, count);
+            enum wire_reason reason = frame_decode(&self, bytes, count);
             bool is_short = count < WIRE_HEADER_BYTES;
             enum wire_reason expected = WIRE_DROP_wrong_length;
             expected = is_short ? WIRE_DROP_short_frame : expected;
@@ -343,40 +240,40 @@ static void frame_cut_within_its_fixed_part_is_short(void **state)
     prng_init(&prng, 45);
     uint8_t bytes[FRAME_BYTES_MAX];
     struct wire_self self;
-    make(&prng, WIRE_ENTRY, bytes, &self);
+    frame_make(&prng, WIRE_ENTRY, bytes, &self);
     bytes[12] = 159;
     bytes[13] = 0;
-    assert_int_equal(decode(&self, bytes, 159), WIRE_DROP_short_frame);
+    assert_int_equal(frame_decode(&self, bytes, 159), WIRE_DROP_short_frame);
 }
 
 static void header_that_is_not_ours_is_dropped_by_its_reason(void **state)
 {
     (void)state;
-    assert_int_equal(after(WIRE_VOTE, 0, 0, 1), WIRE_DROP_wrong_magic);
-    assert_int_equal(after(WIRE_VOTE, 4, WIRE_VERSION + 1, 2), WIRE_DROP_newer_version);
-    assert_int_equal(after(WIRE_VOTE, 4, 0, 2), WIRE_DROP_wrong_version);
-    assert_int_equal(after(WIRE_VOTE, 6, 0, 1), WIRE_DROP_unknown_kind);
-    assert_int_equal(after(WIRE_VOTE, 6, 9, 1), WIRE_DROP_unknown_kind);
-    assert_int_equal(after(WIRE_VOTE, 6, 31, 1), WIRE_DROP_unknown_kind);
-    assert_int_equal(after(WIRE_VOTE, 6, 255, 1), WIRE_DROP_unknown_kind);
-    assert_int_equal(after(WIRE_VOTE, 7, 1, 1), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_VOTE, 20, 1, 1), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_VOTE, 24, 1, 8), WIRE_DROP_wrong_cluster);
-    assert_int_equal(after(WIRE_VOTE, 10, 0xffff, 2), WIRE_DROP_wrong_group);
-    assert_int_equal(after(WIRE_VOTE, 9, 0, 1), WIRE_DROP_wrong_destination);
-    assert_int_equal(after(WIRE_VOTE, 9, 63, 1), WIRE_DROP_wrong_destination);
-    assert_int_equal(after(WIRE_VOTE, 8, 0, 1), WIRE_DROP_unknown_sender);
-    assert_int_equal(after(WIRE_VOTE, 8, 64, 1), WIRE_DROP_unknown_sender);
-    assert_int_equal(after(WIRE_VOTE, 8, 255, 1), WIRE_DROP_unknown_sender);
-    assert_int_equal(after(WIRE_VOTE, 48, 1, 8), WIRE_DROP_wrong_boot);
+    assert_int_equal(frame_after(WIRE_VOTE, 0, 0, 1), WIRE_DROP_wrong_magic);
+    assert_int_equal(frame_after(WIRE_VOTE, 4, WIRE_VERSION + 1, 2), WIRE_DROP_newer_version);
+    assert_int_equal(frame_after(WIRE_VOTE, 4, 0, 2), WIRE_DROP_wrong_version);
+    assert_int_equal(frame_after(WIRE_VOTE, 6, 0, 1), WIRE_DROP_unknown_kind);
+    assert_int_equal(frame_after(WIRE_VOTE, 6, 9, 1), WIRE_DROP_unknown_kind);
+    assert_int_equal(frame_after(WIRE_VOTE, 6, 31, 1), WIRE_DROP_unknown_kind);
+    assert_int_equal(frame_after(WIRE_VOTE, 6, 255, 1), WIRE_DROP_unknown_kind);
+    assert_int_equal(frame_after(WIRE_VOTE, 7, 1, 1), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_VOTE, 20, 1, 1), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_VOTE, 24, 1, 8), WIRE_DROP_wrong_cluster);
+    assert_int_equal(frame_after(WIRE_VOTE, 10, 0xffff, 2), WIRE_DROP_wrong_group);
+    assert_int_equal(frame_after(WIRE_VOTE, 9, 0, 1), WIRE_DROP_wrong_destination);
+    assert_int_equal(frame_after(WIRE_VOTE, 9, 63, 1), WIRE_DROP_wrong_destination);
+    assert_int_equal(frame_after(WIRE_VOTE, 8, 0, 1), WIRE_DROP_unknown_sender);
+    assert_int_equal(frame_after(WIRE_VOTE, 8, 64, 1), WIRE_DROP_unknown_sender);
+    assert_int_equal(frame_after(WIRE_VOTE, 8, 255, 1), WIRE_DROP_unknown_sender);
+    assert_int_equal(frame_after(WIRE_VOTE, 48, 1, 8), WIRE_DROP_wrong_boot);
     for (uint32_t i = 0; i < WIRE_TAG_BYTES; i++) {
-        assert_int_equal(after(WIRE_VOTE, 72 + i, 1, 1), WIRE_DROP_nonzero_tag);
-        assert_int_equal(after(WIRE_REPLY, 72 + i, 1, 1), WIRE_DROP_nonzero_tag);
+        assert_int_equal(frame_after(WIRE_VOTE, 72 + i, 1, 1), WIRE_DROP_nonzero_tag);
+        assert_int_equal(frame_after(WIRE_REPLY, 72 + i, 1, 1), WIRE_DROP_nonzero_tag);
     }
-    assert_int_equal(after(WIRE_VOTE, 32, 0, 8), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_REQUEST, 32, 0, 8), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_VOTE, 40, 0, 8), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_VOTE, 88 + 24, 0, 0), WIRE_DROP_ok);
+    assert_int_equal(frame_after(WIRE_VOTE, 32, 0, 8), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_REQUEST, 32, 0, 8), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_VOTE, 40, 0, 8), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_VOTE, 88 + 24, 0, 0), WIRE_DROP_ok);
 }
 
 static void frame_of_another_direction_is_dropped(void **state)
@@ -387,59 +284,50 @@ static void frame_of_another_direction_is_dropped(void **state)
     uint8_t bytes[FRAME_BYTES_MAX];
     struct wire_self self;
     for (uint32_t k = 0; k < frame_kind_count; k++) {
-        uint32_t frame_bytes = make(&prng, frame_kinds[k], bytes, &self);
+        uint32_t frame_bytes = frame_make(&prng, frame_kinds[k], bytes, &self);
         self.node = self.node == 0 ? 1 : 0; /* A client instead of a node, and the reverse. */
         self.peers = UINT64_MAX;
-        assert_int_equal(decode(&self, bytes, frame_bytes), WIRE_DROP_wrong_destination);
+        assert_int_equal(frame_decode(&self, bytes, frame_bytes), WIRE_DROP_wrong_destination);
     }
-    uint32_t frame_bytes = make(&prng, WIRE_ACK, bytes, &self);
+    uint32_t frame_bytes = frame_make(&prng, WIRE_ACK, bytes, &self);
     uint8_t from = bytes[8];
     self.peers &= ~(1ull << from);
-    assert_int_equal(decode(&self, bytes, frame_bytes), WIRE_DROP_unknown_sender);
+    assert_int_equal(frame_decode(&self, bytes, frame_bytes), WIRE_DROP_unknown_sender);
     bytes[8] = self.node;
     frame_mend(bytes, frame_bytes);
     self.peers = UINT64_MAX;
-    assert_int_equal(decode(&self, bytes, frame_bytes), WIRE_DROP_own_frame);
+    assert_int_equal(frame_decode(&self, bytes, frame_bytes), WIRE_DROP_own_frame);
     /* A node that speaks as a client, and a client that answers. */
-    frame_bytes = make(&prng, WIRE_REQUEST, bytes, &self);
+    frame_bytes = frame_make(&prng, WIRE_REQUEST, bytes, &self);
     bytes[8] = self.node == 1 ? 2 : 1;
     frame_mend(bytes, frame_bytes);
-    assert_int_equal(decode(&self, bytes, frame_bytes), WIRE_DROP_unknown_sender);
-    frame_bytes = make(&prng, WIRE_REPLY, bytes, &self);
+    assert_int_equal(frame_decode(&self, bytes, frame_bytes), WIRE_DROP_unknown_sender);
+    frame_bytes = frame_make(&prng, WIRE_REPLY, bytes, &self);
     bytes[8] = 0;
     frame_mend(bytes, frame_bytes);
-    assert_int_equal(decode(&self, bytes, frame_bytes), WIRE_DROP_unknown_sender);
-}
-
-static void client_may_address_whoever_serves(void **state)
-{
-    (void)state;
-    assert_int_equal(after(WIRE_REQUEST, 9, 0, 1), WIRE_DROP_ok);
-    assert_int_equal(after(WIRE_READ, 9, 0, 1), WIRE_DROP_ok);
-    assert_int_equal(after(WIRE_STATUS, 9, 0, 1), WIRE_DROP_ok);
-    assert_int_equal(after(WIRE_READ, 9, 63, 1), WIRE_DROP_wrong_destination);
+    assert_int_equal(frame_decode(&self, bytes, frame_bytes), WIRE_DROP_unknown_sender);
 }
 
 static void only_a_vote_may_say_that_the_leader_wants_it(void **state)
 {
     (void)state;
-    assert_int_equal(after(WIRE_VOTE, 104, 1, 1), WIRE_DROP_ok);
-    assert_int_equal(after(WIRE_VOTE, 104, 2, 1), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_PRE_VOTE, 104, 0, 1), WIRE_DROP_ok);
-    assert_int_equal(after(WIRE_PRE_VOTE, 104, 1, 1), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_VOTE, 104, 1, 1), WIRE_DROP_ok);
+    assert_int_equal(frame_after(WIRE_VOTE, 104, 2, 1), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_PRE_VOTE, 104, 0, 1), WIRE_DROP_ok);
+    assert_int_equal(frame_after(WIRE_PRE_VOTE, 104, 1, 1), WIRE_DROP_bad_field);
     for (uint32_t i = 1; i < 8; i++) {
-        assert_int_equal(after(WIRE_VOTE, 104 + i, 1, 1), WIRE_DROP_bad_field);
-        assert_int_equal(after(WIRE_PRE_VOTE, 104 + i, 1, 1), WIRE_DROP_bad_field);
+        assert_int_equal(frame_after(WIRE_VOTE, 104 + i, 1, 1), WIRE_DROP_bad_field);
+        assert_int_equal(frame_after(WIRE_PRE_VOTE, 104 + i, 1, 1), WIRE_DROP_bad_field);
     }
 }
 
 static void order_to_stand_names_an_entry(void **state)
 {
     (void)state;
-    assert_int_equal(after(WIRE_TIMEOUT_NOW, 96, 0, 8), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_TIMEOUT_NOW, 88, 0, 8), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_TIMEOUT_NOW, 56, 1, 8), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_TIMEOUT_NOW, 8, 0, 1), WIRE_DROP_unknown_sender);
+    assert_int_equal(frame_after(WIRE_TIMEOUT_NOW, 96, 0, 8), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_TIMEOUT_NOW, 88, 0, 8), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_TIMEOUT_NOW, 56, 1, 8), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_TIMEOUT_NOW, 8, 0, 1), WIRE_DROP_unknown_sender);
 }
 
 static void absurd_terms_are_told_apart(void **state)
@@ -447,108 +335,40 @@ static void absurd_terms_are_told_apart(void **state)
     (void)state;
     for (uint32_t i = 0; i < 2; i++) {
         uint64_t term = i == 0 ? UINT64_MAX : 1ull << 63;
-        assert_int_equal(after(WIRE_VOTE, 56, term, 8), WIRE_DROP_absurd_term);
-        assert_int_equal(after(WIRE_REPLY, 56, term, 8), WIRE_DROP_absurd_term);
-        assert_int_equal(after(WIRE_VOTE, 88, term, 8), WIRE_DROP_absurd_term);
-        assert_int_equal(after(WIRE_APPEND, 96, term, 8), WIRE_DROP_absurd_term);
-        assert_int_equal(after(WIRE_ENTRY, 104, term, 8), WIRE_DROP_absurd_term);
-        assert_int_equal(after(WIRE_ACK, 96, term, 8), WIRE_DROP_absurd_term);
-        assert_int_equal(after(WIRE_TIMEOUT_NOW, 88, term, 8), WIRE_DROP_absurd_term);
+        assert_int_equal(frame_after(WIRE_VOTE, 56, term, 8), WIRE_DROP_absurd_term);
+        assert_int_equal(frame_after(WIRE_REPLY, 56, term, 8), WIRE_DROP_absurd_term);
+        assert_int_equal(frame_after(WIRE_VOTE, 88, term, 8), WIRE_DROP_absurd_term);
+        assert_int_equal(frame_after(WIRE_APPEND, 96, term, 8), WIRE_DROP_absurd_term);
+        assert_int_equal(frame_after(WIRE_ENTRY, 104, term, 8), WIRE_DROP_absurd_term);
+        assert_int_equal(frame_after(WIRE_ACK, 96, term, 8), WIRE_DROP_absurd_term);
+        assert_int_equal(frame_after(WIRE_TIMEOUT_NOW, 88, term, 8), WIRE_DROP_absurd_term);
     }
-    assert_int_equal(after(WIRE_VOTE, 56, 0, 8), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_REQUEST, 56, 1, 8), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_VOTE, 56, (1ull << 63) - 1, 8), WIRE_DROP_ok);
+    assert_int_equal(frame_after(WIRE_VOTE, 56, 0, 8), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_REQUEST, 56, 1, 8), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_VOTE, 56, (1ull << 63) - 1, 8), WIRE_DROP_ok);
 }
 
 static void message_with_a_bad_field_is_dropped(void **state)
 {
     (void)state;
-    assert_int_equal(after(WIRE_VOTE, 88, (1ull << 63) - 1, 8), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_VOTE, 88, 0, 8), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_VOTE, 96, 0, 8), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_VOTE, 96, 1ull << 63, 8), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_VOTE_REPLY, 88, 2, 1), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_VOTE_REPLY, 95, 1, 1), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_APPEND, 92, 1, 1), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_APPEND, 112, 1ull << 63, 8), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_ACK, 92, 8, 1), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_ACK, 95, 1, 1), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_ACK, 120, 1ull << 62, 8), WIRE_DROP_bad_field); /* durable */
-    assert_int_equal(after(WIRE_ACK, 136, 1, 1), WIRE_DROP_bad_field);          /* credit */
-    assert_int_equal(after(WIRE_ACK, 136, 1ull << 63, 8), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_ACK, 144, 1, 1), WIRE_DROP_bad_field); /* space */
-    assert_int_equal(after(WIRE_ACK, 92, 0, 1) == WIRE_DROP_ok,
-                     after(WIRE_ACK, 92, 3, 1) == WIRE_DROP_ok);
-    assert_int_not_equal(after(WIRE_ACK, 92, 0, 1), after(WIRE_ACK, 92, 4, 1)); /* missing */
-    assert_int_equal(after(WIRE_REPLY, 112, 0, 4), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_REPLY, 112, ENTRY_RECORDS_MAX + 1, 4), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_REPLY, 116, WIRE_STATUS_COUNT, 1), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_REPLY, 117, 64, 1), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_REPLY, 118, 1, 1), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_READ_REPLY, 122, 2, 1), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_READ_REPLY, 123, 1, 1), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_READ, 96, RECORD_BYTES_MAX + 1, 4), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_READ, 88, 1ull << 63, 8), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_READ, 100, 1, 1), WIRE_DROP_bad_field);
-}
-
-/* A status reply of node 3, sound but for what the caller changed. */
-static enum wire_reason status_after(const struct wire_status_reply *reply)
-{
-    struct wire_frame frame = {
-        .header = {.kind = WIRE_STATUS_REPLY, .from = 3, .cluster = 5, .from_store = 1},
-    };
-    frame.status_reply = *reply;
-    uint8_t bytes[FRAME_BYTES_MAX];
-    struct wire_self self = {.cluster = 5};
-    return decode(&self, bytes, frame_write(&frame, bytes));
-}
-
-static void status_reply_that_contradicts_itself_is_dropped(void **state)
-{
-    (void)state;
-    const struct wire_status_reply sound = {
-        .role = WIRE_LEADER, .leader = 3, .term = 4, .voters = 14, .waiting = 6};
-    struct wire_status_reply reply = sound;
-    assert_int_equal(status_after(&reply), WIRE_DROP_ok);
-    reply.leader = 2;
-    assert_int_equal(status_after(&reply), WIRE_DROP_bad_field);
-    reply.role = WIRE_FOLLOWER; /* Which waits for nobody. */
-    assert_int_equal(status_after(&reply), WIRE_DROP_bad_field);
-    reply.waiting = 0;
-    assert_int_equal(status_after(&reply), WIRE_DROP_ok);
-    reply.bootstrapped = true;
-    reply.takes_proposals = true;
-    assert_int_equal(status_after(&reply), WIRE_DROP_bad_field);
-    reply = sound;
-    reply.bootstrapped = true;
-    assert_int_equal(status_after(&reply), WIRE_DROP_bad_field);
-    reply.waiting = 0;
-    reply.takes_proposals = true;
-    assert_int_equal(status_after(&reply), WIRE_DROP_ok);
-    reply.voters = 15;
-    assert_int_equal(status_after(&reply), WIRE_DROP_bad_field);
-    reply.voters = 0;
-    assert_int_equal(status_after(&reply), WIRE_DROP_bad_field);
-    reply = sound;
-    reply.waiting = 16;
-    assert_int_equal(status_after(&reply), WIRE_DROP_bad_field);
-    reply = sound;
-    reply.strangers = 1;
-    assert_int_equal(status_after(&reply), WIRE_DROP_bad_field);
-    reply = sound;
-    reply.term = 1ull << 63;
-    assert_int_equal(status_after(&reply), WIRE_DROP_absurd_term);
-    assert_int_equal(after(WIRE_STATUS, 88, 1, 1), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_STATUS_REPLY, 88, WIRE_ROLE_COUNT, 1), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_STATUS_REPLY, 89, 64, 1), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_STATUS_REPLY, 90, 16, 1), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_STATUS_REPLY, 91, 1, 1), WIRE_DROP_bad_field);
-    for (uint32_t at = 104; at <= 128; at += 8) { /* Indexes and offsets. */
-        assert_int_equal(after(WIRE_STATUS_REPLY, at, 1ull << 63, 8), WIRE_DROP_bad_field);
-    }
-    assert_int_equal(after(WIRE_STATUS_REPLY, 120, (1ull << 63) - 1, 8), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_STATUS_REPLY, 160, 1ull << 63, 8), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_VOTE, 88, (1ull << 63) - 1, 8), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_VOTE, 88, 0, 8), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_VOTE, 96, 0, 8), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_VOTE, 96, 1ull << 63, 8), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_VOTE_REPLY, 88, 2, 1), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_VOTE_REPLY, 95, 1, 1), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_APPEND, 92, 1, 1), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_APPEND, 112, 1ull << 63, 8), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_ACK, 92, 8, 1), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_ACK, 95, 1, 1), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_ACK, 120, 1ull << 62, 8), WIRE_DROP_bad_field); /* durable */
+    assert_int_equal(frame_after(WIRE_ACK, 136, 1, 1), WIRE_DROP_bad_field);          /* credit */
+    assert_int_equal(frame_after(WIRE_ACK, 136, 1ull << 63, 8), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_ACK, 144, 1, 1), WIRE_DROP_bad_field); /* space */
+    assert_int_equal(frame_after(WIRE_ACK, 92, 0, 1) == WIRE_DROP_ok,
+                     frame_after(WIRE_ACK, 92, 3, 1) == WIRE_DROP_ok);
+    assert_int_not_equal(frame_after(WIRE_ACK, 92, 0, 1),
+                         frame_after(WIRE_ACK, 92, 4, 1)); /* missing */
 }
 
 /* Frames with a body of fewer than a payload's bytes at all. */
@@ -560,7 +380,7 @@ static void payload_where_none_belongs_is_dropped(void **state)
     uint8_t bytes[FRAME_BYTES_MAX] = {0};
     for (uint32_t k = 0; k < frame_kind_count; k++) {
         struct wire_self self;
-        uint32_t frame_bytes = make(&prng, frame_kinds[k], bytes, &self);
+        uint32_t frame_bytes = frame_make(&prng, frame_kinds[k], bytes, &self);
         if (frame_bytes != wire_head_bytes(frame_kinds[k])) {
             continue;
         }
@@ -569,7 +389,7 @@ static void payload_where_none_belongs_is_dropped(void **state)
         bytes[12] = (uint8_t)frame_bytes;
         bytes[13] = (uint8_t)(frame_bytes >> 8);
         frame_mend(bytes, frame_bytes);
-        enum wire_reason reason = decode(&self, bytes, frame_bytes);
+        enum wire_reason reason = frame_decode(&self, bytes, frame_bytes);
         bool carries = frame_kinds[k] == WIRE_ENTRY || frame_kinds[k] == WIRE_READ_REPLY;
         assert_int_equal(reason, carries ? WIRE_DROP_bad_field : WIRE_DROP_wrong_length);
     }
@@ -593,7 +413,7 @@ static enum wire_reason entry_after(struct wire_entry entry, uint32_t payload_by
     frame.entry = entry;
     uint8_t bytes[FRAME_BYTES_MAX];
     struct wire_self self = {.cluster = 5, .node = 2, .peers = 2};
-    return decode(&self, bytes, frame_write(&frame, bytes));
+    return frame_decode(&self, bytes, frame_write(&frame, bytes));
 }
 
 static struct wire_entry sound_entry(void)
@@ -652,165 +472,22 @@ static void entry_with_a_bad_field_is_dropped(void **state)
         enum wire_reason expected = sizes[i].fits ? WIRE_DROP_ok : WIRE_DROP_bad_field;
         assert_int_equal(entry_after(entry, 1312), expected);
     }
-    assert_int_equal(after(WIRE_ENTRY, 92, 1024 - 8, 2), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_ENTRY, 92, FRAME_BYTES_MAX + 8, 2), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_ENTRY, 92, 1025, 2), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_ENTRY, 95, 1, 1), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_ENTRY, 104, 0, 8), WIRE_DROP_bad_field);          /* term */
-    assert_int_equal(after(WIRE_ENTRY, 104, 1ull << 62, 8), WIRE_DROP_bad_field); /* above */
-    assert_int_equal(after(WIRE_ENTRY, 112, 0, 8), WIRE_DROP_bad_field);          /* index */
-    assert_int_equal(after(WIRE_ENTRY, 112, 1ull << 63, 8), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_ENTRY, 120, 1ull << 62, 8), WIRE_DROP_bad_field); /* previous */
-    assert_int_equal(after(WIRE_ENTRY, 120, 0, 8), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_ENTRY, 128, 1, 1), WIRE_DROP_bad_field); /* position */
-    assert_int_equal(after(WIRE_ENTRY, 136, 1ull << 63, 8), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_ENTRY, 144, 0xff, 1), WIRE_DROP_bad_field); /* mark */
-    assert_int_equal(after(WIRE_ENTRY, 152, 0, 4), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_ENTRY, 156, 0x12345678, 4), WIRE_DROP_ok);
-}
-
-/* A request of two records with payloads of 5 and 8 bytes. */
-static uint32_t two_records(uint8_t *records)
-{
-    memset(records, 0, 64);
-    struct record_header first = {.bytes = 5, .session = 4, .sequence = 10};
-    struct record_header second = {.bytes = 8, .session = 4, .sequence = 11};
-    memcpy(records, &first, sizeof first);
-    memset(records + 24, 'a', 5);
-    memcpy(records + 32, &second, sizeof second);
-    memset(records + 56, 'b', 8);
-    return 64;
-}
-
-static void request_records_are_walked(void **state)
-{
-    (void)state;
-    uint8_t records[72] = {0};
-    uint32_t bytes = two_records(records);
-    struct wire_request request = {
-        .session = 4, .first_sequence = 10, .record_count = 2, .request_bytes = 64};
-    assert_true(wire_records_check(records, bytes, &request));
-    assert_false(wire_records_check(records, bytes - 8, &request));
-    assert_false(wire_records_check(records, bytes + 8, &request));
-    assert_false(wire_records_check(records, 0, &request));
-    request.record_count = 1;
-    assert_false(wire_records_check(records, bytes, &request));
-    request.record_count = 3;
-    assert_false(wire_records_check(records, bytes, &request));
-    request.record_count = 2;
-    request.session = 5;
-    assert_false(wire_records_check(records, bytes, &request));
-    request.session = 4;
-    request.first_sequence = 9;
-    assert_false(wire_records_check(records, bytes, &request));
-    request.first_sequence = 10;
-    /* Every byte that is not payload counts: lengths, kinds, reserved bytes, sequences, padding. */
-    for (uint32_t i = 0; i < bytes; i++) {
-        bool payload = (i >= 24 && i < 29) || i >= 56;
-        records[i] ^= 0x40;
-        assert_int_equal(wire_records_check(records, bytes, &request), payload);
-        records[i] ^= 0x40;
-    }
-}
-
-static enum wire_reason request_after(struct wire_request request, uint32_t payload_bytes)
-{
-    static const uint8_t payload[FRAME_BYTES_MAX];
-    struct wire_frame frame = {
-        .header = {.kind = WIRE_REQUEST, .to = 2, .cluster = 5, .from_store = 1},
-        .payload = payload,
-        .payload_bytes = payload_bytes,
-    };
-    frame.request = request;
-    uint8_t bytes[FRAME_BYTES_MAX];
-    struct wire_self self = {.cluster = 5, .node = 2};
-    return decode(&self, bytes, frame_write(&frame, bytes));
-}
-
-static void fragmented_request_is_one_record_in_equal_parts(void **state)
-{
-    (void)state;
-    struct wire_request request = {.record_count = 1, .request_bytes = 3000};
-    assert_int_equal(request_after(request, 1024), WIRE_DROP_ok);
-    assert_int_equal(request_after(request, 1016), WIRE_DROP_bad_field);
-    assert_int_equal(request_after(request, 1028), WIRE_DROP_bad_field);
-    assert_int_equal(request_after(request, 0), WIRE_DROP_bad_field);
-    request.offset = 1024;
-    assert_int_equal(request_after(request, 1024), WIRE_DROP_ok);
-    assert_int_equal(request_after(request, 1032), WIRE_DROP_bad_field);
-    request.offset = 2048;
-    assert_int_equal(request_after(request, 952), WIRE_DROP_ok);
-    assert_int_equal(request_after(request, 960), WIRE_DROP_bad_field);
-    request.offset = 8;
-    assert_int_equal(request_after(request, 2992), WIRE_DROP_bad_field);
-    request.offset = 3000;
-    assert_int_equal(request_after(request, 8), WIRE_DROP_bad_field);
-    request.offset = 0;
-    request.record_count = 2;
-    assert_int_equal(request_after(request, 1024), WIRE_DROP_bad_field);
-    request.record_count = 1;
-    request.request_bytes = record_body_bytes(RECORD_BYTES_MAX);
-    assert_int_equal(request_after(request, 1024), WIRE_DROP_ok);
-    request.request_bytes += 8;
-    assert_int_equal(request_after(request, 1024), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_REQUEST, 104, 0, 4), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_REQUEST, 104, REQUEST_RECORDS_MAX + 1, 4), WIRE_DROP_bad_field);
-    assert_int_equal(after(WIRE_REQUEST, 116, 1, 1), WIRE_DROP_bad_field);
-}
-
-static enum wire_reason read_reply_after(struct wire_read_reply reply, uint32_t payload_bytes)
-{
-    uint8_t records[64];
-    two_records(records);
-    struct wire_frame frame = {
-        .header = {.kind = WIRE_READ_REPLY, .from = 2, .cluster = 5, .from_store = 1},
-        .payload = records,
-        .payload_bytes = payload_bytes,
-    };
-    frame.read_reply = reply;
-    uint8_t bytes[FRAME_BYTES_MAX];
-    struct wire_self self = {.cluster = 5};
-    return decode(&self, bytes, frame_write(&frame, bytes));
-}
-
-static void read_reply_holds_whole_records_or_one_piece(void **state)
-{
-    (void)state;
-    struct wire_read_reply reply = {
-        .offset = 7, .start_offset = 3, .committed_offset = 9, .record_count = 2, .term = 4};
-    assert_int_equal(read_reply_after(reply, 64), WIRE_DROP_ok);
-    assert_int_equal(read_reply_after(reply, 60), WIRE_DROP_bad_field);
-    reply.partial = true;
-    expect_assert_failure(read_reply_after(reply, 64));
-    reply.record_count = 1;
-    assert_int_equal(read_reply_after(reply, 64), WIRE_DROP_bad_field);
-    assert_int_equal(read_reply_after(reply, 32), WIRE_DROP_ok);
-    assert_int_equal(read_reply_after(reply, 31), WIRE_DROP_bad_field);
-    reply.term = 0;
-    assert_int_equal(read_reply_after(reply, 32), WIRE_DROP_bad_field);
-    reply.term = 4;
-    reply.partial = false;
-    reply.skip = 6;
-    assert_int_equal(read_reply_after(reply, 32), WIRE_DROP_ok);
-    reply.skip = RECORD_BYTES_MAX + 1;
-    assert_int_equal(read_reply_after(reply, 32), WIRE_DROP_bad_field);
-    reply.skip = 0;
-    reply.committed_offset = 7;
-    assert_int_equal(read_reply_after(reply, 32), WIRE_DROP_bad_field);
-    reply.committed_offset = 9;
-    reply.start_offset = 8;
-    assert_int_equal(read_reply_after(reply, 32), WIRE_DROP_bad_field);
-    reply.record_count = 0;
-    assert_int_equal(read_reply_after(reply, 8), WIRE_DROP_bad_field);
-    reply.status = WIRE_TRIMMED;
-    assert_int_equal(read_reply_after(reply, 0), WIRE_DROP_bad_field);
-    reply.term = 0;
-    assert_int_equal(read_reply_after(reply, 0), WIRE_DROP_ok);
-    assert_int_equal(read_reply_after(reply, 64), WIRE_DROP_bad_field);
-    reply.start_offset = 3;
-    reply.term = 4;
-    reply.record_count = 1;
-    assert_int_equal(read_reply_after(reply, 32), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_ENTRY, 92, 1024 - 8, 2), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_ENTRY, 92, FRAME_BYTES_MAX + 8, 2), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_ENTRY, 92, 1025, 2), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_ENTRY, 95, 1, 1), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_ENTRY, 104, 0, 8), WIRE_DROP_bad_field);          /* term */
+    assert_int_equal(frame_after(WIRE_ENTRY, 104, 1ull << 62, 8), WIRE_DROP_bad_field); /* above */
+    assert_int_equal(frame_after(WIRE_ENTRY, 112, 0, 8), WIRE_DROP_bad_field);          /* index */
+    assert_int_equal(frame_after(WIRE_ENTRY, 112, 1ull << 63, 8), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_ENTRY, 120, 1ull << 62, 8),
+                     WIRE_DROP_bad_field); /* previous */
+    assert_int_equal(frame_after(WIRE_ENTRY, 120, 0, 8), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_ENTRY, 128, 1, 1), WIRE_DROP_bad_field); /* position */
+    assert_int_equal(frame_after(WIRE_ENTRY, 136, 1ull << 63, 8), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_ENTRY, 144, 0xff, 1), WIRE_DROP_bad_field); /* mark */
+    assert_int_equal(frame_after(WIRE_ENTRY, 152, 0, 4), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_ENTRY, 156, 0x12345678, 4), WIRE_DROP_ok);
 }
 
 static void mended_garbage_never_harms(void **state)
@@ -824,7 +501,8 @@ static void mended_garbage_never_harms(void **state)
     uint32_t taken = 0;
     for (uint32_t round = 0; round < 100000; round++) {
         struct wire_self self;
-        uint32_t frame_bytes = make(&prng, frame_kinds[round % frame_kind_count], bytes, &self);
+        uint32_t frame_bytes =
+            frame_make(&prng, frame_kinds[round % frame_kind_count], bytes, &self);
         uint32_t changes = (uint32_t)prng_between(&prng, 1, 4);
         for (uint32_t i = 0; i < changes; i++) {
             bytes[prng_below(&prng, frame_bytes)] = (uint8_t)prng_next(&prng);
@@ -886,7 +564,7 @@ static void fragment_size_follows_the_frame_size(void **state)
     assert_int_equal(wire_fragment_bytes(1184), 1024);
     expect_assert_failure(wire_fragment_bytes(1183));
     expect_assert_failure(wire_fragment_bytes(FRAME_BYTES_MAX + 8));
-    assert_int_equal(wire_request_bytes(1472), 1352);
+    assert_int_equal(wire_request_bytes(1472), 1344);
     assert_int_equal(wire_head_bytes(WIRE_ACK), 168);
     expect_assert_failure(wire_head_bytes((enum wire_kind)9));
 }
@@ -899,7 +577,7 @@ static void decode_of_an_entry_is_timed(void **state)
     prng_init(&prng, 49);
     uint8_t bytes[FRAME_BYTES_MAX];
     struct wire_self self;
-    uint32_t frame_bytes = make(&prng, WIRE_ENTRY, bytes, &self);
+    uint32_t frame_bytes = frame_make(&prng, WIRE_ENTRY, bytes, &self);
     struct wire_frame out;
     struct wire_counters counters = {0};
     struct timespec begin;
@@ -921,26 +599,20 @@ int main(void)
         cmocka_unit_test(header_stands_where_the_protocol_says),
         cmocka_unit_test(entry_stands_where_the_protocol_says),
         cmocka_unit_test(ack_stands_where_the_protocol_says),
-        cmocka_unit_test(messages_and_client_frames_stand_where_the_protocol_says),
-        cmocka_unit_test(status_reply_stands_where_the_protocol_says),
+        cmocka_unit_test(messages_stand_where_the_protocol_says),
         cmocka_unit_test(every_kind_comes_back_as_it_was_sent),
         cmocka_unit_test(every_flipped_bit_of_a_head_is_noticed),
         cmocka_unit_test(every_shorter_and_longer_frame_is_dropped),
         cmocka_unit_test(frame_cut_within_its_fixed_part_is_short),
         cmocka_unit_test(header_that_is_not_ours_is_dropped_by_its_reason),
         cmocka_unit_test(frame_of_another_direction_is_dropped),
-        cmocka_unit_test(client_may_address_whoever_serves),
         cmocka_unit_test(only_a_vote_may_say_that_the_leader_wants_it),
         cmocka_unit_test(order_to_stand_names_an_entry),
         cmocka_unit_test(absurd_terms_are_told_apart),
         cmocka_unit_test(message_with_a_bad_field_is_dropped),
-        cmocka_unit_test(status_reply_that_contradicts_itself_is_dropped),
         cmocka_unit_test(payload_where_none_belongs_is_dropped),
         cmocka_unit_test(entry_fragments_are_full_but_the_last),
         cmocka_unit_test(entry_with_a_bad_field_is_dropped),
-        cmocka_unit_test(request_records_are_walked),
-        cmocka_unit_test(fragmented_request_is_one_record_in_equal_parts),
-        cmocka_unit_test(read_reply_holds_whole_records_or_one_piece),
         cmocka_unit_test(mended_garbage_never_harms),
         cmocka_unit_test(ack_becomes_the_append_reply_of_the_core),
         cmocka_unit_test(fragment_size_follows_the_frame_size),
