@@ -130,11 +130,11 @@ static enum wire_status may_take(struct intake *intake,
                                  uint32_t bytes,
                                  uint32_t session_records)
 {
-    if (context->closed) {
-        return WIRE_BUSY;
+    if (!raft_is_leader(context->raft)) {
+        return WIRE_NOT_LEADER;
     }
-    if (!raft_takes_proposals(context->raft)) {
-        return raft_is_leader(context->raft) ? WIRE_BUSY : WIRE_NOT_LEADER;
+    if (context->closed || !raft_takes_proposals(context->raft)) {
+        return WIRE_BUSY;
     }
     /* The answers of one request: a run each that its session keeps, and both ends. */
     if (intake->run_tail - intake->run_head + SESSION_RUNS_MAX + 2 > CLIENT_RUNS_MAX) {
