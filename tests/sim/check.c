@@ -121,12 +121,13 @@ static void reply_check(struct sim *sim, uint32_t to, const struct wire_reply *r
     uint32_t number = to - sim->swarm.node_count;
     struct sim_client *client = &sim->clients[number];
     sim->totals->replies[reply->status]++;
-    if (reply->session != SIM_SESSION_BASE + number ||
-        reply->first_sequence + reply->record_count > client->next_sequence) {
+    uint64_t first = reply->first_sequence & UINT32_MAX;
+    if (reply->session != 0 || reply->first_sequence >> SIM_NUMBER_SHIFT != number + 1 ||
+        first + reply->record_count > client->next_sequence) {
         sim_violation(sim, "a client gets an answer to a request that it never made");
     }
     for (uint32_t i = 0; i < reply->record_count; i++) {
-        struct sim_record *record = &client->records[reply->first_sequence + i];
+        struct sim_record *record = &client->records[first + i];
         if (reply->status == WIRE_OK) {
             record_acked(sim, record, reply->first_offset + i);
         } else {
@@ -353,12 +354,13 @@ static void record_check(struct sim *sim,
                          uint32_t payload_offset)
 {
     static uint8_t payload[RECORD_BYTES_MAX];
-    uint64_t number = record->session - SIM_SESSION_BASE;
-    if (number >= sim->swarm.client_count ||
-        record->sequence >= sim->clients[number].next_sequence) {
+    uint64_t number = (record->sequence >> SIM_NUMBER_SHIFT) - 1;
+    uint64_t sequence = record->sequence & UINT32_MAX;
+    if (record->session != 0 || number >= sim->swarm.client_count ||
+        sequence >= sim->clients[number].next_sequence) {
         sim_violation(sim, "the log holds a record that nobody sent");
     }
-    struct sim_record *sent = &sim->clients[number].records[record->sequence];
+    struct sim_record *sent = &sim->clients[number].records[sequence];
     if (sent->offset != SIM_NEVER) {
         sim_violation(sim, "a record stands in the log twice, at offsets %lu and %lu", sent->offset,
                       sim->offset_end);
@@ -368,12 +370,11 @@ static void record_check(struct sim *sim,
     }
     entry_body_read(entry, payload_offset, payload, record->bytes);
     if (record->bytes != sent->bytes ||
-        !record_is(sim->seed, (uint32_t)number, record->sequence, payload, record->bytes)) {
+        !record_is(sim->seed, (uint32_t)number, sequence, payload, record->bytes)) {
         sim_violation(sim, "offset %lu holds other bytes than were sent", sim->offset_end);
     }
     ASSERT(sim->offset_end < SIM_OFFSETS_MAX);
-    sim->offsets[sim->offset_end] =
-        (struct sim_offset){(uint32_t)number, (uint32_t)record->sequence};
+    sim->offsets[sim->offset_end] = (struct sim_offset){(uint32_t)number, (uint32_t)sequence};
     sent->offset = sim->offset_end++;
 }
 

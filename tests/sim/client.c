@@ -50,6 +50,11 @@ bool record_is(
     return wrong == 0;
 }
 
+static uint64_t client_number(uint32_t client, uint64_t sequence)
+{
+    return (uint64_t)(client + 1) << SIM_NUMBER_SHIFT | sequence;
+}
+
 static uint64_t gap_ns(struct sim *sim)
 {
     return prng_between(&sim->random_client, 1, 2 * sim->swarm.request_gap_ns);
@@ -83,7 +88,7 @@ static void header_fill(struct sim *sim, uint32_t number, struct wire_frame *fra
     frame->header.to = 0;
     frame->header.group = SIM_GROUP;
     frame->header.cluster = SIM_CLUSTER;
-    frame->header.from_store = SIM_SESSION_BASE + number;
+    frame->header.from_store = SIM_CLIENT_BASE + number;
     frame->header.from_boot = 1;
     frame->header.token = client->token;
 }
@@ -109,8 +114,7 @@ static uint32_t record_put(struct sim *sim, uint32_t number, uint32_t bytes, uin
     uint32_t body_bytes = record_body_bytes(bytes);
     struct record_header header = {
         .bytes = bytes,
-        .session = SIM_SESSION_BASE + number,
-        .sequence = sequence,
+        .sequence = client_number(number, sequence),
     };
     memset(to + body_bytes - 8, 0, 8); /* The padding. */
     memcpy(to, &header, sizeof header);
@@ -140,9 +144,7 @@ static void request_send(struct sim *sim, uint32_t number, uint32_t count, uint3
     client->token++;
     header_fill(sim, number, &frame);
     frame.header.kind = WIRE_REQUEST;
-    frame.request.session = SIM_SESSION_BASE + number;
-    frame.request.epoch = 1;
-    frame.request.first_sequence = client->next_sequence;
+    frame.request.first_sequence = client_number(number, client->next_sequence);
     uint32_t bytes = 0;
     for (uint32_t i = 0; i < count; i++) {
         uint32_t next_bytes = record_bytes(sim);
@@ -247,9 +249,7 @@ uint64_t client_probe(struct sim *sim, uint32_t number, uint32_t target)
     client->token++;
     header_fill(sim, number, &frame);
     frame.header.kind = WIRE_REQUEST;
-    frame.request.session = SIM_SESSION_BASE + number;
-    frame.request.epoch = 1;
-    frame.request.first_sequence = sequence;
+    frame.request.first_sequence = client_number(number, sequence);
     frame.request.record_count = 1;
     frame.request.request_bytes = record_put(sim, number, 64, body);
     frame.payload = body;
@@ -277,8 +277,8 @@ static void read_check(struct sim *sim, const struct wire_frame *frame)
         const struct sim_offset *known = &sim->offsets[offset];
         const struct sim_record *record = &sim->clients[known->client].records[known->sequence];
         bool part = i + 1 == reply->record_count && reply->partial;
-        if (header.session != SIM_SESSION_BASE + known->client ||
-            header.sequence != known->sequence ||
+        if (header.session != 0 ||
+            header.sequence != client_number(known->client, known->sequence) ||
             (part ? header.bytes > record->bytes : header.bytes != record->bytes)) {
             sim_violation(sim, "a read gives another record at offset %lu", offset);
         }

@@ -44,7 +44,7 @@
 #define SIM_MEMORY_BYTES  (256ull * 1024 * 1024) /* Mapped for one replica; touched as used. */
 #define SIM_CLUSTER       0x9f3c0a4e5b6d7788ull
 #define SIM_GROUP         0u
-#define SIM_SESSION_BASE  0x1000u /* Session of client c: this + c. */
+#define SIM_CLIENT_BASE   0x1000u /* Random id of client c: this + c. */
 #define SIM_NEVER         UINT64_MAX
 #define SIM_SECTOR_BYTES  512u
 #define SIM_START_NS      1000000000ull
@@ -254,7 +254,8 @@ struct sim_node {
     uint8_t votes[SIM_TERMS_MAX]; /* By term: whom this store voted for. */
 };
 
-/* client.c */
+/* client.c: a record without a session is told by its number: client + 1, then how many before. */
+#define SIM_NUMBER_SHIFT 32u
 enum sim_fate { SIM_UNSENT, SIM_SENT, SIM_OK, SIM_REFUSED_FATE };
 
 struct sim_record {
