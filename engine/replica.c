@@ -527,28 +527,19 @@ bool replica_is_working(const struct replica *r)
     return r->working;
 }
 
-int replica_transfer(struct replica *r, uint8_t to)
+enum raft_transfer replica_transfer(struct replica *r, uint8_t to)
 {
     ASSERT(r->opened);
-    switch (raft_transfer_check(r->raft, to)) {
-    case RAFT_TRANSFER_NOT_LEADER:
-        return -EPERM;
-    case RAFT_TRANSFER_TOO_EARLY:
-        return -EAGAIN;
-    case RAFT_TRANSFER_UNDER_WAY:
-        return -EALREADY;
-    case RAFT_TRANSFER_NOT_A_VOTER:
-        return -EINVAL;
-    case RAFT_TRANSFER_NOBODY_HEARD:
-        return -EHOSTUNREACH;
-    case RAFT_TRANSFER_OK:
-        break;
+    enum raft_transfer outcome = raft_transfer_check(r->raft, to);
+    if (outcome != RAFT_TRANSFER_OK) {
+        return outcome;
     }
     seal_before_transfer(r);
     tell(r, (struct raft_event){.kind = RAFT_EVENT_TRANSFER, .transfer = {.to = to}});
     /* The check was made at the time of the core's last event: the best one may have fallen silent
      * since. */
-    return raft_transfer_target(r->raft) != RAFT_NOBODY ? 0 : -EHOSTUNREACH;
+    bool begun = raft_transfer_target(r->raft) != RAFT_NOBODY;
+    return begun ? RAFT_TRANSFER_OK : RAFT_TRANSFER_NOBODY_HEARD;
 }
 
 void replica_stop(struct replica *r)
@@ -557,8 +548,9 @@ void replica_stop(struct replica *r)
         return;
     }
     r->stopping = true;
-    int result = r->opened && r->failed == 0 ? replica_transfer(r, RAFT_NOBODY) : -EPERM;
-    bool hands_over = result == 0 || result == -EALREADY;
+    enum raft_transfer outcome =
+        r->opened && r->failed == 0 ? replica_transfer(r, RAFT_NOBODY) : RAFT_TRANSFER_NOT_LEADER;
+    bool hands_over = outcome == RAFT_TRANSFER_OK || outcome == RAFT_TRANSFER_UNDER_WAY;
     r->stop_due_ns = r->now_ns + (hands_over ? r->config.election_max_ns : 0);
     stop_disk(r);
 }

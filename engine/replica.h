@@ -106,11 +106,9 @@ bool replica_is_working(const struct replica *replica);
  * taken from clients is committed and answered first; until the other leads, or an election timeout
  * has passed, clients are told to try again.
  *
- * Returns 0: it is under way; -EPERM: not the leader; -EAGAIN: the term has just begun; -EALREADY:
- * a transfer is under way; -EINVAL: `to` is not another voter; -EHOSTUNREACH: no other voter has
- * been heard of late.
+ * Returns RAFT_TRANSFER_OK: it is under way, or why not. How it ends is seen by who leads then.
  */
-MUST_USE int replica_transfer(struct replica *replica, uint8_t to);
+MUST_USE enum raft_transfer replica_transfer(struct replica *replica, uint8_t to);
 
 /* Clean stop: no new work is taken, a leader hands over first, which takes an election timeout at
  * most; poll until replica_is_stopped(). */

@@ -165,6 +165,25 @@ answer_status(struct replica *r, const struct wire_frame *frame, struct nic_addr
     outbox_put(&r->outbox, from, &reply);
 }
 
+/* The answer says whether a transfer began; how it ends is seen by who leads then. */
+static void
+answer_transfer(struct replica *r, const struct wire_frame *frame, struct nic_address from)
+{
+    ASSERT(frame->header.kind == WIRE_TRANSFER);
+    r->working = true;
+    enum raft_transfer outcome = replica_transfer(r, frame->transfer.to);
+    struct wire_frame reply = {.header = r->header};
+    reply.header.kind = WIRE_TRANSFER_REPLY;
+    reply.header.to_boot = frame->header.from_boot;
+    reply.header.token = frame->header.token;
+    reply.transfer_reply = (struct wire_transfer_reply){
+        .outcome = (uint8_t)outcome,
+        .leader = raft_leader(r->raft),
+        .to = raft_transfer_target(r->raft),
+    };
+    outbox_put(&r->outbox, from, &reply);
+}
+
 static void receive(struct replica *r, const struct nic_frame *received)
 {
     struct wire_frame frame;
@@ -204,6 +223,7 @@ static void receive(struct replica *r, const struct nic_frame *received)
         answer_status(r, &frame, received->from);
         break;
     case WIRE_TRANSFER:
+        answer_transfer(r, &frame, received->from);
         break;
     case WIRE_REPLY:
     case WIRE_READ_REPLY:

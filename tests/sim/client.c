@@ -189,8 +189,8 @@ static void node_stop(struct sim *sim, uint32_t number)
 
 static void node_transfer(struct sim *sim, uint32_t number, uint8_t to)
 {
-    int result = replica_transfer(sim->nodes[number].replica, to);
-    SIM_TRACE(sim, "node %u is asked to hand over to node %u: %d", number + 1, to, result);
+    enum raft_transfer outcome = replica_transfer(sim->nodes[number].replica, to);
+    SIM_TRACE(sim, "node %u is asked to hand over to node %u: %d", number + 1, to, (int)outcome);
     node_wake(sim, number);
 }
 

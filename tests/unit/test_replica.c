@@ -51,6 +51,8 @@ struct world {
     uint8_t read_payload[FRAME_BYTES_MAX];
     uint32_t read_bytes;
     uint32_t read_replies;
+    struct wire_transfer_reply transfer_reply;
+    uint32_t transfer_replies;
     uint32_t lose_every; /* ENTRY frames lost: one in so many; 0: none. */
     uint32_t seen;
     uint32_t apart;      /* A node cut off from the others, not from the client; NODES: none. */
@@ -168,6 +170,10 @@ static void client_receive(struct world *w)
                                 .count = frame.reply.record_count,
                                 .status = frame.reply.status,
                                 .leader = frame.reply.leader};
+        } else if (frame.header.kind == WIRE_TRANSFER_REPLY) {
+            assert_int_equal(frame.header.token, w->transfer_replies + 1);
+            w->transfer_reply = frame.transfer_reply;
+            w->transfer_replies++;
         } else {
             assert_int_equal(frame.header.kind, WIRE_READ_REPLY);
             w->read_reply = frame.read_reply;
@@ -256,20 +262,37 @@ static void send_record(struct world *w, uint32_t node, uint64_t sequence, uint3
     }
 }
 
-static void send_read(struct world *w, uint32_t node, uint64_t offset, uint32_t skip)
+/* Send a question without a payload; its kind, token and fixed part are the caller's. */
+static void ask(struct world *w, uint32_t node, struct wire_frame *frame)
 {
-    struct wire_frame frame = {.header = {.kind = WIRE_READ,
-                                          .to = (uint8_t)(node + 1),
-                                          .cluster = CLUSTER,
-                                          .from_store = CLIENT_ID,
-                                          .from_boot = 1,
-                                          .token = offset + 1},
-                               .read = {.offset = offset, .skip = skip}};
+    frame->header.to = (uint8_t)(node + 1);
+    frame->header.cluster = CLUSTER;
+    frame->header.from_store = CLIENT_ID;
+    frame->header.from_boot = 1;
     uint8_t head[WIRE_HEAD_BYTES_MAX];
-    uint32_t head_bytes = wire_encode(&frame, head);
+    uint32_t head_bytes = wire_encode(frame, head);
     struct nic_send send = {
         .to = w->net.ports[node].nic.self, .head = head, .head_bytes = head_bytes};
     (void)nic_tx_burst(&w->net.ports[NODES].nic, &send, 1);
+}
+
+static void send_read(struct world *w, uint32_t node, uint64_t offset, uint32_t skip)
+{
+    struct wire_frame frame = {.header = {.kind = WIRE_READ, .token = offset + 1},
+                               .read = {.offset = offset, .skip = skip}};
+    ask(w, node, &frame);
+}
+
+/* Ask a node to hand over; what it answers, an iteration later. */
+static enum raft_transfer ask_transfer(struct world *w, uint32_t node, uint8_t to)
+{
+    struct wire_frame frame = {.header = {.kind = WIRE_TRANSFER, .token = w->transfer_replies + 1},
+                               .transfer = {.to = to}};
+    uint32_t before = w->transfer_replies;
+    ask(w, node, &frame);
+    run(w, 1);
+    assert_int_equal(w->transfer_replies, before + 1); /* One frame out for one frame in. */
+    return (enum raft_transfer)w->transfer_reply.outcome;
 }
 
 static uint64_t commit_of(struct world *w, uint32_t node)
@@ -741,8 +764,8 @@ static void transfer_under_load_leaves_no_request_without_an_answer(void **state
     for (uint32_t k = 0; k < 300; k++) {
         send_record(w, old, sent++, 5000);
         if (k == 100) {
-            assert_int_equal(replica_transfer(w->replica[old], to), 0);
-            assert_int_equal(replica_transfer(w->replica[old], to), -EALREADY);
+            assert_int_equal(replica_transfer(w->replica[old], to), RAFT_TRANSFER_OK);
+            assert_int_equal(replica_transfer(w->replica[old], to), RAFT_TRANSFER_UNDER_WAY);
         }
         run(w, 1);
     }
@@ -767,10 +790,62 @@ static void transfer_that_cannot_be_says_why(void **state)
     uint32_t leader = wait_leader(w);
     run(w, 5000);
     uint32_t other = (leader + 1) % NODES;
-    assert_int_equal(replica_transfer(w->replica[other], RAFT_NOBODY), -EPERM);
-    assert_int_equal(replica_transfer(w->replica[leader], (uint8_t)(leader + 1)), -EINVAL);
-    assert_int_equal(replica_transfer(w->replica[leader], 9), -EINVAL);
+    assert_int_equal(ask_transfer(w, other, RAFT_NOBODY), RAFT_TRANSFER_NOT_LEADER);
+    assert_int_equal(w->transfer_reply.leader, leader + 1); /* A follower says whom to ask. */
+    assert_int_equal(ask_transfer(w, leader, (uint8_t)(leader + 1)), RAFT_TRANSFER_NOT_A_VOTER);
+    assert_int_equal(ask_transfer(w, leader, 9), RAFT_TRANSFER_NOT_A_VOTER);
+    assert_int_equal(w->transfer_reply.to, RAFT_NOBODY);
     assert_int_equal(leader_of(w), leader);
+    world_close(w);
+}
+
+/* J1, J3: asked for by a client. The answer names the target, a repeated question finds the same
+ * transfer, and the old leader then answers as a follower does. */
+static void transfer_that_a_client_asks_for_ends_in_the_office_of_the_one_named(void **state)
+{
+    (void)state;
+    struct world *w = world_open(1472, 0);
+    uint32_t old = wait_leader(w);
+    run(w, 5000);
+    uint8_t to = (uint8_t)((old + 2) % NODES + 1);
+    w->disk[to - 1].held = true; /* So that it cannot be over at once: it lacks an entry. */
+    send_record(w, old, 0, 100);
+    run(w, 20);
+    assert_int_equal(ask_transfer(w, old, to), RAFT_TRANSFER_OK);
+    assert_int_equal(w->transfer_reply.to, to);
+    assert_int_equal(w->transfer_reply.leader, old + 1);
+    assert_int_equal(ask_transfer(w, old, to), RAFT_TRANSFER_UNDER_WAY);
+    assert_int_equal(w->transfer_reply.to, to);
+    w->disk[to - 1].held = false;
+    run(w, 3000);
+    assert_int_equal(leader_of(w), to - 1);
+    assert_int_equal(ask_transfer(w, old, to), RAFT_TRANSFER_NOT_LEADER);
+    assert_int_equal(w->transfer_reply.leader, to);
+    assert_int_equal(ask_transfer(w, to - 1u, to), RAFT_TRANSFER_NOT_A_VOTER);
+    assert_int_equal(answered(w, WIRE_OK), 1);
+    world_close(w);
+}
+
+/* J1: the target never gets what it lacks; an election timeout later all is as it was. */
+static void transfer_to_a_node_that_cannot_follow_is_given_up(void **state)
+{
+    (void)state;
+    struct world *w = world_open(1472, 0);
+    uint32_t old = wait_leader(w);
+    run(w, 5000);
+    uint64_t term = raft_term(replica_raft(w->replica[old]));
+    uint8_t to = (uint8_t)((old + 1) % NODES + 1);
+    w->disk[to - 1].held = true;
+    send_record(w, old, 0, 100);
+    run(w, 20);
+    assert_int_equal(ask_transfer(w, old, to), RAFT_TRANSFER_OK);
+    assert_int_equal(leader_of(w), NODES);
+    run_by(w, 301, MS);
+    assert_int_equal(leader_of(w), old);
+    assert_int_equal(raft_term(replica_raft(w->replica[old])), term);
+    send_record(w, old, 1, 100);
+    run_by(w, 100, MS);
+    assert_int_equal(answered(w, WIRE_OK), 2);
     world_close(w);
 }
 
@@ -848,6 +923,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(transfer_under_load_leaves_no_request_without_an_answer),
         cmocka_unit_test(transfer_that_cannot_be_says_why),
+        cmocka_unit_test(transfer_that_a_client_asks_for_ends_in_the_office_of_the_one_named),
+        cmocka_unit_test(transfer_to_a_node_that_cannot_follow_is_given_up),
         cmocka_unit_test(leader_that_is_stopped_hands_over_first),
         cmocka_unit_test(leader_that_finds_no_heir_stops_after_an_election_timeout),
         cmocka_unit_test(follower_that_is_stopped_stops_at_once),
