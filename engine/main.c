@@ -13,9 +13,10 @@
 #define COMMAND_NAME_BYTES 64
 
 static const struct command *const commands[] = {
-    &command_start,     &command_status,     &command_check,      &command_demo,
-    &command_bench_run, &command_floor_disk, &command_log_verify, &command_format,
-    &command_append,    &command_read,       &command_tail,       &command_version,
+    &command_start,           &command_status,     &command_check,      &command_demo,
+    &command_bench_run,       &command_floor_disk, &command_log_verify, &command_format,
+    &command_append,          &command_read,       &command_tail,       &command_leader_show,
+    &command_leader_transfer, &command_version,
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
@@ -25,7 +26,7 @@ static void print_help(FILE *out)
                  "A durable Raft log over DPDK and io_uring, and the benchmark that shows its "
                  "latency\nbeside the floor of the machine.\n\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        fprintf(out, "  %-12s %s\n", commands[i]->name, commands[i]->summary);
+        fprintf(out, "  %-15s %s\n", commands[i]->name, commands[i]->summary);
     }
     fprintf(out,
             "\nExit codes: 0 ok; 1 a check failed or a run is invalid; 2 usage; 3 the machine or "

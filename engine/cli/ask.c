@@ -11,6 +11,9 @@
 
 #define ASK_NS_PER_MS 1000000u
 
+_Static_assert(WIRE_STATUS_REPLY == WIRE_STATUS + 1, "an answer is the kind after its question");
+_Static_assert(WIRE_TRANSFER_REPLY == WIRE_TRANSFER + 1, "the same");
+
 int ask_open(struct ask *ask, const struct config *config, struct fault *fault)
 {
     ASSERT(config->node_count >= 1);
@@ -44,24 +47,30 @@ void ask_close(struct ask *ask)
     ask->nic = NULL;
 }
 
+/* One question to some nodes, and what came back. */
+struct ask_round {
+    struct wire_frame question;            /* Its kind and fixed part; the header is this file's. */
+    raft_set waiting;                      /* Nodes that have not answered yet. */
+    struct wire_frame answers[VOTERS_MAX]; /* By place in the configuration; without a payload. */
+};
+
 /* Ask whoever has not answered yet. */
-static void send_questions(struct ask *ask, const struct ask_answer *answers)
+static void send_questions(struct ask *ask, const struct ask_round *round)
 {
     struct nic_send sends[VOTERS_MAX];
     uint8_t heads[VOTERS_MAX][WIRE_HEAD_BYTES_MAX];
     uint32_t count = 0;
     for (uint32_t i = 0; i < ask->config->node_count; i++) {
-        if (answers[i].reachable) {
+        uint8_t id = ask->config->nodes[i].id;
+        if ((round->waiting >> id & 1) == 0) {
             continue;
         }
-        struct wire_frame frame = {
-            .header = {.kind = WIRE_STATUS,
-                       .to = ask->config->nodes[i].id,
-                       .cluster = ask->config->cluster,
-                       .from_store = ask->id,
-                       .from_boot = ask->id,
-                       .token = ask->token},
-        };
+        struct wire_frame frame = round->question;
+        frame.header.to = id;
+        frame.header.cluster = ask->config->cluster;
+        frame.header.from_store = ask->id;
+        frame.header.from_boot = ask->id;
+        frame.header.token = ask->token;
         sends[count] = (struct nic_send){
             .to = ask->config->nodes[i].address,
             .head = heads[count],
@@ -72,49 +81,88 @@ static void send_questions(struct ask *ask, const struct ask_answer *answers)
     (void)nic_tx_burst(ask->nic, sends, count);
 }
 
-/* Take one burst; returns the nodes that answered this round for the first time. */
-static uint32_t take_answers(struct ask *ask, struct ask_answer *answers)
+/* Take one burst of answers. */
+static void take_answers(struct ask *ask, struct ask_round *round)
 {
     struct wire_self self = {.cluster = ask->config->cluster, .boot = ask->id};
     struct nic_frame frames[RX_BURST_MAX];
     uint32_t count = nic_rx_burst(ask->nic, frames, RX_BURST_MAX);
-    uint32_t taken = 0;
     for (uint32_t i = 0; i < count; i++) {
         struct wire_frame frame;
         if (wire_decode(&self, frames[i].data, frames[i].bytes, &frame, &ask->counters) !=
                 WIRE_DROP_ok ||
-            frame.header.kind != WIRE_STATUS_REPLY || frame.header.token != ask->token) {
+            frame.header.kind != round->question.header.kind + 1 ||
+            frame.header.token != ask->token) {
             continue;
         }
         for (uint32_t k = 0; k < ask->config->node_count; k++) {
-            if (ask->config->nodes[k].id == frame.header.from && !answers[k].reachable) {
-                answers[k] = (struct ask_answer){.reachable = true, .status = frame.status_reply};
-                taken++;
+            uint8_t id = ask->config->nodes[k].id;
+            if (id == frame.header.from && (round->waiting >> id & 1) != 0) {
+                round->answers[k] = frame;
+                round->waiting &= ~(1ull << id);
             }
         }
     }
     nic_rx_release(ask->nic, frames, count);
-    return taken;
 }
 
-void ask_status(struct ask *ask, struct ask_answer answers[VOTERS_MAX])
+/* Until everybody has answered or time is up. */
+static void ask_round(struct ask *ask, uint64_t timeout_ns, struct ask_round *round)
 {
-    memset(answers, 0, VOTERS_MAX * sizeof answers[0]);
     ask->token++;
-    uint32_t missing = ask->config->node_count;
     uint64_t begin_ns = clock_now_ns();
     uint64_t resend_ns = begin_ns;
     uint64_t at_ns = begin_ns;
-    while (missing > 0 && at_ns - begin_ns < ASK_TIMEOUT_NS) {
+    while (round->waiting != 0 && at_ns - begin_ns < timeout_ns) {
         if (at_ns >= resend_ns) {
-            send_questions(ask, answers);
+            send_questions(ask, round);
             resend_ns = at_ns + ASK_RESEND_NS;
         }
+        uint64_t end_ns = begin_ns + timeout_ns;
+        uint64_t until_ns = resend_ns < end_ns ? resend_ns : end_ns;
         struct pollfd waits = {.fd = nic_wait_fd(ask->nic), .events = POLLIN};
-        (void)poll(&waits, 1, (int)((resend_ns - at_ns) / ASK_NS_PER_MS) + 1);
-        uint32_t taken = take_answers(ask, answers);
-        ASSERT(taken <= missing);
-        missing -= taken;
+        (void)poll(&waits, 1, (int)((until_ns - at_ns) / ASK_NS_PER_MS) + 1);
+        take_answers(ask, round);
         at_ns = clock_now_ns();
     }
+}
+
+void ask_status(struct ask *ask, uint64_t timeout_ns, struct ask_answer answers[VOTERS_MAX])
+{
+    struct ask_round round = {.question = {.header = {.kind = WIRE_STATUS}}};
+    for (uint32_t i = 0; i < ask->config->node_count; i++) {
+        round.waiting |= 1ull << ask->config->nodes[i].id;
+    }
+    ask_round(ask, timeout_ns, &round);
+    memset(answers, 0, VOTERS_MAX * sizeof answers[0]);
+    for (uint32_t i = 0; i < ask->config->node_count; i++) {
+        if ((round.waiting >> ask->config->nodes[i].id & 1) == 0) {
+            answers[i] = (struct ask_answer){
+                .reachable = true,
+                .status = round.answers[i].status_reply,
+            };
+        }
+    }
+}
+
+bool ask_transfer(struct ask *ask,
+                  uint8_t node,
+                  uint8_t to,
+                  uint64_t timeout_ns,
+                  struct wire_transfer_reply *reply)
+{
+    ASSERT(node != 0);
+    ASSERT(to <= NODE_ID_MAX);
+    struct ask_round round = {
+        .question = {.header = {.kind = WIRE_TRANSFER}, .transfer = {.to = to}},
+        .waiting = 1ull << node,
+    };
+    ask_round(ask, timeout_ns, &round);
+    for (uint32_t i = 0; i < ask->config->node_count; i++) {
+        if (ask->config->nodes[i].id == node && round.waiting == 0) {
+            *reply = round.answers[i].transfer_reply;
+            return true;
+        }
+    }
+    return false;
 }

@@ -1,8 +1,8 @@
-/* ask.h: every node of a configuration asked how it stands, all at once.
+/* ask.h: the nodes of a configuration asked one question, all at once or one alone.
  *
  * One kernel socket on a port of the kernel's choice. A question that may have been lost is sent
- * again; who has not answered within ASK_TIMEOUT_NS is unreachable. It judges nothing: what the
- * answers mean for the cluster is health.h's.
+ * again; who has not answered in time is unreachable. It judges nothing: what the answers mean for
+ * the cluster is health.h's.
  */
 #ifndef ENGINE_CLI_ASK_H
 #define ENGINE_CLI_ASK_H
@@ -38,8 +38,17 @@ struct ask_answer {
 MUST_USE int ask_open(struct ask *ask, const struct config *config, struct fault *fault);
 void ask_close(struct ask *ask);
 
-/* Ask all nodes; answers[i] is of config->nodes[i]. Returns as soon as everybody has answered, and
- * after ASK_TIMEOUT_NS. */
-void ask_status(struct ask *ask, struct ask_answer answers[VOTERS_MAX]);
+/* Ask all nodes how they stand; answers[i] is of config->nodes[i]. Returns as soon as everybody has
+ * answered, and after `timeout_ns`: ASK_TIMEOUT_NS for whoever does not ask again. */
+void ask_status(struct ask *ask, uint64_t timeout_ns, struct ask_answer answers[VOTERS_MAX]);
+
+/* Ask a node of the configuration to hand over to node `to`, or to whom it likes best (0). The
+ * question may come twice: an answer that a transfer is under way may mean this one. False: no
+ * answer within `timeout_ns`, and it may be under way all the same. */
+MUST_USE bool ask_transfer(struct ask *ask,
+                           uint8_t node,
+                           uint8_t to,
+                           uint64_t timeout_ns,
+                           struct wire_transfer_reply *reply);
 
 #endif

@@ -58,7 +58,7 @@ static int check_run(int argc, char **argv)
     struct ask_answer answers[VOTERS_MAX];
     static struct health health;
     char line[HEALTH_LINE_BYTES];
-    ask_status(&ask, answers);
+    ask_status(&ask, ASK_TIMEOUT_NS, answers);
     ask_close(&ask);
     health_judge(&health, &config, answers);
     puts(health_line(&health, line));

@@ -167,7 +167,7 @@ static int ask_and_print(struct ask *ask,
 {
     struct ask_answer answers[VOTERS_MAX];
     static struct health health;
-    ask_status(ask, answers);
+    ask_status(ask, ASK_TIMEOUT_NS, answers);
     health_judge(&health, config, answers);
     if (!arguments->json) {
         print_table(config, answers, &health);

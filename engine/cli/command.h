@@ -30,6 +30,8 @@ bool command_has_colors(FILE *stream);
 extern const struct command command_check;
 extern const struct command command_append;
 extern const struct command command_format;
+extern const struct command command_leader_show;
+extern const struct command command_leader_transfer;
 extern const struct command command_log_verify;
 extern const struct command command_read;
 extern const struct command command_start;

@@ -7,8 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define NAMES_BYTES 96u
-
 _Static_assert(HEALTH_NOTES_MAX >= 3 * VOTERS_MAX + 2, "each node may be wrong in three ways");
 
 static void note(struct health *health, const char *format, ...)
@@ -23,15 +21,14 @@ static void note(struct health *health, const char *format, ...)
     va_end(arguments);
 }
 
-/* "node 2", "nodes 2, 3". */
-static const char *name_nodes(raft_set nodes, char text[NAMES_BYTES])
+const char *health_name_nodes(raft_set nodes, char text[HEALTH_NAMES_BYTES])
 {
     bool many = (nodes & (nodes - 1)) != 0;
-    int at = snprintf(text, NAMES_BYTES, many ? "nodes" : "node");
+    int at = snprintf(text, HEALTH_NAMES_BYTES, many ? "nodes" : "node");
     const char *before = " ";
-    for (uint32_t id = 1; id <= NODE_ID_MAX && (uint32_t)at < NAMES_BYTES - 8; id++) {
+    for (uint32_t id = 1; id <= NODE_ID_MAX && (uint32_t)at < HEALTH_NAMES_BYTES - 8; id++) {
         if ((nodes >> id & 1) != 0) {
-            at += snprintf(text + at, NAMES_BYTES - (uint32_t)at, "%s%u", before, id);
+            at += snprintf(text + at, HEALTH_NAMES_BYTES - (uint32_t)at, "%s%u", before, id);
             before = ", ";
         }
     }
@@ -59,6 +56,22 @@ find_leader(struct health *health, const struct config *config, const struct ask
     }
     health->term = leader != NULL ? leader->term : highest;
     return leader;
+}
+
+/* Whom the nodes of the newest term follow, if the file does not have it. */
+static uint8_t
+find_unnamed(uint64_t term, const struct config *config, const struct ask_answer *answers)
+{
+    uint8_t said = 0;
+    for (uint32_t i = 0; i < config->node_count; i++) {
+        if (answers[i].reachable && answers[i].status.term == term) {
+            said = answers[i].status.leader != 0 ? answers[i].status.leader : said;
+        }
+    }
+    for (uint32_t i = 0; i < config->node_count; i++) {
+        said = config->nodes[i].id == said ? 0 : said;
+    }
+    return said;
 }
 
 /* Of the voters; without a leader, everybody in the file is taken for one. Until a voter has heard
@@ -90,7 +103,7 @@ static void note_leader(struct health *health,
                         const struct config *config,
                         const struct wire_status_reply *leader)
 {
-    char names[NAMES_BYTES];
+    char names[HEALTH_NAMES_BYTES];
     raft_set named = 0;
     for (uint32_t i = 0; i < config->node_count; i++) {
         named |= 1ull << config->nodes[i].id;
@@ -98,7 +111,7 @@ static void note_leader(struct health *health,
     if (leader->waiting != 0) {
         note(health,
              "the first start waits for %s: every voter must answer and store the first entry",
-             name_nodes(leader->waiting, names));
+             health_name_nodes(leader->waiting, names));
     } else if (!leader->takes_proposals) {
         note(health, "node %u leads and takes no appends yet", health->leader);
     }
@@ -106,11 +119,11 @@ static void note_leader(struct health *health,
         note(health,
              "the log of %s is a stranger's (formatted anew, or another cluster's): it does not "
              "count",
-             name_nodes(leader->strangers, names));
+             health_name_nodes(leader->strangers, names));
     }
     if ((leader->voters & ~named) != 0) {
         note(health, "the configuration file has no address for %s, a voter of the cluster: add it",
-             name_nodes(leader->voters & ~named, names));
+             health_name_nodes(leader->voters & ~named, names));
     }
 }
 
@@ -128,6 +141,14 @@ void health_judge(struct health *health,
     const struct wire_status_reply *leader = find_leader(health, config, answers);
     health->available = leader != NULL && leader->takes_proposals;
     if (leader == NULL) {
+        health->unnamed = find_unnamed(health->term, config, answers);
+    }
+    if (health->unnamed != 0) {
+        note(health,
+             "node %u leads, by the word of who answers, but the configuration file has no [node "
+             "%u]: add it, with its address",
+             health->unnamed, health->unnamed);
+    } else if (leader == NULL) {
         note(health, "nobody leads: a majority of the voters must be up and reach each other");
     } else {
         note_leader(health, config, leader);

@@ -14,8 +14,10 @@
 #define HEALTH_NOTE_BYTES 192u
 
 struct health {
-    uint8_t leader; /* Who leads and says so itself; 0: nobody does. */
-    uint64_t term;  /* Of the leader, else the highest heard. */
+    uint8_t leader;  /* Who leads and says so itself; 0: nobody does. */
+    uint8_t unnamed; /* Nobody leads, but the others say that this node does, which is not in the
+                        file; 0: none. */
+    uint64_t term;   /* Of the leader, else the highest heard. */
     uint32_t node_count;
     uint32_t reachable_count;
     bool available;      /* A leader that takes appends; it steps down without a quorum. */
@@ -28,6 +30,10 @@ struct health {
 void health_judge(struct health *health,
                   const struct config *config,
                   const struct ask_answer *answers);
+
+/* "node 2", "nodes 2, 3". */
+#define HEALTH_NAMES_BYTES 96u
+const char *health_name_nodes(raft_set nodes, char text[HEALTH_NAMES_BYTES]);
 
 /* One line without a newline: the verdict and what it stands on. */
 #define HEALTH_LINE_BYTES 256u

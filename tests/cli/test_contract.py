@@ -11,7 +11,7 @@ from support import Case, QUICK, thole
 
 COMMANDS = [["demo"], ["bench", "run"], ["floor", "disk"], ["log", "verify"], ["format"],
             ["version"], ["start"], ["status"], ["check"],
-            ["append"], ["read"], ["tail"]]
+            ["append"], ["read"], ["tail"], ["leader", "show"], ["leader", "transfer"]]
 
 
 class Usage(Case):

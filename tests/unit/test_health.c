@@ -189,6 +189,26 @@ static void everything_wrong_at_once_still_fits(void **state)
     assert_true(strlen(health_line(&w.health, line)) < HEALTH_LINE_BYTES);
 }
 
+static void leader_that_the_file_does_not_have_is_named_by_the_others(void **state)
+{
+    (void)state;
+    struct world w = sound();
+    w.config.nodes[1] = w.config.nodes[2]; /* Node 2, which leads, is not in the file. */
+    w.answers[1] = w.answers[2];
+    w.config.node_count = 2;
+    judge(&w);
+    assert_false(w.health.available);
+    assert_int_equal(w.health.leader, 0);
+    assert_int_equal(w.health.unnamed, 2);
+    assert_true(says(&w, "node 2 leads, by the word of who answers"));
+    assert_false(says(&w, "nobody leads"));
+    w.answers[0].status.term = 6; /* A newer term, in which nobody is known to lead. */
+    w.answers[0].status.leader = 0;
+    judge(&w);
+    assert_int_equal(w.health.unnamed, 0);
+    assert_true(says(&w, "nobody leads"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -202,6 +222,7 @@ int main(void)
         cmocka_unit_test(stranger_and_degraded_node_are_named),
         cmocka_unit_test(voter_without_an_address_is_told),
         cmocka_unit_test(everything_wrong_at_once_still_fits),
+        cmocka_unit_test(leader_that_the_file_does_not_have_is_named_by_the_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
