@@ -119,6 +119,20 @@ static raft_set bootstrap_waits_for(const struct replica *r)
     return waiting;
 }
 
+/* Nodes that need entries which this leader has trimmed. */
+static raft_set left_behind(const struct replica *r)
+{
+    raft_set behind = 0;
+    const struct raft_configuration *configuration = raft_configuration(r->raft);
+    for (uint32_t i = 0; i < configuration->member_count; i++) {
+        uint8_t id = configuration->members[i].id;
+        bool is_behind = id != r->config.self && raft_replication(r->raft, id).behind;
+        behind |= is_behind ? 1ull << id : 0;
+    }
+    ASSERT(behind == 0 || raft_is_leader(r->raft));
+    return behind;
+}
+
 static enum wire_role role_of(const struct replica *r)
 {
     const struct raft_configuration *configuration = raft_configuration(r->raft);
@@ -160,6 +174,7 @@ answer_status(struct replica *r, const struct wire_frame *frame, struct nic_addr
         .voters = configuration->voters | configuration->outgoing,
         .waiting = bootstrap_waits_for(r),
         .strangers = r->strangers,
+        .behind = left_behind(r),
         .frames_dropped = r->counters.frames_dropped,
     };
     outbox_put(&r->outbox, from, &reply);

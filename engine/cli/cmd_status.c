@@ -57,7 +57,8 @@ static const struct argp status_argp = {
     .parser = status_parse,
     .args_doc = "-c FILE",
     .doc = "Ask every node how it stands. Exits 0 when the cluster is healthy: a leader that takes "
-           "appends, every voter reachable, none degraded; else 1. What is wrong is said below the "
+           "appends, every voter reachable, none degraded, none behind the log start; else 1. What "
+           "is wrong is said below the "
            "table, with --json on stderr."
            "\vExample:\n  thole status -c cluster.ini",
 };
@@ -70,8 +71,11 @@ static const char *address_text(struct nic_address address, char text[STATUS_ADD
     return text;
 }
 
-static void print_node(const struct config_node *node, const struct ask_answer *answer)
+static void print_node(const struct config_node *node,
+                       const struct ask_answer *answer,
+                       const struct health *health)
 {
+    bool behind = (health->behind >> node->id & 1) != 0;
     char address[STATUS_ADDRESS_BYTES];
     address_text(node->address, address);
     if (!answer->reachable) {
@@ -80,10 +84,10 @@ static void print_node(const struct config_node *node, const struct ask_answer *
     }
     const struct wire_status_reply *status = &answer->status;
     printf("%4u  %-21s  %-9s %6" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10" PRIu64
-           " %8" PRIu64 "  %s\n",
+           " %8" PRIu64 "  %s%s\n",
            node->id, address, wire_role_name((enum wire_role)status->role), status->term,
            status->commit_index, status->durable_index, status->start_offset, status->end_offset,
-           status->frames_dropped, status->durable ? "dsync" : "memory");
+           status->frames_dropped, status->durable ? "dsync" : "memory", behind ? "  behind" : "");
 }
 
 static void print_notes(const struct health *health, FILE *out)
@@ -109,7 +113,7 @@ static void print_table(const struct config *config,
     printf("node  address                role        term     commit    durable  log start    log "
            "end  dropped  durability\n");
     for (uint32_t i = 0; i < config->node_count; i++) {
-        print_node(&config->nodes[i], &answers[i]);
+        print_node(&config->nodes[i], &answers[i], health);
     }
     print_notes(health, stdout);
 }
@@ -120,13 +124,17 @@ static json_t *number_or_null(const struct ask_answer *answer, uint64_t value)
     return answer->reachable ? json_integer((json_int_t)value) : json_null();
 }
 
-static json_t *node_object(const struct config_node *node, const struct ask_answer *answer)
+static json_t *node_object(const struct config_node *node,
+                           const struct ask_answer *answer,
+                           const struct health *health)
 {
+    bool behind = (health->behind >> node->id & 1) != 0;
+    json_t *behind_or_null = health->leader != 0 ? json_boolean(behind) : json_null();
     char address[STATUS_ADDRESS_BYTES];
     const struct wire_status_reply *status = &answer->status;
     const char *role = wire_role_name((enum wire_role)status->role);
-    return json_pack("{s:i, s:s, s:b, s:s?, s:o, s:o, s:o, s:o, s:o, s:s?}", "id", (int)node->id,
-                     "address", address_text(node->address, address), "reachable",
+    return json_pack("{s:i, s:s, s:b, s:s?, s:o, s:o, s:o, s:o, s:o, s:s?, s:o}", "id",
+                     (int)node->id, "address", address_text(node->address, address), "reachable",
                      (int)answer->reachable, "role", answer->reachable ? role : NULL, "term",
                      number_or_null(answer, status->term), "commit_index",
                      number_or_null(answer, status->commit_index), "durable_index",
@@ -135,7 +143,8 @@ static json_t *node_object(const struct config_node *node, const struct ask_answ
                      number_or_null(answer, status->end_offset), "durability",
                      !answer->reachable ? NULL
                      : status->durable  ? "dsync"
-                                        : "memory");
+                                        : "memory",
+                     "behind", behind_or_null);
 }
 
 /* False: no memory. */
@@ -147,7 +156,7 @@ static bool print_json(const struct config *config,
     (void)snprintf(cluster, sizeof cluster, "%016" PRIx64, config->cluster);
     json_t *nodes = json_array();
     for (uint32_t i = 0; i < config->node_count; i++) {
-        (void)json_array_append_new(nodes, node_object(&config->nodes[i], &answers[i]));
+        (void)json_array_append_new(nodes, node_object(&config->nodes[i], &answers[i], health));
     }
     json_t *object =
         json_pack("{s:s, s:o, s:b, s:b, s:o}", "cluster", cluster, "leader",

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-_Static_assert(HEALTH_NOTES_MAX >= 3 * VOTERS_MAX + 2, "each node may be wrong in three ways");
+_Static_assert(HEALTH_NOTES_MAX >= 3 * VOTERS_MAX + 4, "each node may be wrong in three ways");
 
 static void note(struct health *health, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -120,6 +120,13 @@ static void note_leader(struct health *health,
              "the log of %s is a stranger's (formatted anew, or another cluster's): it does not "
              "count",
              health_name_nodes(leader->strangers, names));
+    }
+    health->behind = leader->behind;
+    if (leader->behind != 0) {
+        note(health,
+             "%s fell behind the log start of node %u: what it needs is trimmed, so only a "
+             "snapshot can bring it back, which is not there yet",
+             health_name_nodes(leader->behind, names), health->leader);
     }
     if ((leader->voters & ~named) != 0) {
         note(health, "the configuration file has no address for %s, a voter of the cluster: add it",

@@ -52,6 +52,7 @@ struct peer {
     uint64_t probe_token; /* First token that asked for probe_index; 0: not yet asked. */
     uint64_t sent_token;  /* Of the newest APPEND. */
     uint64_t heard_token; /* Newest that came back. */
+    bool behind;          /* PROBE: the log's start was asked for in this session, and refused. */
     struct owed_reply vote_reply;
     struct owed_reply pre_vote_reply;
     struct owed_reply stale_reply; /* To an APPEND of an older term (rule A6). */

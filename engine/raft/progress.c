@@ -19,6 +19,7 @@ void progress_probe(struct raft *r, uint8_t id, uint64_t index)
     peer->next_index = 0;
     peer->probe_index = index;
     peer->probe_token = 0;
+    peer->behind = false;
     r->match[id] = 0;
     r->owed_append |= set_of(id);
     r->dirty = true;
@@ -48,10 +49,13 @@ static void progress_on_probe_reply(struct raft *r, const struct raft_message *m
     }
     if (m->append_reply.matched) {
         peer->progress = PROGRESS_REPLICATE;
+        peer->behind = false;
         peer->next_index = raft_max(peer->probe_index, m->append_reply.verified_index) + 1;
         ASSERT(peer->next_index > r->match[m->from]);
         return;
     }
+    /* There is no lower question. It stands while the start moves on: what is trimmed stays so. */
+    peer->behind = peer->behind || (r->start.index > 0 && peer->probe_index <= r->start.index);
     uint64_t index = progress_backtrack(r, m);
     if (index < peer->probe_index) {
         peer->probe_index = index;

@@ -523,6 +523,7 @@ struct raft_replication raft_replication(const struct raft *r, uint8_t peer)
     replication.boot = p->boot;
     replication.next_index = p->next_index;
     replication.match_index = r->match[peer];
+    replication.behind = p->behind;
     return replication;
 }
 

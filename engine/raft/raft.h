@@ -274,6 +274,8 @@ struct raft_replication {
     uint64_t boot;        /* The peer's. */
     uint64_t next_index;  /* Where this session began. */
     uint64_t match_index; /* Acknowledged as durable. */
+    bool behind; /* The peer has said that it lacks the entry before the log's first one: what it
+                    needs next is trimmed, so no stream can help it. */
 };
 
 /* clang-format off */

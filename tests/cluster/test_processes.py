@@ -25,7 +25,8 @@ class Election(Case):
         for node in found["nodes"]:
             self.assertEqual(set(node), {
                 "id", "address", "reachable", "role", "term", "commit_index", "durable_index",
-                "log_start_offset", "log_end_offset", "durability"})
+                "log_start_offset", "log_end_offset", "durability", "behind"})
+            self.assertIs(node["behind"], False)
             self.assertEqual(node["durability"], "dsync")
             self.assertGreaterEqual(node["commit_index"], 1)
         done = cluster.thole("check", "-c", made.path)

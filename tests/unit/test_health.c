@@ -189,6 +189,21 @@ static void everything_wrong_at_once_still_fits(void **state)
     assert_true(strlen(health_line(&w.health, line)) < HEALTH_LINE_BYTES);
 }
 
+static void node_behind_the_log_start_is_named_with_what_mends_it(void **state)
+{
+    (void)state;
+    struct world w = sound();
+    w.answers[1].status.behind = 1u << 3;
+    judge(&w);
+    assert_true(w.health.available);
+    assert_false(w.health.healthy);
+    assert_int_equal(w.health.behind, 1u << 3);
+    assert_true(says(&w, "node 3 fell behind the log start of node 2"));
+    assert_true(says(&w, "snapshot"));
+    char line[HEALTH_LINE_BYTES];
+    assert_non_null(strstr(health_line(&w.health, line), "node 3 fell behind"));
+}
+
 static void leader_that_the_file_does_not_have_is_named_by_the_others(void **state)
 {
     (void)state;
@@ -222,6 +237,7 @@ int main(void)
         cmocka_unit_test(stranger_and_degraded_node_are_named),
         cmocka_unit_test(voter_without_an_address_is_told),
         cmocka_unit_test(everything_wrong_at_once_still_fits),
+        cmocka_unit_test(node_behind_the_log_start_is_named_with_what_mends_it),
         cmocka_unit_test(leader_that_the_file_does_not_have_is_named_by_the_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

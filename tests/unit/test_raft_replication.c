@@ -593,6 +593,74 @@ static void trimmed_leader_probes_no_lower_than_its_start(void **state)
     assert_id(core_sent(&core, RAFT_APPEND, 2)->append.prev, 1, 2);
 }
 
+/* D10: the start was asked for and refused; that holds while the start moves on, and until a new
+ * session asks again. */
+static void peer_that_lacks_the_log_start_is_known_to_be_behind(void **state)
+{
+    struct raft_event event = {.kind = RAFT_EVENT_TRIMMED};
+    (void)state;
+    core_lead(&core);
+    core_acks(&core, 4);
+    assert_false(raft_replication(core.raft, 2).behind);
+    event.now_ns = core.now_ns;
+    event.trimmed.start = id(1, 2);
+    assert_int_equal(core_step(&core, &event), RAFT_REFUSED);
+    struct raft_message append = heartbeat(2);
+    refuse(&append, id(0, 0)); /* Of its last match: the start itself is asked for next. */
+    assert_false(raft_replication(core.raft, 2).behind);
+    core_drain(&core);
+    append = *core_sent(&core, RAFT_APPEND, 2);
+    assert_id(append.append.prev, 1, 2);
+    refuse(&append, id(1, 1));
+    assert_true(raft_replication(core.raft, 2).behind);
+    assert_false(raft_replication(core.raft, 2).active);
+    assert_false(raft_replication(core.raft, 3).behind);
+    event.now_ns = core.now_ns;
+    event.trimmed.start = id(2, 3);
+    assert_int_equal(core_step(&core, &event), RAFT_REFUSED);
+    assert_true(raft_replication(core.raft, 2).behind);
+    append = heartbeat(2);
+    assert_id(append.append.prev, 2, 3);
+    assert_true(raft_replication(core.raft, 2).behind);
+    answer(&append, true, 3); /* However it came by them. */
+    assert_false(raft_replication(core.raft, 2).behind);
+    assert_true(raft_replication(core.raft, 2).active);
+}
+
+/* What the leader did not ask itself, in this session, it does not know. */
+static void restarted_peer_is_not_behind_until_it_says_so(void **state)
+{
+    struct raft_event event = {.kind = RAFT_EVENT_TRIMMED};
+    (void)state;
+    core_lead(&core);
+    core_acks(&core, 4);
+    event.now_ns = core.now_ns;
+    event.trimmed.start = id(1, 2);
+    assert_int_equal(core_step(&core, &event), RAFT_REFUSED);
+    struct raft_message append = heartbeat(2);
+    refuse(&append, id(0, 0));
+    core_drain(&core);
+    append = *core_sent(&core, RAFT_APPEND, 2);
+    refuse(&append, id(0, 0));
+    assert_true(raft_replication(core.raft, 2).behind);
+    append = heartbeat(2);
+    struct raft_message reply = core_ack(&append, false, 0);
+    reply.from_boot++;
+    core_receive(&core, &reply);
+    assert_false(raft_replication(core.raft, 2).behind);
+    append = heartbeat(2);
+    reply = core_ack(&append, false, 0);
+    reply.from_boot++;
+    core_receive(&core, &reply);
+    core_drain(&core);
+    append = heartbeat(2);
+    assert_id(append.append.prev, 1, 2);
+    reply = core_ack(&append, false, 0);
+    reply.from_boot++;
+    core_receive(&core, &reply);
+    assert_true(raft_replication(core.raft, 2).behind);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -638,6 +706,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             leader_outside_of_the_configuration_commits_it_and_steps_down, three_nodes, fini),
         cmocka_unit_test_setup_teardown(trimmed_leader_probes_no_lower_than_its_start, three_nodes,
+                                        fini),
+        cmocka_unit_test_setup_teardown(peer_that_lacks_the_log_start_is_known_to_be_behind,
+                                        three_nodes, fini),
+        cmocka_unit_test_setup_teardown(restarted_peer_is_not_behind_until_it_says_so, three_nodes,
                                         fini),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
