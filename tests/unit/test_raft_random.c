@@ -52,9 +52,10 @@ struct run {
     struct prng prng;
     uint32_t proposals;
     /* The weather of this seed, in millionths and in nanoseconds a step. */
-    uint32_t loss, doubling, late, crash, odd, flood, split, transfer, read;
+    uint32_t loss, doubling, late, crash, odd, flood, split, transfer, read, pause;
     uint64_t pace_ns;
-    raft_set side; /* Nothing passes between these nodes and the others. */
+    raft_set side;   /* Nothing passes between these nodes and the others. */
+    raft_set paused; /* They stand still: what is sent to them waits, and comes in any order. */
     struct waiting_read reads[READS_MAX];
 };
 
@@ -88,6 +89,12 @@ static void network(struct run *run)
     uint64_t reach = prng_chance(&run->prng, run->late) ? c->packet_count : 4;
     reach = reach < c->packet_count ? reach : c->packet_count;
     uint32_t packet = (uint32_t)prng_below(&run->prng, reach);
+    if (set_has(run->paused, c->packets[packet].to)) {
+        struct cluster_packet waits = c->packets[packet];
+        cluster_remove(c, packet);
+        c->packets[c->packet_count++] = waits; /* Out of the others' way. */
+        return;
+    }
     bool cut_off =
         set_has(run->side, c->packets[packet].from) != set_has(run->side, c->packets[packet].to);
     if (cut_off || prng_chance(&run->prng, run->loss)) {
@@ -167,7 +174,7 @@ static void tick(struct run *run, uint64_t ns)
 
     c->now_ns += ns;
     for (uint8_t id = 1; id <= c->node_count; id++) {
-        if (!c->nodes[id].up) {
+        if (!c->nodes[id].up || set_has(run->paused, id)) {
             continue;
         }
         uint64_t deadline_ns = raft_deadline_ns(c->nodes[id].raft);
@@ -269,6 +276,8 @@ static void wild_step(struct run *run)
         run->c.packet_count = 0; /* Everything under way is lost. */
     } else if (prng_chance(&run->prng, run->split)) {
         run->side = prng_chance(&run->prng, 500000) ? 0 : prng_next(&run->prng);
+    } else if (prng_chance(&run->prng, run->pause)) {
+        run->paused = run->paused != 0 ? 0 : prng_next(&run->prng) & prng_next(&run->prng);
     } else if (prng_chance(&run->prng, run->transfer)) {
         transfer(run, id);
     } else if (prng_chance(&run->prng, run->read)) {
@@ -302,7 +311,9 @@ static void draw_weather(struct run *run)
     run->split = any_chance(run, 6000);
     run->transfer = any_chance(run, 6000);
     run->read = any_chance(run, 100000);
+    run->pause = any_chance(run, 6000);
     run->side = 0;
+    run->paused = 0;
     run->pace_ns = prng_between(&run->prng, 2, 20);
 }
 
@@ -329,6 +340,7 @@ static bool calm(struct run *run)
         cluster_event(c, id, RAFT_EVENT_HEALTHY);
     }
     run->proposals = 0;
+    run->paused = 0;
     for (uint32_t step = 0; step < STEPS_CALM && !calm_is_over(run, goal_index); step++) {
         for (uint32_t i = 0; i < 10 && c->packet_count > 0; i++) {
             (void)!cluster_deliver(c, 0);
