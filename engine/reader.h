@@ -1,7 +1,8 @@
 /* reader.h: committed records to whoever asks, from memory or from disk.
  *
  * A read names an offset; the answer is one frame of records from there on (rule N10: one frame
- * out for one frame in). What is no longer in memory is read from disk at a bounded rate: at most
+ * out for one frame in), of as many entries as fit it and are in memory, or were read together.
+ * What is no longer in memory is read from disk at a bounded rate: at most
  * READER_BUFFERS reads are under way, further ones are told busy. Any replica serves them: the
  * answer is a committed prefix, maybe an old one.
  *
@@ -19,14 +20,20 @@
 
 enum reader_state { READER_FREE, READER_WANTED, READER_READING, READER_READY };
 
-/* A read that waits for the disk. */
-struct reader_job {
-    enum reader_state state;
+/* What was asked, and by whom. */
+struct reader_question {
     struct wire_read read;
     uint64_t client_boot;
     uint64_t token;
     struct nic_address address;
-    uint64_t position; /* Of the buffer's first byte. */
+};
+
+/* A read that waits for the disk. */
+struct reader_job {
+    enum reader_state state;
+    struct reader_question question;
+    uint64_t committed_offset; /* When it began: what lies behind may be cut while it is read. */
+    uint64_t position;         /* Of the buffer's first byte. */
     uint32_t bytes;
     uint8_t *buffer; /* READER_BUFFER_BYTES. */
 };
@@ -51,11 +58,15 @@ struct reader_context {
 uint64_t reader_memory_bytes(void);
 void reader_init(struct reader *reader, struct mem *mem);
 
-/* A read came: answer it from memory, or queue it for the disk, or tell busy. */
+/* Answer from memory, or queue it for the disk, or tell busy. */
 void reader_request(struct reader *reader,
                     const struct reader_context *context,
-                    const struct wire_frame *frame,
-                    struct nic_address from);
+                    const struct reader_question *question);
+
+/* Answer without a record. */
+void reader_refuse(const struct reader_context *context,
+                   const struct reader_question *question,
+                   enum wire_status status);
 
 /* Answer what the disk has brought; a job that must read on is WANTED again. Returns answers. */
 uint32_t reader_serve(struct reader *reader, const struct reader_context *context);

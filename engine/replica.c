@@ -300,6 +300,18 @@ struct reader_context replica_reader_context(struct replica *r)
     };
 }
 
+struct waiting_context replica_waiting_context(struct replica *r)
+{
+    return (struct waiting_context){
+        .reader = &r->reader,
+        .answers = replica_reader_context(r),
+        .raft = r->raft,
+        .applied_index = r->machine.applied_index,
+        .now_ns = r->now_ns,
+        .closed = r->stopping,
+    };
+}
+
 enum raft_taken replica_step(struct replica *r, struct raft_event *event)
 {
     event->now_ns = r->now_ns;
@@ -510,6 +522,8 @@ uint64_t replica_deadline_ns(const struct replica *r)
 {
     uint64_t deadline = raft_deadline_ns(r->raft);
     uint64_t other = wal_deadline_ns(r->wal);
+    deadline = other < deadline ? other : deadline;
+    other = waiting_deadline_ns(&r->waiting);
     deadline = other < deadline ? other : deadline;
     if (!raft_is_leader(r->raft)) { /* What the other role left behind is nobody's business. */
         other = stream_in_deadline_ns(&r->in);

@@ -436,6 +436,8 @@ uint32_t replica_drain(struct replica *r)
         }
         work += count;
     }
+    struct waiting_context waiting = replica_waiting_context(r);
+    work += waiting_serve(&r->waiting, &waiting);
     work += send_streams(r);
     write_states(r);
     /* The network first: a submit to the disk costs a system call. */

@@ -230,8 +230,8 @@ static void receive(struct replica *r, const struct nic_frame *received)
         receive_request(r, &frame, received->from);
         break;
     case WIRE_READ: {
-        struct reader_context context = replica_reader_context(r);
-        reader_request(&r->reader, &context, &frame, received->from);
+        struct waiting_context context = replica_waiting_context(r);
+        waiting_request(&r->waiting, &context, &frame, received->from);
         break;
     }
     case WIRE_STATUS:

@@ -10,6 +10,7 @@
 #include "engine/reader.h"
 #include "engine/replica.h"
 #include "engine/stream.h"
+#include "engine/waiting.h"
 
 /* Entries whose stages are being timed: more than can be uncommitted. */
 #define STAGE_ENTRIES 64u
@@ -36,6 +37,7 @@ struct replica {
     struct machine machine;
     struct intake intake;
     struct reader reader;
+    struct waiting waiting;
     struct outbox outbox;
     struct stream_in in;
     uint32_t peer_count;
@@ -88,6 +90,7 @@ struct replica {
 struct stream_context replica_stream_context(struct replica *r);
 struct intake_context replica_intake_context(struct replica *r);
 struct reader_context replica_reader_context(struct replica *r);
+struct waiting_context replica_waiting_context(struct replica *r);
 
 /* Give the core one event. */
 enum raft_taken replica_step(struct replica *r, struct raft_event *event);

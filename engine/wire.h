@@ -139,11 +139,14 @@ struct wire_reply {
 /* READ: committed records from `offset` on, skipping `skip` bytes of the first one's payload.
  * READ_REPLY's payload: record_count records as in a body, the first one without the bytes skipped.
  * A record that does not fit a frame comes alone and in pieces, each a record of its own with the
- * piece's bytes; `partial` says that more of it follows. One frame out for one frame in. */
+ * piece's bytes; `partial` says that more of it follows. The records are of one term, and of as
+ * many entries as come to hand. One frame out for one frame in. */
 struct wire_read {
     uint64_t offset;
     uint32_t skip;
     bool linearizable; /* Only the leader answers, with all that was committed when this came. */
+    bool waits;        /* At or beyond the committed end it is answered when something is committed
+                          behind `offset`, or empty after READ_HOLD_NS. */
 };
 
 struct wire_read_reply {

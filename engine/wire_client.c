@@ -10,7 +10,7 @@
 _Static_assert(FRAGMENTS_MAX *FRAGMENT_BYTES_MIN >= RECORD_HEADER_BYTES + RECORD_BYTES_MAX + 8,
                "a fragmented request fits its bitmap");
 _Static_assert(READ_PARTIAL == 1, "the only flag of a read reply");
-_Static_assert(READ_LINEARIZABLE == 1, "the only flag of a read");
+_Static_assert((READ_LINEARIZABLE | READ_WAITS) == 3, "the flags of a read");
 
 /* The record at `*at`, which moves behind it. False: it does not fit, or has a field that is not as
  * it must be. Sequence and session are its caller's to judge. */
@@ -136,7 +136,7 @@ static enum wire_reason reply_decode(const struct head_layout *head, struct wire
 static enum wire_reason read_decode(const struct head_layout *head, struct wire_frame *out)
 {
     const struct read_layout *fixed = &head->read;
-    if (fixed->flags > READ_LINEARIZABLE ||
+    if (fixed->flags > (READ_LINEARIZABLE | READ_WAITS) ||
         !wire_all_zero(fixed->reserved, sizeof fixed->reserved) || fixed->offset >= NUMBER_LIMIT ||
         fixed->skip > RECORD_BYTES_MAX) {
         return WIRE_DROP_bad_field;
@@ -144,7 +144,8 @@ static enum wire_reason read_decode(const struct head_layout *head, struct wire_
     out->read = (struct wire_read){
         .offset = fixed->offset,
         .skip = fixed->skip,
-        .linearizable = fixed->flags == READ_LINEARIZABLE,
+        .linearizable = (fixed->flags & READ_LINEARIZABLE) != 0,
+        .waits = (fixed->flags & READ_WAITS) != 0,
     };
     return WIRE_DROP_ok;
 }
@@ -454,7 +455,8 @@ void wire_client_encode(const struct wire_frame *frame, struct head_layout *head
     case WIRE_READ:
         head->read.offset = frame->read.offset;
         head->read.skip = frame->read.skip;
-        head->read.flags = frame->read.linearizable ? READ_LINEARIZABLE : 0;
+        head->read.flags = (uint8_t)((frame->read.linearizable ? READ_LINEARIZABLE : 0u) |
+                                     (frame->read.waits ? READ_WAITS : 0u));
         return;
     case WIRE_READ_REPLY:
         read_reply_encode(&frame->read_reply, &head->read_reply);

@@ -16,6 +16,7 @@
 #define ACK_BOOTSTRAPPED    2u
 #define ACK_MISSING         4u
 #define READ_LINEARIZABLE   1u
+#define READ_WAITS          2u
 #define READ_PARTIAL        1u
 #define STATUS_DURABLE      1u
 #define STATUS_BOOTSTRAPPED 2u

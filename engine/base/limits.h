@@ -103,7 +103,10 @@
 #define CLIENT_STAGING_MAX  16u    /* Fragmented requests half received. */
 #define READER_BUFFERS      4u     /* Reads that wait for the disk. */
 #define READER_BUFFER_BYTES (2u * ENTRY_BYTES_MAX)
-#define REQUEST_RECORDS_MAX 1024u /* Records of one request frame. */
+#define READ_ENTRIES_MAX    256u       /* That one answer takes its records from. */
+#define READ_WAITS_MAX      64u        /* Reads that wait for a proof, or for something new. */
+#define READ_HOLD_NS        100000000u /* The longest wait for something new. */
+#define REQUEST_RECORDS_MAX 1024u      /* Records of one request frame. */
 
 /* Sessions of clients. A session keeps where its newest records went, in runs, so that a repeated
  * request finds its old answer; a client has fewer requests under way than runs are kept. */
@@ -161,6 +164,7 @@ _Static_assert(SESSION_REQUESTS_MAX < SESSION_RUNS_MAX, "a repeated request find
 _Static_assert(UNCOMMITTED_CLIENT_MAX >= 2 * UNCOMMITTED_MAX,
                "a hand-over may seal beyond the gate");
 _Static_assert(REQUEST_RECORDS_MAX <= ENTRY_SESSION_RECORDS_MAX, "a request fits an entry");
+_Static_assert(2 * READ_HOLD_NS <= CLIENT_READ_TIMEOUT_NS, "who waits is answered in time");
 _Static_assert(NODE_ID_MAX < 64, "a set of nodes is one 64-bit word");
 
 #endif

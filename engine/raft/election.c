@@ -51,6 +51,7 @@ static void election_take_role(struct raft *r, enum raft_role role)
     r->owed_make = false;
     r->campaign_ordered = false;
     transfer_end(r);
+    read_lose(r);
     r->dirty = true;
     election_redraw(r);
 }

@@ -1,10 +1,10 @@
 /* internal.h: struct raft, and what the files of the core say to each other.
  *
  * Who writes what: election.c the role, the term and the vote; leader.c the commit index of a
- * leader and what a peer's reply means; transfer.c the hand-over of an office; follower.c the
- * verified index, the cut and a follower's commit index; progress.c struct peer; membership.c the
- * configurations; raft.c what is durable; drain.c what has been given out. Nothing outside
- * engine/raft/ includes this.
+ * leader and what a peer's reply means; transfer.c the hand-over of an office; read.c the rounds
+ * that prove reads; follower.c the verified index, the cut and a follower's commit index;
+ * progress.c struct peer; membership.c the configurations; raft.c what is durable; drain.c what has
+ * been given out. Nothing outside engine/raft/ includes this.
  */
 #ifndef ENGINE_RAFT_INTERNAL_H
 #define ENGINE_RAFT_INTERNAL_H
@@ -124,6 +124,14 @@ struct raft {
     bool owed_timeout_now;
     uint64_t transfer_due_ns;
 
+    /* Reads. Tickets number rounds of heartbeats: those up to read_round were given before it. */
+    uint64_t read_asked;     /* Newest ticket given: read_round, or the next. */
+    uint64_t read_round;     /* Newest begun. */
+    uint64_t read_confirmed; /* Newest that a quorum has answered. */
+    uint64_t read_void;      /* Tickets up to this one are lost. */
+    uint64_t read_token;     /* Newest made before the round began: only newer ones prove it. */
+    raft_set read_heard;     /* Who has answered the round. */
+
     raft_set members; /* All of the configuration but this node. */
     struct raft_configuration configuration;
     struct raft_configuration configuration_before; /* In force again if the newer one is cut. */
@@ -214,6 +222,11 @@ void transfer_end(struct raft *r);
 void transfer_unhealthy(struct raft *r);
 void transfer_build(struct raft *r, struct raft_message *order);
 void transfer_on_timeout_now(struct raft *r, const struct raft_message *m);
+
+/* read.c */
+enum raft_taken read_register(struct raft *r);
+void read_heard(struct raft *r, uint8_t from, uint64_t token);
+void read_lose(struct raft *r);
 
 /* follower.c */
 void follower_new_term(struct raft *r);

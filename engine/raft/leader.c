@@ -60,6 +60,7 @@ void leader_time_lost(struct raft *r)
     }
     r->heartbeat_due_ns = r->now_ns + r->config.heartbeat_ns;
     r->owed_append = r->members;
+    read_lose(r);
 }
 
 void leader_update_commit(struct raft *r)
@@ -91,6 +92,7 @@ void leader_on_append_reply(struct raft *r, const struct raft_message *m)
     if (fresh) {
         peer->heard_token = m->token;
         r->heard_ns[m->from] = r->now_ns;
+        read_heard(r, m->from, m->token);
     }
     if (m->append_reply.session != peer->session) {
         r->counters.stale_session++;

@@ -395,6 +395,9 @@ enum raft_taken raft_step(struct raft *r, const struct raft_event *event)
             transfer_begin(r, event->transfer.to);
         }
         break;
+    case RAFT_EVENT_READ:
+        taken = read_register(r);
+        break;
     }
     ASSERT(r->commit_index <= r->verified_index);
     ASSERT(r->verified_index <= r->terms.last_index);

@@ -164,6 +164,8 @@ enum raft_event_kind {
                              a leader re-proves its quorum, a follower redraws its timeout. */
     RAFT_EVENT_TRANSFER,  /* Hand leadership to a voter; nothing unless raft_transfer_check() is
                              RAFT_TRANSFER_OK. */
+    RAFT_EVENT_READ, /* A linearizable read came, whose index is raft_commit_index() now; taken,
+                        its ticket is raft_read_ticket(). */
 };
 
 struct raft_event {
@@ -206,12 +208,19 @@ struct raft_event {
     };
 };
 
-/* What became of an ENTRY or PROPOSE. Other events always give RAFT_REFUSED. */
+/* What became of an ENTRY, PROPOSE or READ. Other events always give RAFT_REFUSED. */
 enum raft_taken {
     RAFT_REFUSED, /* Not leader, older term, no predecessor: the entry may be dropped. */
     RAFT_TAKEN,   /* It is the log's new last entry: keep the bytes. */
     RAFT_KNOWN,   /* It is in the log already: drop the bytes. */
     RAFT_WAIT,    /* It conflicts with the log's tail: CUT_LOG is owed. Offer it again after. */
+};
+
+/* Whether a read's answer would be the word of a leader (section 6.4). */
+enum raft_read_state {
+    RAFT_READ_PENDING,   /* The round of heartbeats that proves it is under way, or comes next. */
+    RAFT_READ_CONFIRMED, /* This node led when the read came: answer once its index is applied. */
+    RAFT_READ_LOST       /* Nothing will prove it any more: whoever asks must ask again. */
 };
 
 /* What a TRANSFER would be answered. */
@@ -283,7 +292,8 @@ struct raft_replication {
     X(elections_started) X(pre_votes_started) X(elections_won) X(step_downs) X(cuts) \
     X(votes_granted) X(votes_refused) X(stale_term) X(stale_token) X(stale_session) \
     X(unknown_sender) X(wrong_store) X(absurd_term) X(sticky_ignored) X(stale_durable) \
-    X(quorum_lost) X(transfers_started) X(transfers_aborted) X(transfer_campaigns)
+    X(quorum_lost) X(transfers_started) X(transfers_aborted) X(transfer_campaigns) X(read_rounds) \
+    X(read_rounds_confirmed)
 /* clang-format on */
 COUNTERS_DECLARE(raft, RAFT_COUNTERS);
 
@@ -341,6 +351,12 @@ enum raft_transfer raft_transfer_check(const struct raft *r, uint8_t to);
 /* To whom this leader is handing over; RAFT_NOBODY: to nobody. Over when this changes: either a
  * newer term has been seen, or an election timeout has passed and proposals are taken again. */
 uint8_t raft_transfer_target(const struct raft *r);
+/* Of the newest READ that was taken. Reads that came before the same round of heartbeats share a
+ * ticket; one is never used again. */
+uint64_t raft_read_ticket(const struct raft *r);
+/* Asked once an iteration at least while the ticket is of interest: a ticket that the office or its
+ * time has taken with it is lost, also when it had been confirmed. */
+enum raft_read_state raft_read_state(const struct raft *r, uint64_t ticket);
 /* Term of an entry of the log; 0 when it lies before the known runs or after the last. */
 uint64_t raft_entry_term(const struct raft *r, uint64_t index);
 const struct raft_configuration *raft_configuration(const struct raft *r);

@@ -71,6 +71,7 @@ void transfer_begin(struct raft *r, uint8_t to)
     r->transfer_to = to == RAFT_NOBODY ? transfer_best(r) : to;
     r->transfer_due_ns = r->now_ns + r->config.election_max_ns;
     r->counters.transfers_started++;
+    read_lose(r);
     transfer_advance(r);
 }
 

@@ -74,6 +74,7 @@ void client_begin(struct sim *sim, uint32_t number)
         client->records[i] = (struct sim_record){0};
     }
     client->target = (uint32_t)prng_below(&sim->random_client, sim->swarm.node_count);
+    memset(client->reads, 0, sizeof client->reads);
     client->next_sequence = 0;
     client->token = 0;
     client->heard_ns = sim->now_ns;
@@ -167,6 +168,19 @@ static void request_send(struct sim *sim, uint32_t number, uint32_t count, uint3
     }
 }
 
+/* Anybody; for a linearizable read often one who takes itself for the leader, deposed or not. */
+static uint32_t read_target(struct sim *sim, bool linearizable)
+{
+    uint32_t count = sim->swarm.node_count;
+    uint32_t target = (uint32_t)prng_below(&sim->random_client, count);
+    if (linearizable && prng_below(&sim->random_client, 4) > 0) {
+        for (uint32_t i = 0; i < count && !sim->nodes[target].leads; i++) {
+            target = (target + 1) % count;
+        }
+    }
+    return target;
+}
+
 static void read_send(struct sim *sim, uint32_t number)
 {
     struct sim_client *client = &sim->clients[number];
@@ -175,8 +189,14 @@ static void read_send(struct sim *sim, uint32_t number)
     header_fill(sim, number, &frame);
     frame.header.kind = WIRE_READ;
     frame.read.offset = prng_below(&sim->random_client, sim->offset_end + 2);
-    uint32_t target = (uint32_t)prng_below(&sim->random_client, sim->swarm.node_count);
-    frame_send(sim, number, target, &frame);
+    frame.read.linearizable = prng_below(&sim->random_client, 2) == 0;
+    frame.read.waits = prng_below(&sim->random_client, 2) == 0;
+    client->reads[client->token % SIM_READS_MAX] = (struct sim_read){
+        .token = client->token,
+        .floor = sim->offset_end,
+        .linearizable = frame.read.linearizable,
+    };
+    frame_send(sim, number, read_target(sim, frame.read.linearizable), &frame);
 }
 
 static void node_stop(struct sim *sim, uint32_t number)
@@ -258,6 +278,30 @@ uint64_t client_probe(struct sim *sim, uint32_t number, uint32_t target)
     return sequence;
 }
 
+/* An answer to a linearizable read holds all that was committed before the question: if only
+ * because a client was told of it, it must never be missing again. */
+static void linearizable_check(struct sim *sim,
+                               uint32_t number,
+                               uint64_t token,
+                               const struct wire_read_reply *reply)
+{
+    const struct sim_read *read = &sim->clients[number].reads[token % SIM_READS_MAX];
+    if (read->token != token || !read->linearizable) {
+        return;
+    }
+    if (reply->status == WIRE_NOT_LEADER || reply->status == WIRE_BUSY) {
+        sim->totals->covers.reads_refused++;
+        return;
+    }
+    if (reply->committed_offset < read->floor) {
+        sim_violation(sim,
+                      "a linearizable read is stale: it knows of %lu records, and %lu were "
+                      "committed before it was sent",
+                      reply->committed_offset, read->floor);
+    }
+    sim->totals->covers.reads_confirmed++;
+}
+
 /* Records of a read must be the committed ones at those offsets; only the last may be cut short. */
 static void read_check(struct sim *sim, const struct wire_frame *frame)
 {
@@ -311,6 +355,7 @@ void client_take(struct sim *sim, uint32_t number, const struct sim_frame *frame
     }
     if (decoded.header.kind == WIRE_READ_REPLY) {
         read_check(sim, &decoded);
+        linearizable_check(sim, number, decoded.header.token, &decoded.read_reply);
     } else if (decoded.header.kind == WIRE_REPLY) {
         reply_take(sim, &sim->clients[number], &decoded.reply);
     }

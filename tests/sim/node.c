@@ -202,6 +202,8 @@ void node_count(struct sim *sim, struct sim_node *node)
     covers->trims += counters->trims;
     covers->disk_stalls += counters->disk_stalls;
     covers->bad_pages += counters->pages_bad;
+    covers->reads_died += counters->reads_lost;
+    covers->reads_held += counters->reads_held;
 }
 
 void node_crash(struct sim *sim, uint32_t number, uint64_t down_ns)

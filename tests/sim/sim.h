@@ -36,6 +36,7 @@
 #define SIM_INDEX_MAX     65536u /* Entries of one seed. */
 #define SIM_TERMS_MAX     16384u
 #define SIM_RECORDS_MAX   32768u /* Of one client. */
+#define SIM_READS_MAX     1024u  /* Of one client, whose answers are still checked. */
 #define SIM_OFFSETS_MAX   (SIM_CLIENTS_MAX * SIM_RECORDS_MAX)
 #define SIM_SEGMENTS      8u
 #define SIM_SEGMENT_BYTES SEGMENT_BYTES_MIN
@@ -66,7 +67,8 @@ COUNTERS_DECLARE(sim_fault, SIM_FAULTS);
     X(promises) X(acks_checked) X(step_downs) X(behind_start) X(liveness_runs)                     \
     X(liveness_skipped) X(disk_stalls) X(large_records) X(bad_pages) X(stale_durable) X(frames)    \
     X(disk_completions) X(client_events) X(timers) X(transfers) X(transfers_aborted)               \
-    X(transfer_campaigns) X(clean_stops)
+    X(transfer_campaigns) X(clean_stops) X(reads_confirmed) X(reads_refused) X(reads_died)         \
+    X(reads_held)
 COUNTERS_DECLARE(sim_cover, SIM_COVERS);
 
 /* clang-format on */
@@ -264,6 +266,13 @@ struct sim_record {
     enum sim_fate fate;
 };
 
+/* A read that was asked. */
+struct sim_read {
+    uint64_t token;
+    uint64_t floor; /* Records below it were known to be committed, to anybody, when it was sent. */
+    bool linearizable;
+};
+
 struct sim_client {
     uint32_t target; /* Node number it believes in. */
     uint64_t next_sequence;
@@ -271,6 +280,7 @@ struct sim_client {
     uint64_t heard_ns;
     uint64_t offset_told;                       /* One above the highest offset it was told. */
     struct sim_record records[SIM_RECORDS_MAX]; /* By sequence. */
+    struct sim_read reads[SIM_READS_MAX];       /* By token; the newest. */
 };
 
 struct sim_offset {

@@ -303,6 +303,7 @@ void frame_random(struct prng *prng,
         frame->read.offset = number(prng, 0, NUMBER_LIMIT - 1);
         frame->read.skip = (uint32_t)prng_below(prng, RECORD_BYTES_MAX + 1);
         frame->read.linearizable = prng_chance(prng, 500000);
+        frame->read.waits = prng_chance(prng, 500000);
         return;
     case WIRE_READ_REPLY:
         read_reply_random(prng, frame, payload);

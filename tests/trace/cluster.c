@@ -319,7 +319,7 @@ static enum raft_taken cluster_feed(struct cluster *c, uint8_t id, const struct 
     check(c, raft_term(node->raft) >= term, id, "terms only grow");
     if (taken == RAFT_TAKEN && event->kind == RAFT_EVENT_ENTRY) {
         cluster_take(c, id, event->entry.id.term, cluster_intern(c, event->entry.configuration));
-    } else if (taken == RAFT_TAKEN) {
+    } else if (taken == RAFT_TAKEN && event->kind == RAFT_EVENT_PROPOSE) {
         cluster_take(c, id, raft_term(node->raft), cluster_intern(c, event->propose.configuration));
     }
     return taken;

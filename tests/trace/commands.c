@@ -19,6 +19,8 @@
  *   configure ID voters=IDS [outgoing=IDS]   a configuration entry
  *   transfer ID [TO]                         leadership to TO, or to the best voter
  *   resend ID                                the streams begin again at what is acknowledged
+ *   read ID                                  a linearizable read
+ *   reads ID                                 what became of its reads
  *   unhealthy|healthy|time-lost ID
  *   state | messages | progress ID | counters ID
  */
@@ -521,6 +523,30 @@ static void run_transfer(void)
     (void)!cluster_step(&cluster, id, &event);
 }
 
+static void run_read(void)
+{
+    uint8_t id = word_node(1);
+    struct raft_event event = {.kind = RAFT_EVENT_READ, .now_ns = cluster.now_ns};
+
+    uint64_t index = raft_commit_index(cluster.nodes[id].raft);
+    if (cluster_step(&cluster, id, &event) == RAFT_TAKEN) {
+        trace_print("ticket %" PRIu64 ", index %" PRIu64 "\n",
+                    raft_read_ticket(cluster.nodes[id].raft), index);
+    } else {
+        trace_print("refused\n");
+    }
+}
+
+static void run_reads(void)
+{
+    static const char *const states[] = {"pending", "confirmed", "lost"};
+    const struct raft *r = cluster.nodes[word_node(1)].raft;
+
+    for (uint64_t ticket = 1; ticket <= raft_read_ticket(r); ticket++) {
+        trace_print("ticket %" PRIu64 " is %s\n", ticket, states[raft_read_state(r, ticket)]);
+    }
+}
+
 static void run_healthy(void)
 {
     cluster_event(&cluster, word_node(1), RAFT_EVENT_HEALTHY);
@@ -547,6 +573,7 @@ static const struct {
     {"time-lost", run_time_lost}, {"state", run_state},
     {"messages", run_messages},   {"progress", run_progress},
     {"counters", run_counters},   {"transfer", run_transfer},
+    {"read", run_read},           {"reads", run_reads},
 };
 
 void commands_run(char *line)

@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -24,6 +25,7 @@
 #define SEEDS           1000u
 #define PROPOSALS_MAX   300u
 #define ENTRIES_AT_CALM 5u
+#define READS_MAX       16u
 
 static uint64_t first_seed = 1;
 static uint64_t seed_count = SEEDS;
@@ -33,16 +35,28 @@ static uint64_t seed_under_test;
 static struct {
     uint64_t commits, elections, cuts, stale_durable, crashes, step_downs, stale_sessions;
     uint64_t transfers, transfers_aborted, transfer_campaigns;
+    uint64_t reads_confirmed, reads_lost, reads_refused;
 } seen;
+
+/* A linearizable read that waits for its proof. */
+struct waiting_read {
+    uint64_t ticket; /* 0: none. */
+    uint64_t boot;   /* Of the node, which forgets it when it dies. */
+    uint64_t index;  /* What it will be answered from. */
+    uint64_t floor;  /* Known to be committed, to anybody, before it came. */
+    uint8_t node;
+};
 
 struct run {
     struct cluster c;
     struct prng prng;
     uint32_t proposals;
     /* The weather of this seed, in millionths and in nanoseconds a step. */
-    uint32_t loss, doubling, late, crash, odd, flood, split, transfer;
+    uint32_t loss, doubling, late, crash, odd, flood, split, transfer, read, pause;
     uint64_t pace_ns;
-    raft_set side; /* Nothing passes between these nodes and the others. */
+    raft_set side;   /* Nothing passes between these nodes and the others. */
+    raft_set paused; /* They stand still: what is sent to them waits, and comes in any order. */
+    struct waiting_read reads[READS_MAX];
 };
 
 static uint8_t any_node(struct run *run)
@@ -75,6 +89,12 @@ static void network(struct run *run)
     uint64_t reach = prng_chance(&run->prng, run->late) ? c->packet_count : 4;
     reach = reach < c->packet_count ? reach : c->packet_count;
     uint32_t packet = (uint32_t)prng_below(&run->prng, reach);
+    if (set_has(run->paused, c->packets[packet].to)) {
+        struct cluster_packet waits = c->packets[packet];
+        cluster_remove(c, packet);
+        c->packets[c->packet_count++] = waits; /* Out of the others' way. */
+        return;
+    }
     bool cut_off =
         set_has(run->side, c->packets[packet].from) != set_has(run->side, c->packets[packet].to);
     if (cut_off || prng_chance(&run->prng, run->loss)) {
@@ -154,7 +174,7 @@ static void tick(struct run *run, uint64_t ns)
 
     c->now_ns += ns;
     for (uint8_t id = 1; id <= c->node_count; id++) {
-        if (!c->nodes[id].up) {
+        if (!c->nodes[id].up || set_has(run->paused, id)) {
             continue;
         }
         uint64_t deadline_ns = raft_deadline_ns(c->nodes[id].raft);
@@ -192,6 +212,57 @@ static void transfer(struct run *run, uint8_t id)
     }
 }
 
+/* Anybody may be asked; most often it is one who takes itself for the leader. */
+static void ask_to_read(struct run *run, uint8_t id)
+{
+    struct cluster *c = &run->c;
+    struct raft_event event = {.kind = RAFT_EVENT_READ, .now_ns = c->now_ns};
+    struct waiting_read *read = &run->reads[prng_below(&run->prng, READS_MAX)];
+
+    for (uint8_t i = 0; i < c->node_count; i++, id = (uint8_t)(id % c->node_count + 1)) {
+        if (c->nodes[id].up && raft_is_leader(c->nodes[id].raft)) {
+            break;
+        }
+    }
+    if (!c->nodes[id].up || read->ticket != 0) {
+        return;
+    }
+    const struct raft *r = c->nodes[id].raft;
+    struct waiting_read asked = {.boot = c->nodes[id].boot,
+                                 .index = raft_commit_index(r),
+                                 .floor = c->committed_index,
+                                 .node = id};
+    if (cluster_step(c, id, &event) != RAFT_TAKEN) {
+        seen.reads_refused++;
+        return;
+    }
+    asked.ticket = raft_read_ticket(r);
+    *read = asked;
+}
+
+/* G1: what is answered holds all that was committed before the question. */
+static void check_reads(struct run *run)
+{
+    for (uint32_t i = 0; i < READS_MAX; i++) {
+        struct waiting_read *read = &run->reads[i];
+        const struct cluster_node *node = &run->c.nodes[read->node];
+        if (read->ticket == 0) {
+            continue;
+        }
+        enum raft_read_state state = !node->up || node->boot != read->boot
+                                         ? RAFT_READ_LOST
+                                         : raft_read_state(node->raft, read->ticket);
+        if (state == RAFT_READ_CONFIRMED && read->index < read->floor) {
+            fail_msg("seed %" PRIu64 ": node %u answers a read from entry %" PRIu64
+                     "; committed before it was %" PRIu64,
+                     seed_under_test, read->node, read->index, read->floor);
+        }
+        seen.reads_confirmed += state == RAFT_READ_CONFIRMED;
+        seen.reads_lost += state == RAFT_READ_LOST;
+        read->ticket = state == RAFT_READ_PENDING ? read->ticket : 0;
+    }
+}
+
 static void wild_step(struct run *run)
 {
     uint64_t dice = prng_below(&run->prng, 1000);
@@ -205,8 +276,12 @@ static void wild_step(struct run *run)
         run->c.packet_count = 0; /* Everything under way is lost. */
     } else if (prng_chance(&run->prng, run->split)) {
         run->side = prng_chance(&run->prng, 500000) ? 0 : prng_next(&run->prng);
+    } else if (prng_chance(&run->prng, run->pause)) {
+        run->paused = run->paused != 0 ? 0 : prng_next(&run->prng) & prng_next(&run->prng);
     } else if (prng_chance(&run->prng, run->transfer)) {
         transfer(run, id);
+    } else if (prng_chance(&run->prng, run->read)) {
+        ask_to_read(run, id);
     } else if (dice < 600) {
         network(run);
     } else if (dice < 800) {
@@ -235,7 +310,10 @@ static void draw_weather(struct run *run)
     run->flood = any_chance(run, 3000);
     run->split = any_chance(run, 6000);
     run->transfer = any_chance(run, 6000);
+    run->read = any_chance(run, 100000);
+    run->pause = any_chance(run, 6000);
     run->side = 0;
+    run->paused = 0;
     run->pace_ns = prng_between(&run->prng, 2, 20);
 }
 
@@ -262,6 +340,7 @@ static bool calm(struct run *run)
         cluster_event(c, id, RAFT_EVENT_HEALTHY);
     }
     run->proposals = 0;
+    run->paused = 0;
     for (uint32_t step = 0; step < STEPS_CALM && !calm_is_over(run, goal_index); step++) {
         for (uint32_t i = 0; i < 10 && c->packet_count > 0; i++) {
             (void)!cluster_deliver(c, 0);
@@ -287,6 +366,7 @@ static void weather(uint64_t seed, uint8_t node_count)
     cluster_init(&run.c, node_count, ((raft_set)2 << node_count) - 2);
     run.c.seed = seed;
     run.proposals = 0;
+    memset(run.reads, 0, sizeof run.reads);
     prng_init(&run.prng, seed);
     draw_weather(&run);
     for (uint8_t id = 1; id <= node_count; id++) {
@@ -297,6 +377,7 @@ static void weather(uint64_t seed, uint8_t node_count)
     }
     for (uint32_t step = 0; step < STEPS_WILD; step++) {
         wild_step(&run);
+        check_reads(&run);
         if (step % 64 == 0) {
             cluster_check_logs(&run.c);
         }
@@ -324,10 +405,11 @@ static void safety_and_progress_survive_any_weather(void **state)
     }
     printf("commits %" PRIu64 ", elections %" PRIu64 ", cuts %" PRIu64 ", stale durable %" PRIu64
            ", crashes %" PRIu64 ", step downs %" PRIu64 ", stale sessions %" PRIu64
-           ", transfers %" PRIu64 ", aborted %" PRIu64 ", campaigns of them %" PRIu64 "\n",
+           ", transfers %" PRIu64 ", aborted %" PRIu64 ", campaigns of them %" PRIu64
+           ", reads confirmed %" PRIu64 ", lost %" PRIu64 ", refused %" PRIu64 "\n",
            seen.commits, seen.elections, seen.cuts, seen.stale_durable, seen.crashes,
            seen.step_downs, seen.stale_sessions, seen.transfers, seen.transfers_aborted,
-           seen.transfer_campaigns);
+           seen.transfer_campaigns, seen.reads_confirmed, seen.reads_lost, seen.reads_refused);
     if (seed_count >= SEEDS) {
         assert_true(seen.commits > seed_count);
         assert_true(seen.elections > seed_count);
@@ -339,6 +421,9 @@ static void safety_and_progress_survive_any_weather(void **state)
         assert_true(seen.transfers > seen.transfers_aborted);
         assert_true(seen.transfers_aborted > 0);
         assert_true(seen.transfer_campaigns > 0);
+        assert_true(seen.reads_confirmed > seed_count);
+        assert_true(seen.reads_lost > 0);
+        assert_true(seen.reads_refused > 0);
     }
 }
 

@@ -16,7 +16,8 @@
 #define IMAGE      (16u << 20)
 #define FRAME      1472u
 #define LARGE      40000u
-#define PER_ENTRY  3u /* Records of a small entry. */
+#define PER_ENTRY  3u  /* Records of a small entry. */
+#define PER_FRAME  10u /* Records of 100 bytes that an answer holds. */
 #define FIRST_TERM 4u
 
 struct fixture {
@@ -131,10 +132,13 @@ static void add_beyond_memory(struct fixture *f)
 
 static void ask(struct fixture *f, uint64_t offset, uint32_t skip)
 {
-    struct wire_frame frame = {
-        .header = {.kind = WIRE_READ, .from_store = CLIENT, .from_boot = 3, .token = ++f->token},
-        .read = {.offset = offset, .skip = skip}};
-    reader_request(&f->reader, &f->context, &frame, f->net.ports[1].nic.self);
+    struct reader_question question = {
+        .read = {.offset = offset, .skip = skip},
+        .client_boot = 3,
+        .token = ++f->token,
+        .address = f->net.ports[1].nic.self,
+    };
+    reader_request(&f->reader, &f->context, &question);
 }
 
 /* Take the one answer that the client has, if any. */
@@ -214,7 +218,7 @@ static uint32_t ask_disk(struct fixture *f, uint64_t offset)
     return reads;
 }
 
-static void record_in_memory_is_answered_at_once_with_those_behind_it_in_its_entry(void **state)
+static void record_in_memory_is_answered_at_once_with_those_behind_it(void **state)
 {
     struct fixture *f = *state;
     add(f, PER_ENTRY, 100);
@@ -225,7 +229,7 @@ static void record_in_memory_is_answered_at_once_with_those_behind_it_in_its_ent
     assert_int_equal(f->reply.term, FIRST_TERM);
     ask(f, 101, 0);
     assert_true(answered(f));
-    check_records(f, 101, PER_ENTRY - 1, 100);
+    check_records(f, 101, 2 * PER_ENTRY - 1, 100);
     assert_false(answered(f));
     assert_int_equal(f->counters.reads, 2);
     assert_int_equal(f->counters.replies, 2);
@@ -282,7 +286,7 @@ static void record_larger_than_a_frame_is_read_in_parts(void **state)
         ask(f, 100, skip);
         assert_true(answered(f));
         assert_int_equal(f->reply.status, WIRE_OK);
-        assert_int_equal(f->reply.record_count, 1);
+        assert_int_equal(f->reply.record_count, f->reply.partial ? 1 : 2);
         assert_int_equal(f->reply.skip, skip);
         struct record_header record;
         memcpy(&record, f->payload, sizeof record);
@@ -296,7 +300,7 @@ static void record_larger_than_a_frame_is_read_in_parts(void **state)
     assert_int_equal(skip, LARGE);
     ask(f, 100, LARGE + 9); /* Beyond its end: an empty rest. */
     assert_true(answered(f));
-    assert_int_equal(f->reply.record_count, 1);
+    assert_int_equal(f->reply.record_count, 2); /* With the next one, which is whole. */
     assert_false(f->reply.partial);
 }
 
@@ -305,9 +309,9 @@ static void record_that_left_the_memory_comes_from_disk(void **state)
     struct fixture *f = *state;
     add_beyond_memory(f);
     ask_disk(f, 100 + 2 * PER_ENTRY + 1);
-    check_records(f, 100 + 2 * PER_ENTRY + 1, PER_ENTRY - 1, 100);
+    check_records(f, 100 + 2 * PER_ENTRY + 1, PER_FRAME, 100);
     ask_disk(f, 100);
-    check_records(f, 100, PER_ENTRY, 100);
+    check_records(f, 100, PER_FRAME, 100);
 }
 
 static void read_goes_on_until_the_entry_is_found(void **state)
@@ -323,7 +327,7 @@ static void read_goes_on_until_the_entry_is_found(void **state)
     memset(f->log.strides, 0, f->log.stride_count * sizeof f->log.strides[0]);
     uint64_t offset = 100 + 50 * PER_ENTRY;
     assert_int_equal(ask_disk(f, offset), 2);
-    check_records(f, offset, PER_ENTRY, 100);
+    check_records(f, offset, PER_FRAME, 100);
 }
 
 static void read_is_told_busy_while_all_buffers_are_in_use(void **state)
@@ -345,7 +349,7 @@ static void read_is_told_busy_while_all_buffers_are_in_use(void **state)
     assert_int_equal(reader_serve(&f->reader, &f->context), READER_BUFFERS);
     for (uint32_t i = 0; i < READER_BUFFERS; i++) {
         assert_true(answered(f));
-        check_records(f, 100 + i * PER_ENTRY, PER_ENTRY, 100);
+        check_records(f, 100 + i * PER_ENTRY, PER_FRAME, 100);
     }
     ask(f, 100, 0);
     assert_false(answered(f)); /* There is room again. */
@@ -367,7 +371,78 @@ static void entry_that_rotted_on_disk_is_not_served(void **state)
     assert_int_equal(f->reply.status, WIRE_BUSY);
     f->image[position + NODE_HEADER_BYTES + 8] ^= 1;
     ask_disk(f, 100 + 2 * PER_ENTRY);
-    check_records(f, 100 + 2 * PER_ENTRY, PER_ENTRY, 100);
+    check_records(f, 100 + 2 * PER_ENTRY, PER_FRAME, 100);
+}
+
+static void rotten_entry_on_disk_ends_an_answer_before_it(void **state)
+{
+    struct fixture *f = *state;
+    add_beyond_memory(f);
+    f->image[log_entry(&f->log, 8)->position + 300] ^= 1;
+    ask_disk(f, 101);
+    check_records(f, 101, 2 * PER_ENTRY - 1, 100);
+}
+
+static void records_of_another_term_are_left_for_the_next_answer(void **state)
+{
+    struct fixture *f = *state;
+    add(f, PER_ENTRY, 100);
+    f->log.last.term = FIRST_TERM + 1; /* The next entry's. */
+    add(f, 0, 0);
+    add(f, PER_ENTRY, 100);
+    ask(f, 100, 0);
+    assert_true(answered(f));
+    check_records(f, 100, PER_ENTRY, 100);
+    assert_int_equal(f->reply.term, FIRST_TERM);
+    ask(f, 100 + PER_ENTRY, 0);
+    assert_true(answered(f));
+    check_records(f, 100 + PER_ENTRY, PER_ENTRY, 100);
+    assert_int_equal(f->reply.term, FIRST_TERM + 1);
+}
+
+static void entries_without_records_are_stepped_over(void **state)
+{
+    struct fixture *f = *state;
+    add_beyond_memory(f);
+    add(f, 1, 100);
+    uint64_t offset = f->log.next_offset - 1;
+    for (uint32_t i = 0; i < READ_ENTRIES_MAX - 2; i++) {
+        add(f, 0, 0);
+    }
+    add(f, 1, 100);
+    ask(f, offset, 0);
+    assert_true(answered(f));
+    check_records(f, offset, 2, 100);
+    add(f, 1, 100);
+    ask(f, offset, 0);
+    assert_true(answered(f));
+    check_records(f, offset, 2, 100); /* An answer looks at no more entries. */
+}
+
+static void uncommitted_entry_is_not_packed_behind_a_committed_one(void **state)
+{
+    struct fixture *f = *state;
+    add(f, PER_ENTRY, 100);
+    add(f, PER_ENTRY, 100);
+    f->context.committed_offset = 100 + PER_ENTRY;
+    ask(f, 100, 0);
+    assert_true(answered(f));
+    check_records(f, 100, PER_ENTRY, 100);
+}
+
+/* What lay behind it may have been cut and written anew since the disk was read. */
+static void disk_read_gives_only_what_was_committed_when_it_began(void **state)
+{
+    struct fixture *f = *state;
+    add_beyond_memory(f);
+    uint64_t committed = f->context.committed_offset;
+    f->context.committed_offset = 100 + PER_ENTRY;
+    ask(f, 101, 0);
+    assert_int_equal(disk_brings(f), 1);
+    f->context.committed_offset = committed;
+    assert_int_equal(reader_serve(&f->reader, &f->context), 1);
+    assert_true(answered(f));
+    check_records(f, 101, PER_ENTRY - 1, 100);
 }
 
 static void record_trimmed_while_it_is_read_is_told_so(void **state)
@@ -390,9 +465,8 @@ static void record_trimmed_while_it_is_read_is_told_so(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(
-            record_in_memory_is_answered_at_once_with_those_behind_it_in_its_entry, setup,
-            teardown),
+        cmocka_unit_test_setup_teardown(record_in_memory_is_answered_at_once_with_those_behind_it,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(offset_at_or_beyond_the_committed_end_is_answered_empty,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(offset_below_the_log_start_is_told_trimmed_with_the_start,
@@ -406,6 +480,15 @@ int main(void)
         cmocka_unit_test_setup_teardown(read_is_told_busy_while_all_buffers_are_in_use, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(entry_that_rotted_on_disk_is_not_served, setup, teardown),
+        cmocka_unit_test_setup_teardown(rotten_entry_on_disk_ends_an_answer_before_it, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(records_of_another_term_are_left_for_the_next_answer, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(entries_without_records_are_stepped_over, setup, teardown),
+        cmocka_unit_test_setup_teardown(uncommitted_entry_is_not_packed_behind_a_committed_one,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(disk_read_gives_only_what_was_committed_when_it_began,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(record_trimmed_while_it_is_read_is_told_so, setup,
                                         teardown),
     };
