@@ -36,8 +36,7 @@ enum writer_state {
 enum writer_fate {
     WRITER_COMMITTED, /* On stable storage at a quorum, at its offset. */
     WRITER_REJECTED,  /* Not in the log, and it will not be: `status` says why. */
-    WRITER_UNSENT,    /* Never sent, because of one before it: `status` of that one. Not in the
-                         log. WIRE_OK: the time was over. */
+    WRITER_UNSENT,    /* Never sent, so not in the log: `status` says why; WIRE_OK: no time left. */
     WRITER_UNKNOWN,   /* Sent, and what became of it is not known. `status` as above. */
 };
 
