@@ -119,7 +119,8 @@ enum wire_status {
     WIRE_TRIMMED,    /* Below the log start. */
     WIRE_GAP,        /* Sequences before these are missing: `detail` is the first. Nothing taken. */
     WIRE_CONDITION,  /* expected_offset was not the tail, `detail` was. Refused for ever. */
-    WIRE_FENCED,     /* A later writer has opened the session. Refused. */
+    WIRE_FENCED,     /* A later writer has opened the session. Refused. `detail`: the number it
+                        expects next, from which on nothing of the asker was ever taken; or 0. */
     WIRE_NO_SESSION, /* Expired, or never there. Refused; what became of older ones is unknown. */
     WIRE_FORGOTTEN,  /* Committed earlier, at an offset that is no longer kept. */
     WIRE_STATUS_COUNT
@@ -130,7 +131,7 @@ struct wire_reply {
     uint64_t session;
     uint64_t first_sequence;
     uint64_t first_offset; /* OK: of the first record; the others follow it. */
-    uint64_t detail;       /* GAP and CONDITION: see there. */
+    uint64_t detail;       /* GAP, CONDITION and FENCED: see there. */
     uint32_t record_count;
     uint8_t status; /* enum wire_status */
     uint8_t leader; /* Node id or 0. */

@@ -118,7 +118,8 @@ static enum wire_reason reply_decode(const struct head_layout *head, struct wire
         (fixed->first_sequence | fixed->first_offset | fixed->detail) >= NUMBER_LIMIT) {
         return WIRE_DROP_bad_field;
     }
-    if (fixed->detail != 0 && fixed->status != WIRE_GAP && fixed->status != WIRE_CONDITION) {
+    if (fixed->detail != 0 && fixed->status != WIRE_GAP && fixed->status != WIRE_CONDITION &&
+        fixed->status != WIRE_FENCED) {
         return WIRE_DROP_bad_field;
     }
     out->reply = (struct wire_reply){

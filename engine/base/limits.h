@@ -128,6 +128,18 @@
 #define FETCH_PAUSE_MIN_NS     1000000u  /* Between questions that bring nothing, at first ... */
 #define FETCH_PAUSE_MAX_NS     32000000u /* ... and at most. */
 #define SENDER_SURE_NS         20000000u /* A leader's word of its office is believed so long. */
+/* A client's writer: what it holds, when it repeats what is not answered, at first, and how long it
+ * pauses when nothing was taken. */
+#define WRITER_RECORDS_MAX    65536u
+#define WRITER_BYTES_MAX      (64u * 1024u * 1024u)
+#define WRITER_FLIGHT_BYTES   (128u * 1024u) /* Under way, beyond the first request. */
+#define WRITER_RETRY_FIRST_NS 50000000u
+#define WRITER_RETRY_MIN_NS   10000000u
+#define WRITER_RETRY_MAX_NS   200000000u
+#define WRITER_PAUSE_MIN_NS   200000u
+#define WRITER_PAUSE_MAX_NS   32000000u
+#define WRITER_SILENCES_MAX   2u         /* In a row, before another node is asked. */
+#define WRITER_IDLE_NS        100000000u /* Then a session without a name may have expired. */
 
 /* The benchmark. */
 #define LOAD_OUTSTANDING_MAX 65536u /* Records of a load under way. */

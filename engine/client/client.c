@@ -37,6 +37,14 @@ struct open_read {
     void *context;
 };
 
+/* Of the kinds that only nodes send, from REPLY on. */
+#define LISTENERS (WIRE_TRANSFER_REPLY - WIRE_REPLY + 1u)
+
+struct listener {
+    client_listener take;
+    void *context;
+};
+
 struct client {
     struct client_config config;
     struct wire_self self;
@@ -59,6 +67,7 @@ struct client {
     uint8_t heads[TX_BURST_MAX][WIRE_HEAD_BYTES_MAX];
     uint8_t *bodies; /* TX_BURST_MAX x FRAME_BYTES_MAX. */
     uint8_t *large;  /* One record that needs fragments. */
+    struct listener listeners[LISTENERS];
     struct client_counters counters;
     struct wire_counters wire_counters;
 };
@@ -172,23 +181,30 @@ static void leader_refused(struct client *client, uint8_t from, uint8_t hint, ui
     }
 }
 
-/* A node that was asked as the leader names another or nobody. */
-static void leader_disclaimed(struct client *client, uint8_t from, uint8_t hint, uint64_t now_ns)
+bool client_disclaimed(struct client *client, uint8_t from, uint8_t hint, uint64_t now_ns)
 {
     if (from != client_leader(client) || hint == from) {
-        return;
+        return false;
     }
     uint32_t place = node_place(client, hint);
     if (place < client->config.node_count) {
         leader_change(client, place, now_ns);
-    } else {
+        return true;
+    }
+    leader_next(client, now_ns);
+    return false;
+}
+
+void client_silent(struct client *client, uint8_t node, uint64_t now_ns)
+{
+    if (node == client_leader(client)) {
         leader_next(client, now_ns);
     }
 }
 
 /* ---- Sending. ---- */
 
-static void flush(struct client *client)
+void client_flush(struct client *client)
 {
     if (client->send_count > 0) {
         uint32_t taken = nic_tx_burst(client->nic, client->sends, client->send_count);
@@ -217,8 +233,46 @@ static void queue(struct client *client, struct wire_frame *frame, uint32_t plac
         .body_bytes = frame->payload_bytes,
     };
     if (++client->send_count == TX_BURST_MAX) {
-        flush(client);
+        client_flush(client);
     }
+}
+
+uint8_t client_post(struct client *client, struct wire_frame *frame, uint8_t node)
+{
+    ASSERT(client->open.record_count == 0);
+    uint32_t place = node == 0 ? client->leader_place : node_place(client, node);
+    ASSERT(place < client->config.node_count);
+    client->counters.posts++;
+    queue(client, frame, place);
+    return client->config.nodes[place].id;
+}
+
+uint64_t client_new_token(struct client *client)
+{
+    return client->next_token++;
+}
+
+static struct listener *listener_of(struct client *client, uint8_t kind)
+{
+    ASSERT(kind >= WIRE_REPLY);
+    ASSERT(kind <= WIRE_TRANSFER_REPLY);
+    return &client->listeners[kind - WIRE_REPLY];
+}
+
+void client_listen(struct client *client, enum wire_kind kind, client_listener take, void *context)
+{
+    ASSERT(kind == WIRE_REPLY || kind == WIRE_OPEN_REPLY || kind == WIRE_STATUS_REPLY ||
+           kind == WIRE_TRANSFER_REPLY);
+    *listener_of(client, (uint8_t)kind) = (struct listener){.take = take, .context = context};
+}
+
+void client_renew(struct client *client, uint64_t id)
+{
+    ASSERT(id != 0);
+    ASSERT(id != client->config.id);
+    ASSERT(client->outstanding == 0);
+    client->config.id = id;
+    client->self.boot = id;
 }
 
 static void close_request(struct client *client)
@@ -277,7 +331,7 @@ static void send_large(struct client *client, const struct client_record *record
         queue(client, &frame, client->leader_place);
     }
     client->counters.requests_sent++;
-    flush(client);
+    client_flush(client);
 }
 
 static void send_small(struct client *client, const struct client_record *record)
@@ -335,7 +389,7 @@ uint32_t client_send(struct client *client,
         client->outstanding++;
     }
     close_request(client);
-    flush(client);
+    client_flush(client);
     client->counters.records_sent += taken;
     return taken;
 }
@@ -361,7 +415,7 @@ bool client_read(struct client *client, uint64_t now_ns, const struct client_rea
     struct wire_frame frame = {.header = {.kind = WIRE_READ, .token = client->read.token},
                                .read = read->what};
     queue(client, &frame, place);
-    flush(client);
+    client_flush(client);
     client->counters.reads_sent++;
     return true;
 }
@@ -442,7 +496,7 @@ static void take_read_reply(struct client *client, const struct wire_frame *fram
         return;
     }
     if (read->to_leader) {
-        leader_disclaimed(client, read->node, frame->read_reply.leader, now_ns);
+        (void)client_disclaimed(client, read->node, frame->read_reply.leader, now_ns);
     }
     struct client_read_result result = {
         .fate = CLIENT_ANSWERED,
@@ -471,8 +525,13 @@ static uint32_t take_frame(struct client *client,
         take_read_reply(client, &frame, now_ns);
         return 1;
     }
-    if (frame.header.kind != WIRE_REPLY) {
-        return 0; /* Of a kind that was not asked for. */
+    if (frame.header.kind != WIRE_REPLY || frame.reply.session != 0) {
+        const struct listener *listener = listener_of(client, frame.header.kind);
+        if (listener->take == NULL) {
+            return 0; /* Of a kind that was not asked for. */
+        }
+        listener->take(listener->context, &frame, now_ns);
+        return 1;
     }
     if (frame.reply.status == WIRE_NOT_LEADER) {
         leader_refused(client, frame.header.from, frame.reply.leader, now_ns);

@@ -2,8 +2,8 @@
  *
  * Each record gets the next sequence, is sent once, to whoever is thought to lead, and has exactly
  * one fate: the cluster's answer, or unanswered after the timeout. What an unanswered record became
- * is not known (sessions, which tell, come later). Records are packed into requests as full as
- * frames allow; a larger one travels alone, in fragments.
+ * is not known: who must know appends through a session (writer.h, above this). Records are packed
+ * into requests as full as frames allow; a larger one travels alone, in fragments.
  *
  * No I/O but the nic, no clock, no allocation after client_init(), no randomness but the seed. It
  * must not know replicas, disks or sockets. One thread.
@@ -85,7 +85,8 @@ struct client_read {
 #define CLIENT_COUNTERS(X) \
     X(records_sent) X(records_answered) X(records_unanswered) X(requests_sent) X(frames_sent) \
     X(frames_dropped) X(replies) X(replies_repeated) X(replies_late) X(replies_unknown) \
-    X(leader_changes) X(reads_sent) X(reads_answered) X(reads_unanswered) X(reads_late)
+    X(leader_changes) X(reads_sent) X(reads_answered) X(reads_unanswered) X(reads_late) \
+    X(posts)
 /* clang-format on */
 COUNTERS_DECLARE(client, CLIENT_COUNTERS);
 
@@ -126,6 +127,35 @@ uint32_t client_outstanding(const struct client *client);
 uint8_t client_leader(const struct client *client); /* To whom requests go. Never 0. */
 void client_set_leader(struct client *client, uint8_t node);
 bool client_has_node(const struct client *client, uint8_t node);
+
+/* ---- Frames whose meaning stands above: of sessions, and questions. ---- */
+
+/* Takes a frame that was checked; its payload within the call only. */
+typedef void (*client_listener)(void *context, const struct wire_frame *frame, uint64_t now_ns);
+
+/* Hand every frame of this kind to `take`, within client_poll(): OPEN_REPLY, STATUS_REPLY or
+ * TRANSFER_REPLY, or the REPLYs that name a session. One listener a kind; NULL: nobody. */
+void client_listen(struct client *client, enum wire_kind kind, client_listener take, void *context);
+
+/* Queue a frame to a node, or, 0, to the presumed leader: header.kind, header.token and what
+ * belongs to the kind are the caller's. Its payload must stay until client_flush(). Returns to
+ * whom it goes. */
+uint8_t client_post(struct client *client, struct wire_frame *frame, uint8_t node);
+void client_flush(struct client *client);
+
+/* For header.token: by the answer's one knows what it answers. */
+uint64_t client_new_token(struct client *client);
+
+/* A node that was asked as the presumed leader names another, or nobody (0): it is presumed no
+ * longer, and whom it names or the next one is. True: whom it names is. */
+bool client_disclaimed(struct client *client, uint8_t from, uint8_t hint, uint64_t now_ns);
+
+/* A node that was asked as the presumed leader does not answer: the next one is presumed. */
+void client_silent(struct client *client, uint8_t node, uint64_t now_ns);
+
+/* From now on it is another client, with this new random id: answers to the old one do not come.
+ * Not while records of client_send() are under way; a read under way stays unanswered. */
+void client_renew(struct client *client, uint64_t id);
 
 /* Bytes of records, by record_body_bytes(), that one request holds: client_send() of no more, and
  * no more than REQUEST_RECORDS_MAX records, is one frame, which has one fate. */
