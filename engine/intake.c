@@ -328,6 +328,7 @@ static void take_session_records(struct intake *intake,
         break;
     case SESSION_FENCED:
         reply.status = WIRE_FENCED;
+        reply.detail = decision.next_sequence;
         context->counters->fenced++;
         break;
     case SESSION_UNKNOWN:

@@ -52,7 +52,7 @@ ENGINE_ORDER = [
     ['engine/raft/*'],
     ['engine/replica_counters.h', 'engine/log.[ch]', 'engine/wire*', 'engine/session.[ch]'],
     ['engine/machine.[ch]', 'engine/outbox.[ch]', 'engine/staging.[ch]'],
-    ['engine/stream*', 'engine/intake.[ch]', 'engine/reader.[ch]'],
+    ['engine/stream*', 'engine/intake.[ch]', 'engine/reader.[ch]', 'engine/waiting.[ch]'],
     ['engine/replica*'],
     ['engine/*'],  # The poll loop, the configuration, the client, the programs.
 ]

@@ -262,7 +262,9 @@ static void late_open_takes_no_session_from_its_newer_writer(void **state)
     open_as(f, "a", 21, 0); /* A late frame of the first one. */
     assert_int_equal(open_answer(f).status, WIRE_FENCED);
     ask(f, (struct asked){.session = session.session, .sequence = 1, .epoch = 1, .count = 1});
-    assert_int_equal(reply_of(f).status, WIRE_FENCED);
+    struct wire_reply fenced = reply_of(f);
+    assert_int_equal(fenced.status, WIRE_FENCED);
+    assert_int_equal(fenced.detail, 1); /* From here on nothing of its was taken. */
     assert_int_equal(
         appended(f,
                  (struct asked){.session = session.session, .sequence = 1, .epoch = 2, .count = 1}),
