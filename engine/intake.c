@@ -206,6 +206,7 @@ static void decide(struct intake *intake,
         request->bytes -= record_body_bytes(record.bytes);
     }
     request->sequence += count;
+    request->expected_offset += count; /* The condition is the first record's; these follow it. */
     request->count -= count;
 }
 

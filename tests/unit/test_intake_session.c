@@ -219,6 +219,30 @@ static void failed_condition_consumes_its_numbers_and_tells_the_tail(void **stat
     assert_int_equal(appended(f, asked), 2);
 }
 
+static void condition_of_a_partly_old_request_is_its_first_records(void **state)
+{
+    struct intake_fixture *f = *state;
+    struct wire_open_reply session = opened(f, "a", INTAKE_CLIENT);
+    struct asked asked = {.session = session.session, .sequence = 1, .epoch = 1, .count = 4};
+    appended(f, asked); /* At 0 to 3. */
+    asked.sequence = 3;
+    asked.conditional = true;
+    asked.expected = 2; /* 3 and 4 are old and lie there, 5 and 6 follow them. */
+    for (uint32_t round = 0; round < 2; round++) {
+        ask(f, asked);
+        assert_true(intake_seal_if_ripe(f));
+        intake_drain(f, true);
+        assert_int_equal(reply_of(f).first_offset, asked.expected);
+        struct wire_reply reply = reply_of(f);
+        assert_int_equal(reply.record_count, 2);
+        assert_int_equal(reply.status, round == 0 ? WIRE_OK : WIRE_CONDITION);
+        assert_int_equal(round == 0 ? reply.first_offset : reply.detail, 4 + 7 * round);
+        appended(f, (struct asked){.sequence = 1 + round, .count = 5}); /* Without a session. */
+        asked.sequence = 5;
+        asked.expected = 4; /* 7 and 8 do not follow 5 and 6 any more. */
+    }
+}
+
 static void condition_counts_what_waits_in_the_open_entry(void **state)
 {
     struct intake_fixture *f = *state;
@@ -323,6 +347,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(gap_is_told_at_once_and_nothing_is_taken, intake_setup,
                                         intake_teardown),
         cmocka_unit_test_setup_teardown(failed_condition_consumes_its_numbers_and_tells_the_tail,
+                                        intake_setup, intake_teardown),
+        cmocka_unit_test_setup_teardown(condition_of_a_partly_old_request_is_its_first_records,
                                         intake_setup, intake_teardown),
         cmocka_unit_test_setup_teardown(condition_counts_what_waits_in_the_open_entry, intake_setup,
                                         intake_teardown),
