@@ -634,6 +634,22 @@ void replica_hold_trim(struct replica *r, uint64_t position)
     r->hold_trim_position = position;
 }
 
+void replica_sessions(const struct replica *r, struct replica_sessions *sessions)
+{
+    *sessions = (struct replica_sessions){
+        .applied_index = r->machine.applied_index,
+        .void_notes = r->machine.sessions.void_notes,
+        .tails_rebuilt = r->machine.sessions.tails_rebuilt,
+        .count = r->machine.sessions.committed->count,
+    };
+}
+
+uint32_t replica_state_bytes(const struct replica *r, uint8_t *bytes)
+{
+    _Static_assert(SESSIONS_BYTES_MAX <= REPLICA_STATE_BYTES_MAX, "the table fits");
+    return sessions_encode(&r->machine.sessions, bytes);
+}
+
 void replica_on_apply(struct replica *r, replica_apply_hook hook, void *context)
 {
     r->apply_hook = hook;

@@ -139,6 +139,20 @@ struct replica_write_profile replica_write_profile(const struct replica *replica
  * no limit, the default. */
 void replica_hold_trim(struct replica *replica, uint64_t position);
 
+/* The sessions, as they stand with the last applied entry: for checkers. Every replica derives the
+ * same ones from the log. */
+struct replica_sessions {
+    uint64_t applied_index;
+    uint64_t void_notes;    /* struct sessions: 0, or some leader was none. */
+    uint64_t tails_rebuilt; /* How often an appended tail was taken back. */
+    uint32_t count;
+};
+void replica_sessions(const struct replica *replica, struct replica_sessions *sessions);
+
+/* Encode them as a small state does; returns the bytes, at most REPLICA_STATE_BYTES_MAX. */
+#define REPLICA_STATE_BYTES_MAX STATE_BYTES
+uint32_t replica_state_bytes(const struct replica *replica, uint8_t *bytes);
+
 /* Called for every applied (committed) entry, in order: for checkers. May be NULL. */
 typedef void (*replica_apply_hook)(void *context, uint8_t node, const uint8_t *entry);
 void replica_on_apply(struct replica *replica, replica_apply_hook hook, void *context);

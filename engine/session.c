@@ -236,6 +236,7 @@ void sessions_cut(struct sessions *sessions, uint64_t keep)
         return;
     }
     sessions->note_tail = end;
+    sessions->tails_rebuilt++;
     memcpy(sessions->tail, sessions->committed, sizeof *sessions->tail);
     for (uint64_t i = sessions->note_head; i < end; i++) {
         (void)table_apply(sessions->tail, note_at(sessions, i)); /* Counted when it was noted. */

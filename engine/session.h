@@ -83,6 +83,7 @@ struct sessions {
     uint64_t note_head;
     uint64_t note_tail;
     uint64_t void_notes; /* That no sound leader makes: they change nothing, on every replica. */
+    uint64_t tails_rebuilt;
 };
 
 /* Bytes of an encoded table, at most. */
