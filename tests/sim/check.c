@@ -13,6 +13,7 @@
 
 #include <string.h>
 
+#define CHEAP_SESSIONS 32u /* A table of more is compared at every 32nd entry. */
 #define TO_BOOT_OFFSET 48u /* Of header.to_boot in a frame: docs/PROTOCOL.md. */
 
 static uint8_t recover_buffer[RECOVER_BUFFER_BYTES] __attribute__((aligned(PAGE_BYTES)));
@@ -92,50 +93,6 @@ static void leader_check(struct sim *sim, uint32_t node, uint64_t term)
     *leader = (uint8_t)(node + 1);
 }
 
-static void
-record_refused(struct sim *sim, struct sim_record *record, const struct wire_reply *reply)
-{
-    if (record->offset != SIM_NEVER) {
-        sim_violation(sim, "a client is told %s of a record that is committed at offset %lu",
-                      wire_status_name((enum wire_status)reply->status), record->offset);
-    }
-    sim->totals->covers.refused += record->fate == SIM_SENT;
-    record->fate = SIM_REFUSED_FATE;
-}
-
-static void record_acked(struct sim *sim, struct sim_record *record, uint64_t offset)
-{
-    if (record->offset != offset) {
-        sim_violation(sim, "a client is told offset %lu of a record that is at %lu", offset,
-                      record->offset);
-    }
-    if (record->fate == SIM_REFUSED_FATE) {
-        sim_violation(sim, "a client is told offset %lu of a record that was refused", offset);
-    }
-    sim->totals->covers.acked += record->fate == SIM_SENT;
-    record->fate = SIM_OK;
-}
-
-static void reply_check(struct sim *sim, uint32_t to, const struct wire_reply *reply)
-{
-    uint32_t number = to - sim->swarm.node_count;
-    struct sim_client *client = &sim->clients[number];
-    sim->totals->replies[reply->status]++;
-    uint64_t first = reply->first_sequence & UINT32_MAX;
-    if (reply->session != 0 || reply->first_sequence >> SIM_NUMBER_SHIFT != number + 1 ||
-        first + reply->record_count > client->next_sequence) {
-        sim_violation(sim, "a client gets an answer to a request that it never made");
-    }
-    for (uint32_t i = 0; i < reply->record_count; i++) {
-        struct sim_record *record = &client->records[first + i];
-        if (reply->status == WIRE_OK) {
-            record_acked(sim, record, reply->first_offset + i);
-        } else {
-            record_refused(sim, record, reply);
-        }
-    }
-}
-
 static void frame_check(struct sim *sim, struct sim_node *node, const struct wire_frame *frame)
 {
     uint64_t term = frame->header.term;
@@ -187,14 +144,12 @@ void check_sent(struct sim *sim, uint32_t node, uint32_t to, const struct sim_fr
     bool to_client = to >= sim->swarm.node_count;
     struct wire_self self = {
         .cluster = SIM_CLUSTER,
-        .boot = 1,
         .group = SIM_GROUP,
         .node = to_client ? 0 : (uint8_t)(to + 1),
         .peers = UINT64_MAX,
     };
-    if (!to_client) { /* Whether the receiver still has that boot is the receiver's business. */
-        memcpy(&self.boot, frame->data + TO_BOOT_OFFSET, sizeof self.boot);
-    }
+    /* Whether the receiver still has that boot is the receiver's business. */
+    memcpy(&self.boot, frame->data + TO_BOOT_OFFSET, sizeof self.boot);
     struct wire_counters counters = {0};
     struct wire_frame decoded;
     enum wire_reason reason = wire_decode(&self, frame->data, frame->bytes, &decoded, &counters);
@@ -204,8 +159,8 @@ void check_sent(struct sim *sim, uint32_t node, uint32_t to, const struct sim_fr
     }
     SIM_TRACE(sim, "node %u -> %u: kind %u term %lu, %u bytes", node + 1, to + 1,
               decoded.header.kind, decoded.header.term, frame->bytes);
-    if (decoded.header.kind == WIRE_REPLY) {
-        reply_check(sim, to, &decoded.reply);
+    if (decoded.header.kind == WIRE_REPLY || decoded.header.kind == WIRE_OPEN_REPLY) {
+        answer_note(sim, node, to, &decoded);
     } else if (!to_client) {
         frame_check(sim, &sim->nodes[node], &decoded);
     }
@@ -310,6 +265,30 @@ static void election_check(struct sim *sim, struct sim_node *node)
     }
 }
 
+/* The table of sessions is what the ledger says it is at the entry that the node has applied. */
+static void table_check(struct sim *sim, struct sim_node *node)
+{
+    static uint8_t bytes[REPLICA_STATE_BYTES_MAX];
+    struct replica_sessions sessions;
+    replica_sessions(node->replica, &sessions);
+    if (sessions.void_notes != 0) {
+        sim_violation(sim, "node %u holds records of sessions that no leader makes",
+                      node->disk.node + 1);
+    }
+    bool known = sessions.applied_index > 0 && sessions.applied_index <= sim->applied_index;
+    bool cheap = sessions.count < CHEAP_SESSIONS || sessions.applied_index % CHEAP_SESSIONS == 0;
+    if (!known || sessions.applied_index == node->table_index || !cheap) {
+        return;
+    }
+    node->table_index = sessions.applied_index;
+    uint32_t count = replica_state_bytes(node->replica, bytes);
+    if (crc32c(0, bytes, count) != sim->committed[sessions.applied_index].table_crc) {
+        sim_violation(sim, "node %u has another table of sessions at entry %lu",
+                      node->disk.node + 1, sessions.applied_index);
+    }
+    sim->totals->covers.tables_compared++;
+}
+
 void check_polled(struct sim *sim, uint32_t number)
 {
     struct sim_node *node = &sim->nodes[number];
@@ -329,6 +308,8 @@ void check_polled(struct sim *sim, uint32_t number)
     }
     node->leads = raft_is_leader(raft);
     node->term = term;
+    answers_check(sim);
+    table_check(sim, node);
 }
 
 void check_opened(struct sim *sim, uint32_t number)
@@ -346,54 +327,7 @@ void check_opened(struct sim *sim, uint32_t number)
     }
     node->last_index = raft_last(raft).index;
     node->term = raft_term(raft);
-}
-
-static void record_check(struct sim *sim,
-                         const uint8_t *entry,
-                         const struct record_header *record,
-                         uint32_t payload_offset)
-{
-    static uint8_t payload[RECORD_BYTES_MAX];
-    uint64_t number = (record->sequence >> SIM_NUMBER_SHIFT) - 1;
-    uint64_t sequence = record->sequence & UINT32_MAX;
-    if (record->session != 0 || number >= sim->swarm.client_count ||
-        sequence >= sim->clients[number].next_sequence) {
-        sim_violation(sim, "the log holds a record that nobody sent");
-    }
-    struct sim_record *sent = &sim->clients[number].records[sequence];
-    if (sent->offset != SIM_NEVER) {
-        sim_violation(sim, "a record stands in the log twice, at offsets %lu and %lu", sent->offset,
-                      sim->offset_end);
-    }
-    if (sent->fate == SIM_REFUSED_FATE) {
-        sim_violation(sim, "a record that was refused is committed at offset %lu", sim->offset_end);
-    }
-    entry_body_read(entry, payload_offset, payload, record->bytes);
-    if (record->bytes != sent->bytes ||
-        !record_is(sim->seed, (uint32_t)number, sequence, payload, record->bytes)) {
-        sim_violation(sim, "offset %lu holds other bytes than were sent", sim->offset_end);
-    }
-    ASSERT(sim->offset_end < SIM_OFFSETS_MAX);
-    sim->offsets[sim->offset_end] = (struct sim_offset){(uint32_t)number, (uint32_t)sequence};
-    sent->offset = sim->offset_end++;
-}
-
-static void records_check(struct sim *sim, const uint8_t *entry)
-{
-    const struct entry_header *header = entry_header_of(entry);
-    if (header->first_offset != sim->offset_end) {
-        sim_violation(sim, "entry %lu begins at offset %lu instead of %lu", header->index,
-                      header->first_offset, sim->offset_end);
-    }
-    uint32_t cursor = 0;
-    struct record_header record;
-    uint32_t payload_offset = 0;
-    while (entry_append_next(entry, &cursor, &record, &payload_offset)) {
-        record_check(sim, entry, &record, payload_offset);
-    }
-    if (sim->offset_end != header->first_offset + header->record_count) {
-        sim_violation(sim, "entry %lu does not hold its records", header->index);
-    }
+    table_check(sim, node);
 }
 
 static uint32_t entry_crc(const uint8_t *entry)
@@ -414,7 +348,7 @@ static void first_check(struct sim *sim, const struct sim_node *node, const uint
     }
     sim->committed[index].crc = entry_crc(entry);
     sim->applied_index = index;
-    records_check(sim, entry);
+    ledger_apply(sim, entry);
 }
 
 /* Recovered entries that memory no longer holds are not applied again, although nobody may have

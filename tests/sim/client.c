@@ -1,7 +1,8 @@
-/* client.c: clients that send every record once, and remember what they were told.
+/* client.c: the load of clients: requests without a session, each sent once, reads, an operator's
+ * orders; and the frames of all their requests.
  *
- * The payload of a record is a function of (seed, client, sequence), so that anybody can say from
- * the log alone whether it holds what was sent.
+ * Length and payload of a record are functions of (seed, session, sequence), so that anybody can
+ * say from the log alone whether it holds what was sent.
  */
 #include "tests/sim/sim.h"
 
@@ -10,6 +11,10 @@
 #include <string.h>
 
 #define REQUEST_BYTES_MAX (RECORD_HEADER_BYTES + RECORD_BYTES_MAX)
+#define TO_BOOT_OFFSET    48u /* Of header.to_boot in a frame: docs/PROTOCOL.md. */
+#define MILLION           1000000u
+
+/* ---- Records. ---- */
 
 static uint64_t mix(uint64_t value)
 {
@@ -18,14 +23,14 @@ static uint64_t mix(uint64_t value)
     return value ^ (value >> 31);
 }
 
-static uint64_t payload_seed(uint64_t seed, uint32_t client, uint64_t sequence)
+static uint64_t payload_seed(uint64_t seed, uint64_t session, uint64_t sequence)
 {
-    return mix(seed ^ mix(sequence * 64 + client + 1));
+    return mix(seed ^ mix(sequence * 64 + 1 + mix(session)));
 }
 
-void record_fill(uint64_t seed, uint32_t client, uint64_t sequence, uint8_t *to, uint32_t bytes)
+void record_fill(uint64_t seed, uint64_t session, uint64_t sequence, uint8_t *to, uint32_t bytes)
 {
-    uint64_t word = payload_seed(seed, client, sequence);
+    uint64_t word = payload_seed(seed, session, sequence);
     for (uint32_t at = 0; at < bytes; at += 8) {
         uint32_t count = bytes - at < 8 ? bytes - at : 8;
         memcpy(to + at, &word, count);
@@ -34,9 +39,9 @@ void record_fill(uint64_t seed, uint32_t client, uint64_t sequence, uint8_t *to,
 }
 
 bool record_is(
-    uint64_t seed, uint32_t client, uint64_t sequence, const uint8_t *from, uint32_t bytes)
+    uint64_t seed, uint64_t session, uint64_t sequence, const uint8_t *from, uint32_t bytes)
 {
-    uint64_t word = payload_seed(seed, client, sequence);
+    uint64_t word = payload_seed(seed, session, sequence);
     uint64_t wrong = 0;
     for (uint32_t at = 0; at < bytes; at += 8) {
         uint32_t count = bytes - at < 8 ? bytes - at : 8;
@@ -50,10 +55,135 @@ bool record_is(
     return wrong == 0;
 }
 
-static uint64_t client_number(uint32_t client, uint64_t sequence)
+uint32_t record_bytes(const struct sim *sim, uint64_t session, uint64_t sequence)
 {
-    return (uint64_t)(client + 1) << SIM_NUMBER_SHIFT | sequence;
+    const struct sim_swarm *swarm = &sim->swarm;
+    uint64_t draw = mix(payload_seed(sim->seed, session, sequence));
+    if (draw % MILLION >= swarm->large_ppm) {
+        return (uint32_t)((draw >> 32) % ((uint64_t)swarm->small_max + 1));
+    }
+    return draw >> 62 == 0 ? RECORD_BYTES_MAX : (uint32_t)((draw >> 32) % (RECORD_BYTES_MAX + 1));
 }
+
+/* ---- Frames. ---- */
+
+static void
+ask_header_fill(struct sim *sim, uint32_t number, uint32_t incarnation, struct wire_frame *frame)
+{
+    frame->header.from = 0;
+    frame->header.to = 0;
+    frame->header.group = SIM_GROUP;
+    frame->header.cluster = SIM_CLUSTER;
+    frame->header.from_store = sim->ledger.incarnations[incarnation].owner;
+    frame->header.from_boot = incarnation;
+    frame->header.token = sim->clients[number].token;
+}
+
+static void header_fill(struct sim *sim, uint32_t number, struct wire_frame *frame)
+{
+    ask_header_fill(sim, number, sim->clients[number].plain, frame);
+}
+
+/* Requests without a session are never repeated by the network: two copies would rightly be two
+ * records. */
+static void frame_send(struct sim *sim, uint32_t number, uint32_t target, struct wire_frame *frame)
+{
+    uint8_t head[WIRE_HEAD_BYTES_MAX];
+    struct nic_send send = {
+        .to = link_address(target),
+        .head = head,
+        .body = frame->payload,
+        .head_bytes = wire_encode(frame, head),
+        .body_bytes = frame->payload_bytes,
+    };
+    bool once = frame->header.kind == WIRE_REQUEST && frame->request.session == 0;
+    link_send(sim, sim->swarm.node_count + number, target, &send, once);
+}
+
+void client_tell(struct sim *sim,
+                 uint32_t number,
+                 uint32_t incarnation,
+                 struct wire_frame *frame,
+                 uint32_t target)
+{
+    sim->clients[number].token++;
+    ask_header_fill(sim, number, incarnation, frame);
+    uint32_t first = target == sim->swarm.node_count ? 0 : target;
+    uint32_t last = target == sim->swarm.node_count ? target - 1 : target;
+    for (uint32_t to = first; to <= last; to++) {
+        frame_send(sim, number, to, frame);
+    }
+}
+
+/* Several records fit one frame; one alone may take several. */
+uint32_t client_fit(const struct sim *sim, uint64_t session, uint64_t first, uint32_t count)
+{
+    uint32_t room = wire_request_bytes(sim->swarm.frame_bytes_max);
+    uint32_t bytes = record_body_bytes(record_bytes(sim, session, first));
+    uint32_t fit = 1;
+    while (fit < count) {
+        bytes += record_body_bytes(record_bytes(sim, session, first + fit));
+        if (bytes > room) {
+            break;
+        }
+        fit++;
+    }
+    return fit;
+}
+
+/* Put one record into a request; returns its bytes there. */
+static uint32_t record_put(const struct sim *sim, uint64_t session, uint64_t sequence, uint8_t *to)
+{
+    uint32_t bytes = record_bytes(sim, session, sequence);
+    uint32_t body_bytes = record_body_bytes(bytes);
+    struct record_header header = {.bytes = bytes, .session = session, .sequence = sequence};
+    memset(to + body_bytes - 8, 0, 8); /* The padding. */
+    memcpy(to, &header, sizeof header);
+    record_fill(sim->seed, session, sequence, to + sizeof header, bytes);
+    return body_bytes;
+}
+
+void client_ask(struct sim *sim, uint32_t number, const struct sim_ask *ask, uint32_t target)
+{
+    static uint8_t body[2 * REQUEST_BYTES_MAX];
+    struct wire_frame frame = {.header = {.kind = WIRE_REQUEST}};
+    frame.request = (struct wire_request){
+        .session = ask->session,
+        .first_sequence = ask->first,
+        .expected_offset = ask->expected_offset,
+        .epoch = ask->epoch,
+        .record_count = ask->count,
+        .conditional = ask->conditional,
+    };
+    uint32_t bytes = 0;
+    for (uint32_t i = 0; i < ask->count; i++) {
+        bytes += record_put(sim, ask->session, ask->first + i, body + bytes);
+        ASSERT(bytes <= REQUEST_BYTES_MAX);
+        ledger_send(sim, &(struct sim_sending){
+                             .session = ask->session,
+                             .sequence = ask->first + i,
+                             .expected_offset = ask->expected_offset + i,
+                             .epoch = ask->epoch,
+                             .conditional = ask->conditional,
+                         });
+    }
+    frame.request.request_bytes = bytes;
+    uint32_t part_bytes = wire_request_bytes(sim->swarm.frame_bytes_max);
+    uint32_t first = target == sim->swarm.node_count ? 0 : target;
+    uint32_t last = target == sim->swarm.node_count ? target - 1 : target;
+    sim->clients[number].token++;
+    ask_header_fill(sim, number, ask->incarnation, &frame);
+    for (uint32_t to = first; to <= last; to++) {
+        for (uint32_t at = 0; at < bytes; at += part_bytes) {
+            frame.request.offset = at;
+            frame.payload = body + at;
+            frame.payload_bytes = bytes - at < part_bytes ? bytes - at : part_bytes;
+            frame_send(sim, number, to, &frame);
+        }
+    }
+}
+
+/* ---- Load. ---- */
 
 static uint64_t gap_ns(struct sim *sim)
 {
@@ -70,102 +200,31 @@ static void client_plan(struct sim *sim, uint32_t number)
 void client_begin(struct sim *sim, uint32_t number)
 {
     struct sim_client *client = &sim->clients[number];
-    for (uint64_t i = 0; i < client->next_sequence; i++) {
-        client->records[i] = (struct sim_record){0};
-    }
     client->target = (uint32_t)prng_below(&sim->random_client, sim->swarm.node_count);
+    client->plain = ledger_incarnate(sim, number, NULL, 0);
     memset(client->reads, 0, sizeof client->reads);
-    client->next_sequence = 0;
+    client->next_sequence = (uint64_t)(number + 1) << SIM_NUMBER_SHIFT;
     client->token = 0;
     client->heard_ns = sim->now_ns;
-    client->offset_told = 0;
+    writer_begin(sim, number);
     client_plan(sim, number);
 }
 
-static void header_fill(struct sim *sim, uint32_t number, struct wire_frame *frame)
+/* Records without a session: each is sent once. */
+static void plain_send(struct sim *sim, uint32_t number, uint32_t count, uint32_t target)
 {
     struct sim_client *client = &sim->clients[number];
-    frame->header.from = 0;
-    frame->header.to = 0;
-    frame->header.group = SIM_GROUP;
-    frame->header.cluster = SIM_CLUSTER;
-    frame->header.from_store = SIM_CLIENT_BASE + number;
-    frame->header.from_boot = 1;
-    frame->header.token = client->token;
-}
-
-static void frame_send(struct sim *sim, uint32_t number, uint32_t target, struct wire_frame *frame)
-{
-    uint8_t head[WIRE_HEAD_BYTES_MAX];
-    struct nic_send send = {
-        .to = link_address(target),
-        .head = head,
-        .body = frame->payload,
-        .head_bytes = wire_encode(frame, head),
-        .body_bytes = frame->payload_bytes,
+    struct sim_ask ask = {
+        .first = client->next_sequence,
+        .incarnation = client->plain,
+        .count = client_fit(sim, 0, client->next_sequence, count),
+        .conditional = sim_happens(&sim->random_client, sim->swarm.condition_ppm),
     };
-    link_send(sim, sim->swarm.node_count + number, target, &send);
-}
-
-/* Put one record into the request; returns its bytes in the body. */
-static uint32_t record_put(struct sim *sim, uint32_t number, uint32_t bytes, uint8_t *to)
-{
-    struct sim_client *client = &sim->clients[number];
-    uint64_t sequence = client->next_sequence++;
-    uint32_t body_bytes = record_body_bytes(bytes);
-    struct record_header header = {
-        .bytes = bytes,
-        .sequence = client_number(number, sequence),
-    };
-    memset(to + body_bytes - 8, 0, 8); /* The padding. */
-    memcpy(to, &header, sizeof header);
-    record_fill(sim->seed, number, sequence, to + sizeof header, bytes);
-    client->records[sequence] =
-        (struct sim_record){.offset = SIM_NEVER, .bytes = bytes, .fate = SIM_SENT};
-    return body_bytes;
-}
-
-static uint32_t record_bytes(struct sim *sim)
-{
-    const struct sim_swarm *swarm = &sim->swarm;
-    struct prng *prng = &sim->random_client;
-    if (sim_happens(prng, swarm->large_ppm)) {
-        sim->totals->covers.large_records++;
-        return prng_below(prng, 4) == 0 ? RECORD_BYTES_MAX
-                                        : (uint32_t)prng_below(prng, RECORD_BYTES_MAX + 1);
+    if (ask.conditional) {
+        ask.expected_offset = sim->offset_end + prng_below(&sim->random_client, 2);
     }
-    return (uint32_t)prng_below(prng, (uint64_t)swarm->small_max + 1);
-}
-
-static void request_send(struct sim *sim, uint32_t number, uint32_t count, uint32_t target)
-{
-    static uint8_t body[2 * ENTRY_BYTES_MAX];
-    struct sim_client *client = &sim->clients[number];
-    struct wire_frame frame = {0};
-    client->token++;
-    header_fill(sim, number, &frame);
-    frame.header.kind = WIRE_REQUEST;
-    frame.request.first_sequence = client_number(number, client->next_sequence);
-    uint32_t bytes = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t next_bytes = record_bytes(sim);
-        if (bytes + record_body_bytes(next_bytes) > REQUEST_BYTES_MAX) {
-            break;
-        }
-        bytes += record_put(sim, number, next_bytes, body + bytes);
-        frame.request.record_count++;
-    }
-    if (frame.request.record_count == 0) {
-        return;
-    }
-    frame.request.request_bytes = bytes;
-    uint32_t part_bytes = wire_request_bytes(sim->swarm.frame_bytes_max);
-    for (uint32_t at = 0; at < bytes; at += part_bytes) {
-        frame.request.offset = at;
-        frame.payload = body + at;
-        frame.payload_bytes = bytes - at < part_bytes ? bytes - at : part_bytes;
-        frame_send(sim, number, target, &frame);
-    }
+    client->next_sequence += ask.count;
+    client_ask(sim, number, &ask, target);
 }
 
 /* Anybody; for a linearizable read often one who takes itself for the leader, deposed or not. */
@@ -235,17 +294,19 @@ void operator_act(struct sim *sim)
 void client_send(struct sim *sim, uint32_t number)
 {
     struct sim_client *client = &sim->clients[number];
-    if (sim->calm) {
-        return;
-    }
     client_plan(sim, number);
-    if (client->next_sequence + REQUEST_RECORDS_MAX > SIM_RECORDS_MAX ||
-        sim->commit_index + 4096 > SIM_INDEX_MAX) {
-        return;
-    }
     if (sim->now_ns > client->heard_ns + 2 * sim->swarm.election_max_ns) {
         client->target = (uint32_t)prng_below(&sim->random_client, sim->swarm.node_count);
         client->heard_ns = sim->now_ns;
+    }
+    if (sim->calm) {
+        writer_act(sim, number);
+        return;
+    }
+    if ((client->next_sequence & UINT32_MAX) + REQUEST_RECORDS_MAX > SIM_STREAM_RECORDS ||
+        sim->offset_end + SIM_OFFSETS_MAX / 4 > SIM_OFFSETS_MAX || ledger_is_nearly_full(sim) ||
+        sim->commit_index + 4096 > SIM_INDEX_MAX) {
+        return;
     }
     if (sim_happens(&sim->random_client, sim->swarm.operator_ppm)) {
         operator_act(sim);
@@ -255,27 +316,24 @@ void client_send(struct sim *sim, uint32_t number)
         read_send(sim, number);
         return;
     }
-    uint32_t count = (uint32_t)prng_between(&sim->random_client, 1, sim->swarm.records_max);
-    request_send(sim, number, count, client->target);
+    if (sim_happens(&sim->random_client, sim->swarm.plain_ppm)) {
+        uint32_t count = (uint32_t)prng_between(&sim->random_client, 1, sim->swarm.records_max);
+        plain_send(sim, number, count, client->target);
+        return;
+    }
+    writer_act(sim, number);
 }
 
 uint64_t client_probe(struct sim *sim, uint32_t number, uint32_t target)
 {
     struct sim_client *client = &sim->clients[number];
-    uint64_t sequence = client->next_sequence;
-    ASSERT(sequence < SIM_RECORDS_MAX);
-    static uint8_t body[RECORD_HEADER_BYTES + 64];
-    struct wire_frame frame = {0};
-    client->token++;
-    header_fill(sim, number, &frame);
-    frame.header.kind = WIRE_REQUEST;
-    frame.request.first_sequence = client_number(number, sequence);
-    frame.request.record_count = 1;
-    frame.request.request_bytes = record_put(sim, number, 64, body);
-    frame.payload = body;
-    frame.payload_bytes = frame.request.request_bytes;
-    frame_send(sim, number, target, &frame);
-    return sequence;
+    struct sim_ask ask = {
+        .first = client->next_sequence++,
+        .incarnation = client->plain,
+        .count = 1,
+    };
+    client_ask(sim, number, &ask, target);
+    return ask.first;
 }
 
 /* An answer to a linearizable read holds all that was committed before the question: if only
@@ -319,15 +377,14 @@ static void read_check(struct sim *sim, const struct wire_frame *frame)
         }
         memcpy(&header, frame->payload + at, sizeof header);
         const struct sim_offset *known = &sim->offsets[offset];
-        const struct sim_record *record = &sim->clients[known->client].records[known->sequence];
+        uint32_t bytes = record_bytes(sim, known->session, known->sequence);
         bool part = i + 1 == reply->record_count && reply->partial;
-        if (header.session != 0 ||
-            header.sequence != client_number(known->client, known->sequence) ||
-            (part ? header.bytes > record->bytes : header.bytes != record->bytes)) {
+        if (header.session != known->session || header.sequence != known->sequence ||
+            (part ? header.bytes > bytes : header.bytes != bytes)) {
             sim_violation(sim, "a read gives another record at offset %lu", offset);
         }
         uint32_t left = frame->payload_bytes - at - (uint32_t)sizeof header;
-        if (header.bytes > left || !record_is(sim->seed, known->client, known->sequence,
+        if (header.bytes > left || !record_is(sim->seed, known->session, known->sequence,
                                               frame->payload + at + sizeof header, header.bytes)) {
             sim_violation(sim, "a read gives other bytes at offset %lu", offset);
         }
@@ -336,27 +393,31 @@ static void read_check(struct sim *sim, const struct wire_frame *frame)
     sim->totals->covers.reads++;
 }
 
-static void reply_take(struct sim *sim, struct sim_client *client, const struct wire_reply *reply)
-{
-    client->heard_ns = sim->now_ns;
-    if (reply->status == WIRE_NOT_LEADER && reply->leader != 0 &&
-        reply->leader <= sim->swarm.node_count) {
-        client->target = reply->leader - 1u;
-    }
-}
-
 void client_take(struct sim *sim, uint32_t number, const struct sim_frame *frame)
 {
-    const struct wire_self self = {.cluster = SIM_CLUSTER, .boot = 1, .group = SIM_GROUP};
+    struct wire_self self = {.cluster = SIM_CLUSTER, .group = SIM_GROUP};
     struct wire_counters counters = {0};
     struct wire_frame decoded;
+    if (frame->bytes >= WIRE_HEADER_BYTES) { /* For which of its lives is the writer's business. */
+        memcpy(&self.boot, frame->data + TO_BOOT_OFFSET, sizeof self.boot);
+    }
     if (wire_decode(&self, frame->data, frame->bytes, &decoded, &counters) != WIRE_DROP_ok) {
         return;
     }
     if (decoded.header.kind == WIRE_READ_REPLY) {
         read_check(sim, &decoded);
         linearizable_check(sim, number, decoded.header.token, &decoded.read_reply);
-    } else if (decoded.header.kind == WIRE_REPLY) {
-        reply_take(sim, &sim->clients[number], &decoded.reply);
+        return;
     }
+    struct sim_client *client = &sim->clients[number];
+    bool open = decoded.header.kind == WIRE_OPEN_REPLY;
+    uint8_t status = open ? decoded.open_reply.status : decoded.reply.status;
+    uint8_t leader = open ? decoded.open_reply.leader : decoded.reply.leader;
+    if (frame->from == client->target) {
+        client->heard_ns = sim->now_ns;
+    }
+    if (status == WIRE_NOT_LEADER && leader != 0 && leader <= sim->swarm.node_count) {
+        client->target = leader - 1u;
+    }
+    writer_take(sim, number, &decoded);
 }

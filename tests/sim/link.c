@@ -2,8 +2,7 @@
  * later, across restarts), delays, reorders, corrupts, truncates and cuts, each direction for
  * itself.
  *
- * Requests of clients are never repeated: without sessions a client sends each record once, and two
- * copies on the wire would rightly be two records.
+ * Requests without a session are never repeated: two copies would rightly be two records.
  */
 #include "tests/sim/sim.h"
 
@@ -81,7 +80,7 @@ static uint32_t tx_burst(struct nic *nic, const struct nic_send *sends, uint32_t
         ASSERT(to < SIM_ENDPOINTS_MAX);
         ASSERT(sends[i].to.port == PORT);
         ASSERT(sends[i].head_bytes + sends[i].body_bytes <= nic->frame_bytes_max);
-        link_send(port->sim, port->endpoint, to, &sends[i]);
+        link_send(port->sim, port->endpoint, to, &sends[i], false);
     }
     nic->counters.tx_frames += count;
     return count;
@@ -190,7 +189,7 @@ static void frame_repeat(struct sim *sim, const struct sim_frame *frame)
     frame_plan(sim, slot, delay_ns(sim));
 }
 
-void link_send(struct sim *sim, uint32_t from, uint32_t to, const struct nic_send *send)
+void link_send(struct sim *sim, uint32_t from, uint32_t to, const struct nic_send *send, bool once)
 {
     uint32_t slot = frame_take(sim);
     if (slot == UINT32_MAX || sim->queue.count + 8 >= SIM_EVENTS_MAX) {
@@ -224,7 +223,7 @@ void link_send(struct sim *sim, uint32_t from, uint32_t to, const struct nic_sen
         link_release(sim, slot);
         return;
     }
-    if (!sim->calm && from < sim->swarm.node_count) {
+    if (!sim->calm && !once) {
         frame_repeat(sim, frame);
     }
     if (!sim->calm) {

@@ -132,6 +132,7 @@ static void life_begin(struct sim *sim, struct sim_node *node)
     node->write_failed = false;
     node->commit_index = 0;
     node->applied_index = 0;
+    node->table_index = 0;
     node->term = 0;
     node->leads = false;
     node->clock_offset_ns = prng_between(&sim->random_node, 1000000000ull, 1000000000000ull);
@@ -180,6 +181,9 @@ void node_restart(struct sim *sim, uint32_t number)
     replica_on_apply(node->replica, check_applied, sim);
     SIM_TRACE(sim, "node %u: life %u begins", number + 1, node->life);
     check_opened(sim, number);
+    struct replica_sessions sessions;
+    replica_sessions(node->replica, &sessions);
+    sim->totals->covers.tables_recovered += sessions.count > 0;
     node->wake_ns = sim->now_ns;
     node->wake_is_timer = false;
 }
@@ -204,6 +208,9 @@ void node_count(struct sim *sim, struct sim_node *node)
     covers->bad_pages += counters->pages_bad;
     covers->reads_died += counters->reads_lost;
     covers->reads_held += counters->reads_held;
+    struct replica_sessions sessions;
+    replica_sessions(node->replica, &sessions);
+    covers->tails_rebuilt += sessions.tails_rebuilt;
 }
 
 void node_crash(struct sim *sim, uint32_t number, uint64_t down_ns)

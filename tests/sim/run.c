@@ -115,6 +115,8 @@ static void seed_begin(struct sim *sim, uint64_t seed)
     sim->offset_end = 0;
     memset(sim->committed, 0, (old_index + 1) * sizeof sim->committed[0]);
     memset(sim->leaders, 0, sizeof sim->leaders);
+    sim->told_count = 0;
+    ledger_reset(sim);
     link_reset(sim);
     swarm_draw(&sim->swarm, &random_swarm);
     if (sim->trace) {
@@ -268,7 +270,11 @@ static void liveness_fail(struct sim *sim)
                 status.durable_index, status.last_index, node->applied_index, sim->commit_index,
                 raft_start(replica_raft(node->replica)).index, status.failed);
     }
-    sim_violation(sim, "healed, and no fresh record was committed everywhere in time");
+    for (uint32_t i = 0; i < sim->swarm.client_count; i++) {
+        writer_print(sim, i);
+    }
+    sim_violation(sim, "healed, and no fresh record was committed everywhere in time, or a client "
+                       "has no answer");
 }
 
 /* Offer a fresh record to whoever takes itself for the leader. */
@@ -282,6 +288,17 @@ static void leaders_probe(struct sim *sim)
     }
 }
 
+/* Every client has a definite answer to whatever it asked in its last life. */
+static bool all_settled(const struct sim *sim)
+{
+    for (uint32_t i = 0; i < sim->swarm.client_count; i++) {
+        if (!writer_is_settled(&sim->clients[i].writer)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* All faults end; a leader must emerge, take a fresh record and have it applied everywhere. */
 static void liveness_prove(struct sim *sim)
 {
@@ -289,7 +306,8 @@ static void liveness_prove(struct sim *sim)
     uint64_t until_ns =
         sim->now_ns + LIVENESS_ELECTIONS * swarm->election_max_ns + LIVENESS_EXTRA_NS;
     uint64_t probe_ns = 0;
-    uint64_t first_probe = sim->clients[0].next_sequence;
+    struct sim_client *client = &sim->clients[0];
+    uint64_t first_probe = client->next_sequence;
     bool full = false;
     sim->totals->covers.liveness_runs++;
     while (sim->now_ns < until_ns) {
@@ -300,10 +318,10 @@ static void liveness_prove(struct sim *sim)
         }
         /* Without retention a full log is a lawful answer. */
         full = full || (swarm->retention_bytes == 0 && sim->totals->replies[WIRE_FULL] > 0);
-        for (uint64_t i = first_probe; i < sim->clients[0].next_sequence; i++) {
-            const struct sim_record *record = &sim->clients[0].records[i];
-            bool answered = record->fate == SIM_OK || (full && record->fate == SIM_REFUSED_FATE);
-            if (answered && all_have(sim, sim->commit_index)) {
+        for (uint64_t i = first_probe; i < client->next_sequence; i++) {
+            const struct sim_record *record = ledger_record(sim, ledger_stream(sim, 0, i), i);
+            bool answered = record->word == SIM_OK || (full && record->word == SIM_REFUSED_WORD);
+            if (answered && (full || all_settled(sim)) && all_have(sim, sim->commit_index)) {
                 return;
             }
         }
@@ -320,9 +338,10 @@ static void liveness_prove(struct sim *sim)
 static void seed_end(struct sim *sim)
 {
     for (uint32_t i = 0; i < sim->swarm.client_count; i++) {
-        const struct sim_client *client = &sim->clients[i];
-        for (uint64_t k = 0; k < client->next_sequence; k++) {
-            sim->totals->covers.unanswered += client->records[k].fate == SIM_SENT;
+        uint64_t first = (uint64_t)(i + 1) << SIM_NUMBER_SHIFT;
+        for (uint64_t k = first; k < sim->clients[i].next_sequence; k++) {
+            const struct sim_record *record = ledger_record(sim, ledger_stream(sim, 0, k), k);
+            sim->totals->covers.unanswered += record->word == SIM_NO_WORD;
         }
     }
     check_end(sim);

@@ -9,7 +9,9 @@
  *     swarm.c    the parameters of a seed            chaos.c   when which fault strikes
  *     queue.c    events by virtual time              link.c    the nic and the network
  *     platter.c  the disk, and what it truly holds   node.c    a replica's lives
- *     client.c   load, and what clients were told    check.c   the invariants
+ *     client.c   load without sessions, and reads    writer.c   load of sessions
+ *     ledger.c   what must be true of the records    answer.c   what clients were told
+ *     check.c    the invariants of the cluster
  */
 #ifndef TESTS_SIM_SIM_H
 #define TESTS_SIM_SIM_H
@@ -22,6 +24,7 @@
 #include "storage/disk.h"
 #include "storage/layout.h"
 #include "storage/segment.h"
+#include "tests/sim/ledger.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -35,9 +38,10 @@
 #define SIM_EVENTS_MAX    32768u /* In the queue. */
 #define SIM_INDEX_MAX     65536u /* Entries of one seed. */
 #define SIM_TERMS_MAX     16384u
-#define SIM_RECORDS_MAX   32768u /* Of one client. */
-#define SIM_READS_MAX     1024u  /* Of one client, whose answers are still checked. */
-#define SIM_OFFSETS_MAX   (SIM_CLIENTS_MAX * SIM_RECORDS_MAX)
+#define SIM_READS_MAX     1024u /* Of one client, whose answers are still checked. */
+#define SIM_OFFSETS_MAX   131072u
+#define SIM_TOLD_MAX      20000u /* Answers of one poll. */
+#define SIM_REQUESTS      16u    /* That a writer remembers: under way, and answered ones. */
 #define SIM_SEGMENTS      8u
 #define SIM_SEGMENT_BYTES SEGMENT_BYTES_MIN
 #define SIM_DISK_BYTES    (4u * 1024u * 1024u)
@@ -45,7 +49,6 @@
 #define SIM_MEMORY_BYTES  (256ull * 1024 * 1024) /* Mapped for one replica; touched as used. */
 #define SIM_CLUSTER       0x9f3c0a4e5b6d7788ull
 #define SIM_GROUP         0u
-#define SIM_CLIENT_BASE   0x1000u /* Random id of client c: this + c. */
 #define SIM_NEVER         UINT64_MAX
 #define SIM_SECTOR_BYTES  512u
 #define SIM_START_NS      1000000000ull
@@ -68,7 +71,11 @@ COUNTERS_DECLARE(sim_fault, SIM_FAULTS);
     X(liveness_skipped) X(disk_stalls) X(large_records) X(bad_pages) X(stale_durable) X(frames)    \
     X(disk_completions) X(client_events) X(timers) X(transfers) X(transfers_aborted)               \
     X(transfer_campaigns) X(clean_stops) X(reads_confirmed) X(reads_refused) X(reads_died)         \
-    X(reads_held)
+    X(reads_held) X(registrations) X(reopenings) X(evictions)               \
+    X(named_evictions) X(incarnations) X(late_writers) X(sent_to_all) X(sent_again)                \
+    X(repeats_answered) X(gaps) X(conditions_held) X(conditions_failed) X(conditions_told)         \
+    X(fenced) X(openings_fenced) X(forgotten) X(no_session) X(tables_compared)                     \
+    X(tables_recovered) X(states_compared) X(tails_rebuilt)
 COUNTERS_DECLARE(sim_cover, SIM_COVERS);
 
 /* clang-format on */
@@ -137,6 +144,19 @@ struct sim_swarm {
     uint32_t small_max; /* Bytes of the others. */
     uint32_t read_ppm;
     uint32_t operator_ppm; /* An operator acts in place of a request. */
+
+    uint32_t plain_ppm;     /* A request without a session. */
+    uint32_t condition_ppm; /* A request on condition. */
+    uint32_t restart_ppm;   /* A client begins a new life. */
+    uint32_t ghost_ppm;     /* Something comes from the life before. */
+    uint32_t again_ppm;     /* An answered request comes again. */
+    uint32_t all_ppm;       /* A request goes to all nodes. */
+    uint32_t anonymous_ppm; /* Of lives. */
+    uint32_t back_ppm;      /* Of lives: one begins below what its session says. */
+    uint32_t herd_ppm;      /* Many sessions at once. */
+    uint32_t names;         /* That clients share; 0: each has its own. */
+    bool herd_named;
+    uint64_t retry_ns;
 };
 
 /* queue.c */
@@ -248,6 +268,7 @@ struct sim_node {
     uint64_t commit_index;
     uint64_t applied_index;
     uint64_t last_index;
+    uint64_t table_index; /* At which its table of sessions was compared last. */
     uint64_t term;
     bool leads;
     /* Of the store's whole life. */
@@ -256,17 +277,31 @@ struct sim_node {
     uint8_t votes[SIM_TERMS_MAX]; /* By term: whom this store voted for. */
 };
 
-/* client.c: a record without a session is told by its number: client + 1, then how many before. */
-#define SIM_NUMBER_SHIFT 32u
-enum sim_fate { SIM_UNSENT, SIM_SENT, SIM_OK, SIM_REFUSED_FATE };
+/* writer.c: a life of a client that has a session or wants one. */
+enum sim_phase { SIM_NO_WRITER, SIM_OPENING, SIM_WRITING, SIM_LOST };
 
-struct sim_record {
-    uint64_t offset; /* In the committed log; SIM_NEVER: not there. */
-    uint32_t bytes;
-    enum sim_fate fate;
+struct sim_request {
+    uint64_t first;
+    uint64_t expected_offset;
+    uint64_t unanswered; /* Bit n: record first + n has no definite answer. */
+    uint64_t sent_ns;
+    uint32_t count;
+    bool conditional;
 };
 
-/* A read that was asked. */
+struct sim_writer {
+    enum sim_phase phase;
+    uint32_t incarnation;
+    uint32_t asked_epoch; /* With which it asks for its session. */
+    uint64_t sent_ns;     /* The asking. */
+    uint64_t open_sequence;
+    uint64_t next_sequence;
+    uint64_t head; /* Oldest request that is not answered. */
+    uint64_t tail; /* Next free. */
+    struct sim_request requests[SIM_REQUESTS];
+};
+
+/* client.c: a read that was asked. */
 struct sim_read {
     uint64_t token;
     uint64_t floor; /* Records below it were known to be committed, to anybody, when it was sent. */
@@ -275,17 +310,44 @@ struct sim_read {
 
 struct sim_client {
     uint32_t target; /* Node number it believes in. */
+    uint32_t plain;  /* Its incarnation without a session. */
     uint64_t next_sequence;
     uint64_t token;
-    uint64_t heard_ns;
-    uint64_t offset_told;                       /* One above the highest offset it was told. */
-    struct sim_record records[SIM_RECORDS_MAX]; /* By sequence. */
-    struct sim_read reads[SIM_READS_MAX];       /* By token; the newest. */
+    uint64_t heard_ns; /* From that one. */
+    struct sim_writer writer;
+    struct sim_writer ghost;              /* Its life before: late frames still come from it. */
+    struct sim_read reads[SIM_READS_MAX]; /* By token; the newest. */
 };
 
-struct sim_offset {
+/* What a request is, apart from its records. */
+struct sim_ask {
+    uint64_t session;
+    uint64_t first;
+    uint64_t expected_offset;
+    uint32_t incarnation;
+    uint32_t epoch;
+    uint32_t count;
+    bool conditional;
+};
+
+struct sim_sending {
+    uint64_t session;
+    uint64_t sequence;
+    uint64_t expected_offset;
+    uint32_t epoch;
+    bool conditional;
+};
+
+/* answer.c: what a node has told a client in the poll that is not over yet. */
+struct sim_told {
+    uint32_t node;
     uint32_t client;
-    uint32_t sequence;
+    uint64_t boot;
+    bool is_open;
+    union {
+        struct wire_reply reply;
+        struct wire_open_reply open;
+    };
 };
 
 /* check.c */
@@ -293,6 +355,7 @@ struct sim_committed {
     uint64_t term;
     uint64_t known_term; /* Of the node that first knew it to be committed. */
     uint32_t crc;        /* Of its bytes without the node header; 0: not applied yet. */
+    uint32_t table_crc;  /* Of the table of sessions with it. */
 };
 
 struct sim {
@@ -328,6 +391,9 @@ struct sim {
     struct sim_committed committed[SIM_INDEX_MAX];
     uint8_t leaders[SIM_TERMS_MAX]; /* By term: node id. */
     struct sim_offset offsets[SIM_OFFSETS_MAX];
+    uint32_t told_count;
+    struct sim_told told[SIM_TOLD_MAX];
+    struct sim_ledger ledger;
 };
 
 /* run.c */
@@ -365,7 +431,8 @@ void link_reset(struct sim *sim);
 void link_open(struct sim *sim, struct sim_nic *nic, uint32_t endpoint);
 /* Frames waiting at a node that dies go back to the pool. */
 void link_drop(struct sim *sim, struct sim_nic *nic);
-void link_send(struct sim *sim, uint32_t from, uint32_t to, const struct nic_send *send);
+/* `once`: the network never repeats it. */
+void link_send(struct sim *sim, uint32_t from, uint32_t to, const struct nic_send *send, bool once);
 /* A frame arrives; true when an endpoint takes it. */
 bool link_deliver(struct sim *sim, const struct sim_event *event);
 void link_release(struct sim *sim, uint32_t slot);
@@ -399,14 +466,62 @@ void node_count(struct sim *sim, struct sim_node *node);
 void client_begin(struct sim *sim, uint32_t number);
 void client_send(struct sim *sim, uint32_t number);
 void client_take(struct sim *sim, uint32_t number, const struct sim_frame *frame);
-/* Fill `bytes` of payload; and check it: false when it differs. */
-void record_fill(uint64_t seed, uint32_t client, uint64_t sequence, uint8_t *to, uint32_t bytes);
+/* The payload of a record is a function of (seed, session, sequence), its length too: fill it; and
+ * check it: false when it differs. */
+uint32_t record_bytes(const struct sim *sim, uint64_t session, uint64_t sequence);
+void record_fill(uint64_t seed, uint64_t session, uint64_t sequence, uint8_t *to, uint32_t bytes);
 MUST_USE bool
-record_is(uint64_t seed, uint32_t client, uint64_t sequence, const uint8_t *from, uint32_t bytes);
+record_is(uint64_t seed, uint64_t session, uint64_t sequence, const uint8_t *from, uint32_t bytes);
+/* How many of `count` records from `first` on may be one request. */
+uint32_t client_fit(const struct sim *sim, uint64_t session, uint64_t first, uint32_t count);
+/* Send a request to a node, or to all (target: node_count). */
+void client_ask(struct sim *sim, uint32_t number, const struct sim_ask *ask, uint32_t target);
+/* The same for a frame without a payload. */
+void client_tell(struct sim *sim,
+                 uint32_t number,
+                 uint32_t incarnation,
+                 struct wire_frame *frame,
+                 uint32_t target);
 /* An operator asks whoever takes itself for the leader to hand over, or stops a node cleanly. */
 void operator_act(struct sim *sim);
-/* Send one small record now; returns its sequence. For the liveness phase. */
+/* Send one record without a session now; returns its sequence. For the liveness phase. */
 uint64_t client_probe(struct sim *sim, uint32_t number, uint32_t target);
+
+/* writer.c */
+void writer_begin(struct sim *sim, uint32_t number);
+void writer_act(struct sim *sim, uint32_t number);
+void writer_take(struct sim *sim, uint32_t number, const struct wire_frame *frame);
+/* Whether nothing of it waits for a definite answer. */
+bool writer_is_settled(const struct sim_writer *writer);
+/* Whether this incarnation waits for an answer to a record that it sent first. */
+bool writer_waits_for(const struct sim *sim, uint32_t incarnation, uint64_t sequence);
+void writer_print(const struct sim *sim, uint32_t number);
+
+/* ledger.c */
+void ledger_reset(struct sim *sim);
+/* Whether load must end for its bounds. */
+bool ledger_is_nearly_full(const struct sim *sim);
+/* A client begins another life; returns its number. */
+uint32_t
+ledger_incarnate(struct sim *sim, uint32_t client, const uint8_t *name, uint32_t name_bytes);
+/* An incarnation asks for its session. */
+void ledger_ask(struct sim *sim, uint32_t number, uint32_t epoch);
+/* A record is sent. */
+void ledger_send(struct sim *sim, const struct sim_sending *sending);
+/* An entry is committed, the next one. */
+void ledger_apply(struct sim *sim, const uint8_t *entry);
+/* NULL: there was never such a session, client or record. */
+struct sim_stream *ledger_session(struct sim *sim, uint64_t session);
+struct sim_stream *ledger_stream(struct sim *sim, uint64_t session, uint64_t sequence);
+struct sim_record *ledger_record(struct sim *sim, struct sim_stream *stream, uint64_t sequence);
+const struct sim_register *
+ledger_register(const struct sim *sim, const struct sim_stream *stream, uint32_t epoch);
+bool ledger_name_is(const struct sim_stream *stream, const uint8_t *name, uint32_t name_bytes);
+
+/* answer.c */
+void answer_note(struct sim *sim, uint32_t node, uint32_t to, const struct wire_frame *frame);
+/* The poll is over: what it committed is applied. */
+void answers_check(struct sim *sim);
 
 /* check.c */
 void check_sent(struct sim *sim, uint32_t node, uint32_t to, const struct sim_frame *frame);

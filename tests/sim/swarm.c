@@ -93,6 +93,23 @@ static void draw_load(struct sim_swarm *swarm, struct prng *prng)
     swarm->window_bytes = WRITE_WINDOW_BYTES;
 }
 
+static void draw_sessions(struct sim_swarm *swarm, struct prng *prng)
+{
+    swarm->plain_ppm = prng_below(prng, 8) == 0 ? 1000000 : maybe(prng, 400000);
+    swarm->condition_ppm = maybe(prng, 300000);
+    swarm->restart_ppm = maybe(prng, 10000);
+    swarm->ghost_ppm = maybe(prng, 100000);
+    swarm->again_ppm = maybe(prng, 100000);
+    swarm->all_ppm = maybe(prng, 100000);
+    swarm->anonymous_ppm = maybe(prng, 800000);
+    swarm->back_ppm = maybe(prng, 1000000);
+    swarm->names = prng_below(prng, 3) == 0 ? (uint32_t)prng_between(prng, 1, 3) : 0;
+    swarm->retry_ns = prng_between(prng, swarm->election_min_ns / 20, swarm->election_min_ns);
+    bool herd = prng_below(prng, 16) == 0;
+    swarm->herd_ppm = herd ? (uint32_t)prng_between(prng, 1000, 30000) : 0;
+    swarm->herd_named = prng_below(prng, 2) == 0;
+}
+
 void swarm_draw(struct sim_swarm *swarm, struct prng *prng)
 {
     static const uint32_t counts[] = {1, 3, 3, 3, 3, 3, 3, 5, 5};
@@ -101,6 +118,7 @@ void swarm_draw(struct sim_swarm *swarm, struct prng *prng)
     draw_network(swarm, prng);
     draw_faults(swarm, prng);
     draw_load(swarm, prng);
+    draw_sessions(swarm, prng);
     swarm->chaos_events = prng_between(prng, 8000, 40000);
 }
 
