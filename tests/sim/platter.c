@@ -208,6 +208,11 @@ static void io_block(struct sim_disk *disk, const struct disk_io *io)
     disk->done[disk->done_count++] = (struct disk_done){.cookie = io->cookie, .result = result};
 }
 
+static const char *op_name(const struct disk_io *io)
+{
+    return io->op == DISK_WRITE ? "a write" : "a read";
+}
+
 /* Writes in flight must be disjoint, and no read may race one. */
 static void overlap_check(struct sim_disk *disk, const struct disk_io *io)
 {
@@ -215,7 +220,11 @@ static void overlap_check(struct sim_disk *disk, const struct disk_io *io)
         const struct disk_io *other = &disk->ios[i].io;
         if (disk->ios[i].used && (io->op == DISK_WRITE || other->op == DISK_WRITE) &&
             io->offset < other->offset + other->bytes && other->offset < io->offset + io->bytes) {
-            sim_violation(disk->sim, "node %u: overlapping requests in flight", disk->node + 1);
+            sim_violation(disk->sim,
+                          "node %u: %s of %u bytes at %lu overlaps the %s of %u at %lu that is in "
+                          "flight",
+                          disk->node + 1, op_name(io), io->bytes, io->offset, op_name(other),
+                          other->bytes, other->offset);
         }
     }
 }
