@@ -391,11 +391,13 @@ static uint32_t reap_reads(struct replica *r)
     return count;
 }
 
-/* Bytes to read at `position`: what the buffer holds, up to what is durable. */
-static uint32_t read_bytes(const struct replica *r, uint64_t position, uint32_t buffer_bytes)
+/* Bytes to read at `position`: what the buffer holds, up to `end` and to what is durable. */
+static uint32_t
+read_bytes(const struct replica *r, uint64_t position, uint64_t end, uint32_t buffer_bytes)
 {
     uint64_t durable = wal_durable(r->wal).position;
-    uint64_t bytes = position < durable ? durable - position : 0;
+    end = end < durable ? end : durable;
+    uint64_t bytes = position < end ? end - position : 0;
     return bytes < buffer_bytes ? (uint32_t)bytes : buffer_bytes;
 }
 
@@ -406,7 +408,7 @@ static void start_reads(struct replica *r)
         if (fetch->state != FETCH_WANTED) {
             continue;
         }
-        fetch->bytes = read_bytes(r, fetch->position, STREAM_FETCH_BYTES);
+        fetch->bytes = read_bytes(r, fetch->position, UINT64_MAX, STREAM_FETCH_BYTES);
         if (fetch->bytes == 0) {
             fetch->state = FETCH_NONE;
         } else if (wal_read(r->wal, fetch->position, fetch->bytes, fetch->buffer, i)) {
@@ -419,7 +421,8 @@ static void start_reads(struct replica *r)
         if (job->state != READER_WANTED) {
             continue;
         }
-        job->bytes = read_bytes(r, job->position, READER_BUFFER_BYTES);
+        /* Beyond what is committed the log may be cut and written anew under the read. */
+        job->bytes = read_bytes(r, job->position, r->commit_position, READER_BUFFER_BYTES);
         ASSERT(job->bytes > 0); /* What is committed and not in memory is durable here. */
         if (wal_read(r->wal, job->position, job->bytes, job->buffer, r->peer_count + i)) {
             job->state = READER_READING;
