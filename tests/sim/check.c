@@ -9,7 +9,9 @@
 
 #include "engine/base/crc.h"
 #include "engine/base/entry.h"
+#include "engine/machine.h"
 #include "storage/recover.h"
+#include "storage/superblock.h"
 
 #include <string.h>
 
@@ -266,7 +268,7 @@ static void election_check(struct sim *sim, struct sim_node *node)
 }
 
 /* The table of sessions is what the ledger says it is at the entry that the node has applied. */
-static void table_check(struct sim *sim, struct sim_node *node)
+static void table_check(struct sim *sim, struct sim_node *node, bool always)
 {
     static uint8_t bytes[REPLICA_STATE_BYTES_MAX];
     struct replica_sessions sessions;
@@ -275,18 +277,47 @@ static void table_check(struct sim *sim, struct sim_node *node)
         sim_violation(sim, "node %u holds records of sessions that no leader makes",
                       node->disk.node + 1);
     }
-    bool known = sessions.applied_index > 0 && sessions.applied_index <= sim->applied_index;
-    bool cheap = sessions.count < CHEAP_SESSIONS || sessions.applied_index % CHEAP_SESSIONS == 0;
-    if (!known || sessions.applied_index == node->table_index || !cheap) {
+    uint64_t index = sessions.applied_index;
+    bool known = index > 0 && index <= sim->applied_index;
+    bool cheap = sessions.count < CHEAP_SESSIONS || index % CHEAP_SESSIONS == 0;
+    if (!known || (!always && (index == node->table_index || !cheap))) {
         return;
     }
-    node->table_index = sessions.applied_index;
+    node->table_index = index;
     uint32_t count = replica_state_bytes(node->replica, bytes);
-    if (crc32c(0, bytes, count) != sim->committed[sessions.applied_index].table_crc) {
+    if (crc32c(0, bytes, count) != sim->committed[index].table_crc) {
         sim_violation(sim, "node %u has another table of sessions at entry %lu",
-                      node->disk.node + 1, sessions.applied_index);
+                      node->disk.node + 1, index);
     }
     sim->totals->covers.tables_compared++;
+}
+
+void check_tables(struct sim *sim)
+{
+    for (uint32_t i = 0; i < sim->swarm.node_count; i++) {
+        if (sim->nodes[i].state == SIM_UP) {
+            table_check(sim, &sim->nodes[i], true);
+        }
+    }
+}
+
+void check_state(struct sim *sim, struct sim_node *node, const uint8_t *pages)
+{
+    struct state_header header;
+    memcpy(&header, pages, sizeof header);
+    if (header.magic != STATE_MAGIC || header.byte_count < CONFIGURATION_BODY_BYTES + 8) {
+        sim_violation(sim, "node %u writes a small state that is none", node->disk.node + 1);
+    }
+    if (header.last_index > sim->applied_index) {
+        return; /* Whose entries nobody has shown yet. */
+    }
+    uint32_t bytes = header.byte_count - CONFIGURATION_BODY_BYTES;
+    uint32_t crc = crc32c(0, pages + PAGE_BYTES + CONFIGURATION_BODY_BYTES, bytes);
+    if (crc != sim->committed[header.last_index].table_crc) {
+        sim_violation(sim, "node %u writes a small state with other sessions than entry %lu has",
+                      node->disk.node + 1, header.last_index);
+    }
+    sim->totals->covers.states_compared += bytes > 8;
 }
 
 void check_polled(struct sim *sim, uint32_t number)
@@ -309,7 +340,7 @@ void check_polled(struct sim *sim, uint32_t number)
     node->leads = raft_is_leader(raft);
     node->term = term;
     answers_check(sim);
-    table_check(sim, node);
+    table_check(sim, node, false);
 }
 
 void check_opened(struct sim *sim, uint32_t number)
@@ -327,7 +358,7 @@ void check_opened(struct sim *sim, uint32_t number)
     }
     node->last_index = raft_last(raft).index;
     node->term = raft_term(raft);
-    table_check(sim, node);
+    table_check(sim, node, false);
 }
 
 static uint32_t entry_crc(const uint8_t *entry)

@@ -350,6 +350,9 @@ void platter_complete(struct sim *sim, struct sim_node *node, uint32_t slot)
             sim_violation(sim, "node %u changed a buffer that was being written", disk->node + 1);
         }
         overtake_count(disk, io);
+        if (!is_log(disk, io->io.offset) && io->io.offset >= LAYOUT_STATES_AT) {
+            check_state(sim, node, io->io.buffer);
+        }
         if (!sim->calm && sim_happens(&sim->random_disk, sim->swarm.write_error_ppm)) {
             sim->totals->faults.write_error++;
             node->write_failed = true;

@@ -344,6 +344,7 @@ static void seed_end(struct sim *sim)
             sim->totals->covers.unanswered += record->word == SIM_NO_WORD;
         }
     }
+    check_tables(sim);
     check_end(sim);
     for (uint32_t i = 0; i < sim->swarm.node_count; i++) {
         if (sim->nodes[i].state == SIM_UP) {

@@ -527,6 +527,10 @@ void answers_check(struct sim *sim);
 void check_sent(struct sim *sim, uint32_t node, uint32_t to, const struct sim_frame *frame);
 void check_polled(struct sim *sim, uint32_t node);
 void check_opened(struct sim *sim, uint32_t node);
+/* A small state is written. */
+void check_state(struct sim *sim, struct sim_node *node, const uint8_t *pages);
+/* Every table of sessions once more, however large. */
+void check_tables(struct sim *sim);
 void check_applied(void *context, uint8_t node, const uint8_t *entry);
 void check_end(struct sim *sim);
 

@@ -105,9 +105,15 @@ static void draw_sessions(struct sim_swarm *swarm, struct prng *prng)
     swarm->back_ppm = maybe(prng, 1000000);
     swarm->names = prng_below(prng, 3) == 0 ? (uint32_t)prng_between(prng, 1, 3) : 0;
     swarm->retry_ns = prng_between(prng, swarm->election_min_ns / 20, swarm->election_min_ns);
+    /* A herd fills the table: what gives way is asked for again. */
     bool herd = prng_below(prng, 16) == 0;
-    swarm->herd_ppm = herd ? (uint32_t)prng_between(prng, 1000, 30000) : 0;
-    swarm->herd_named = prng_below(prng, 2) == 0;
+    if (herd) {
+        swarm->herd_ppm = (uint32_t)prng_between(prng, 1000, 30000);
+        swarm->herd_named = prng_below(prng, 2) == 0;
+        swarm->anonymous_ppm = 700000;
+        swarm->restart_ppm = 5000;
+        swarm->ghost_ppm = 200000;
+    }
 }
 
 void swarm_draw(struct sim_swarm *swarm, struct prng *prng)
