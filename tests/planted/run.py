@@ -23,6 +23,11 @@ BUGS = [
     "cut_at_first_bad",  # The log is cut at the first bad record.
     "older_term_by_counting",  # An entry of an older term is committed by counting.
     "own_disk_before_durable",  # The leader counts its own disk before it is durable there.
+    "session_decided_on_committed",  # A request is decided on what is committed, not on the tail.
+    "session_lost_in_state",  # The small state of a boundary lacks the sessions.
+    "session_made_up",  # A request of a session that is gone makes it anew.
+    "session_not_fenced",  # An older writer of a session is not told from the newest.
+    "session_tail_not_rebuilt",  # A cut leaves the sessions' tail as it was.
     "stale_completion",  # A completion from before a cut is accepted.
     "vote_before_durable",  # A vote is answered before it is durable.
 ]
