@@ -8,7 +8,7 @@ from test_records import SEED, Records, Stream, record_of, run
 
 
 class Writer:
-    """Appends go on in the background, whoever leads; a command that ends is followed by another."""
+    """Appends in the background, whoever leads; a command that ends is followed by another."""
 
     def __init__(self, case, made):
         self.case = case
