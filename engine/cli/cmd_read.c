@@ -4,20 +4,14 @@
 
 struct read_arguments {
     struct pull_options pull;
-    uint64_t from;
     uint64_t count;
-    bool has_from;
     bool has_count;
 };
 
-enum { KEY_NODE = 256, KEY_FROM, KEY_COUNT };
+enum { KEY_COUNT = 256 };
 
 static const struct argp_option read_options[] = {
-    {"config", 'c', "FILE", 0, "The cluster's configuration", 0},
-    {"node", KEY_NODE, "N", 0, "Ask this node (the leader)", 0},
-    {"from", KEY_FROM, "OFFSET", 0, "Begin here (the log start)", 0},
     {"count", KEY_COUNT, "N", 0, "Print at most so many records (all)", 0},
-    {"json", 'j', NULL, 0, "Print one JSON object a line", 0},
     {0},
 };
 
@@ -25,30 +19,12 @@ static error_t read_parse(int key, char *value, struct argp_state *state)
 {
     struct read_arguments *arguments = state->input;
     switch (key) {
-    case 'c':
-        arguments->pull.path = value;
-        return 0;
-    case KEY_NODE:
-        arguments->pull.node = connect_parse_node(state, value);
-        return 0;
-    case KEY_FROM:
-        arguments->from = connect_parse_number(state, "--from", value);
-        arguments->has_from = true;
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &arguments->pull;
         return 0;
     case KEY_COUNT:
         arguments->count = connect_parse_number(state, "--count", value);
         arguments->has_count = true;
-        return 0;
-    case 'j':
-        arguments->pull.json = true;
-        return 0;
-    case ARGP_KEY_ARG:
-        argp_error(state, "`%s`: no argument is expected", value);
-        return 0;
-    case ARGP_KEY_END:
-        if (arguments->pull.path == NULL) {
-            argp_error(state, "-c FILE is needed");
-        }
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -58,12 +34,16 @@ static error_t read_parse(int key, char *value, struct argp_state *state)
 static const struct argp read_argp = {
     .options = read_options,
     .parser = read_parse,
+    .children = pull_flags,
     .args_doc = "-c FILE",
     .doc =
         "Print committed records, each followed by a newline, from the log start or --from up to "
         "the committed end as the node that is asked knows it at the time of the call, or --count "
-        "of them. What is printed is committed; a follower may know of less than the leader. With "
-        "--json: offset, term, and data, or data_base64 where the bytes are not UTF-8."
+        "of them. What is printed is committed; a follower may know of less than the leader, and "
+        "the leader of less than its successor. With --linearizable all is printed that was "
+        "committed before the call: the leader proves its office and says where the log ends, and "
+        "--node, if given, is read up to there, and waited for. With --json: offset, term, and "
+        "data, or data_base64 where the bytes are not UTF-8."
         "\vExit codes: 0 printed; 1 the beginning is trimmed; 4 nobody leads, or no answer.\n\n"
         "Example:\n  thole read -c cluster.ini --from 100 --count 10 --json",
 };
@@ -80,9 +60,9 @@ static int read_run(int argc, char **argv)
         return command_fail(&fault);
     }
     struct pull_range range = {
-        .from = arguments.has_from ? arguments.from : pull.fetch.view.start_offset,
+        .from = arguments.pull.has_from ? arguments.pull.from : pull.fetch.view.start_offset,
         .end = pull.fetch.view.committed_offset,
-        .from_asked = arguments.has_from,
+        .from_asked = arguments.pull.has_from,
     };
     if (arguments.has_count && range.from < range.end && arguments.count < range.end - range.from) {
         range.end = range.from + arguments.count;

@@ -6,49 +6,24 @@
 
 struct tail_arguments {
     struct pull_options pull;
-    uint64_t from;
-    bool has_from;
     bool follow;
 };
 
-enum { KEY_NODE = 256, KEY_FROM };
-
 static const struct argp_option tail_options[] = {
-    {"config", 'c', "FILE", 0, "The cluster's configuration", 0},
-    {"node", KEY_NODE, "N", 0, "Ask this node (the leader)", 0},
-    {"from", KEY_FROM, "OFFSET", 0, "Begin here (the last ten records)", 0},
     {"follow", 'f', NULL, 0, "Go on with records as they are committed", 0},
-    {"json", 'j', NULL, 0, "Print one JSON object a line", 0},
     {0},
 };
 
 static error_t tail_parse(int key, char *value, struct argp_state *state)
 {
+    (void)value;
     struct tail_arguments *arguments = state->input;
     switch (key) {
-    case 'c':
-        arguments->pull.path = value;
-        return 0;
-    case KEY_NODE:
-        arguments->pull.node = connect_parse_node(state, value);
-        return 0;
-    case KEY_FROM:
-        arguments->from = connect_parse_number(state, "--from", value);
-        arguments->has_from = true;
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &arguments->pull;
         return 0;
     case 'f':
         arguments->follow = true;
-        return 0;
-    case 'j':
-        arguments->pull.json = true;
-        return 0;
-    case ARGP_KEY_ARG:
-        argp_error(state, "`%s`: no argument is expected", value);
-        return 0;
-    case ARGP_KEY_END:
-        if (arguments->pull.path == NULL) {
-            argp_error(state, "-c FILE is needed");
-        }
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -58,10 +33,13 @@ static error_t tail_parse(int key, char *value, struct argp_state *state)
 static const struct argp tail_argp = {
     .options = tail_options,
     .parser = tail_parse,
+    .children = pull_flags,
     .args_doc = "-c FILE",
     .doc = "Print the last ten committed records, or those from --from on, each followed by a "
            "newline; with -f go on with what is committed, until interrupted: through restarts of "
-           "nodes and changes of leader, without a gap or a repeat. With --json: offset, term, and "
+           "nodes and changes of leader, without a gap or a repeat. With --linearizable "
+           "the end from which ten are counted holds all that was committed before the call; what "
+           "follows is as the node knows it. With --json: offset, term, and "
            "data, or data_base64 where the bytes are not UTF-8."
            "\vExit codes: 0 printed; 1 the beginning is trimmed; 4 nobody leads, or no answer.\n\n"
            "Example:\n  thole tail -c cluster.ini -f",
@@ -83,10 +61,10 @@ static int tail_run(int argc, char **argv)
     struct pull_range range = {
         .from = short_log ? view.start_offset : view.committed_offset - TAIL_RECORDS,
         .end = arguments.follow ? FETCH_NO_END : view.committed_offset,
-        .from_asked = arguments.has_from,
+        .from_asked = arguments.pull.has_from,
     };
-    if (arguments.has_from) {
-        range.from = arguments.from;
+    if (arguments.pull.has_from) {
+        range.from = arguments.pull.from;
     }
     int code = pull_print(&pull, &range, &fault);
     pull_close(&pull);

@@ -12,6 +12,56 @@
 #define PULL_PATIENCE_NS 5000000000u
 #define BASE64_BYTES     ((RECORD_BYTES_MAX + 2u) / 3u * 4u + 1u)
 
+enum { KEY_NODE = 512, KEY_FROM, KEY_LINEARIZABLE };
+
+static const struct argp_option flag_options[] = {
+    {"config", 'c', "FILE", 0, "The cluster's configuration", 0},
+    {"node", KEY_NODE, "N", 0, "Ask this node (the leader)", 0},
+    {"from", KEY_FROM, "OFFSET", 0, "Begin here (read: the log start; tail: the last ten)", 0},
+    {"linearizable", KEY_LINEARIZABLE, NULL, 0,
+     "All that was committed before the call: the end is the word of a leader that has just proved "
+     "its office (as the node knows it)",
+     0},
+    {"json", 'j', NULL, 0, "Print one JSON object a line", 0},
+    {0},
+};
+
+static error_t flag_parse(int key, char *value, struct argp_state *state)
+{
+    struct pull_options *options = state->input;
+    switch (key) {
+    case 'c':
+        options->path = value;
+        return 0;
+    case KEY_NODE:
+        options->node = connect_parse_node(state, value);
+        return 0;
+    case KEY_FROM:
+        options->from = connect_parse_number(state, "--from", value);
+        options->has_from = true;
+        return 0;
+    case KEY_LINEARIZABLE:
+        options->linearizable = true;
+        return 0;
+    case 'j':
+        options->json = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        argp_error(state, "`%s`: no argument is expected", value);
+        return 0;
+    case ARGP_KEY_END:
+        if (options->path == NULL) {
+            argp_error(state, "-c FILE is needed");
+        }
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp flag_argp = {.options = flag_options, .parser = flag_parse};
+const struct argp_child pull_flags[] = {{.argp = &flag_argp}, {0}};
+
 /* One object a line; bytes that are not UTF-8 go as base64. */
 static void print_json(struct pull *pull, const struct fetch_record *record)
 {
@@ -73,7 +123,7 @@ static int check_patience(struct pull *pull, uint64_t now_ns, bool follow, struc
     }
     struct connect_silence silence = {
         .waited_ns = PULL_PATIENCE_NS,
-        .node = pull->options.node,
+        .node = fetch->looking && pull->options.linearizable ? 0 : pull->options.node,
         .stranger = fetch->stranger,
         .heard = fetch->heard,
     };
@@ -117,7 +167,10 @@ int pull_open(struct pull *pull, const struct pull_options *options, struct faul
     if (result != 0) {
         return result;
     }
-    struct fetch_config config = {.node = options->node, .take = print_record, .context = pull};
+    struct fetch_config config = {.node = options->node,
+                                  .linearizable = options->linearizable,
+                                  .take = print_record,
+                                  .context = pull};
     struct mem *mem = &pull->connect.mem;
     fetch_init(&pull->fetch, mem, pull->connect.client, &config, clock_now_ns());
     pull->base64 = mem_take(mem, "base64", 1, BASE64_BYTES, 64);

@@ -5,11 +5,19 @@
 #include "engine/cli/connect.h"
 #include "engine/client/fetch.h"
 
+/* What both commands are told by flags. */
 struct pull_options {
     const char *path;
     uint8_t node; /* 0: whoever leads. */
     bool json;
+    bool linearizable;
+    bool has_from;
+    uint64_t from;
 };
+
+/* Their flags, for `children` of a command's parser; at ARGP_KEY_INIT it gives its struct
+ * pull_options as child_inputs[0]. Refuses arguments, and a command line without -c FILE. */
+extern const struct argp_child pull_flags[];
 
 struct pull {
     struct pull_options options;

@@ -50,12 +50,19 @@ bool fetch_is_done(const struct fetch *fetch)
     return fetch->looking ? fetch->view.known : fetch->trimmed || fetch->offset >= fetch->end;
 }
 
-/* Nothing came of it: ask again, later each time. */
+/* Nothing came of it: ask again, later each time. An answer that took long was pause enough: the
+ * node has waited for a record in our stead. */
 static void put_off(struct fetch *fetch)
 {
     uint64_t pause_ns = fetch->pause_ns == 0 ? FETCH_PAUSE_MIN_NS : fetch->pause_ns * 2;
     fetch->pause_ns = pause_ns > FETCH_PAUSE_MAX_NS ? FETCH_PAUSE_MAX_NS : pause_ns;
-    fetch->ask_ns = fetch->now_ns + fetch->pause_ns;
+    fetch->ask_ns = fetch->asked_ns + fetch->pause_ns;
+}
+
+/* The leader alone can say where the log ends for everybody. */
+static bool wants_proof(const struct fetch *fetch)
+{
+    return fetch->looking && fetch->config.linearizable;
 }
 
 /* The record at `offset` is whole. */
@@ -142,7 +149,8 @@ static void answered(void *context, const struct client_read_result *result)
     fetch->heard = true;
     uint8_t leader = result->reply.leader;
     fetch->stranger = client_has_node(fetch->client, leader) ? 0 : leader;
-    if (fetch->config.node == 0 && leader != result->node) {
+    bool asked_leader = fetch->config.node == 0 || wants_proof(fetch);
+    if (asked_leader && leader != result->node) {
         put_off(fetch);
         return;
     }
@@ -179,11 +187,15 @@ uint32_t fetch_poll(struct fetch *fetch, uint64_t now_ns)
         return work;
     }
     struct client_read read = {
-        .node = fetch->config.node,
-        .what = {.offset = fetch->offset, .skip = fetch->pieces_bytes},
+        .node = wants_proof(fetch) ? 0 : fetch->config.node,
+        .what = {.offset = fetch->offset,
+                 .skip = fetch->pieces_bytes,
+                 .linearizable = wants_proof(fetch),
+                 .waits = !fetch->looking},
         .done = answered,
         .context = fetch,
     };
+    fetch->asked_ns = now_ns;
     fetch->asking = client_read(fetch->client, now_ns, &read);
     ASSERT(fetch->asking);
     return work + 1;

@@ -1,5 +1,9 @@
 /* fetch.h: records of a range of offsets, in order, each once. Pure, over the client.
  *
+ * A linearizable fetch looks for the end by a linearizable read of whoever leads: all that was
+ * committed before is below it, and committed records never change, so whoever holds them may give
+ * them. A node that was chosen and does not hold them yet is waited for.
+ *
  * One read is under way at a time. It is repeated until it is answered, by whoever leads then or
  * by the node that was chosen: a committed record is the same everywhere, so neither a restart nor
  * a change of leader leaves a gap or a repeat. A record that no frame holds comes in pieces and is
@@ -26,6 +30,7 @@ typedef void (*fetch_take)(void *context, const struct fetch_record *record);
 
 struct fetch_config {
     uint8_t node; /* Who is asked; 0: whoever leads. */
+    bool linearizable;
     fetch_take take;
     void *context;
 };
@@ -52,6 +57,7 @@ struct fetch {
     uint64_t progress_ns; /* When the first view or the last record came; at first, of the start. */
     uint64_t answered_ns; /* When the last view came. */
     uint64_t now_ns;      /* Of this poll. */
+    uint64_t asked_ns;    /* When the last question left. */
     uint64_t ask_ns;      /* Not before. */
     uint64_t pause_ns;    /* Of the last vain question; 0: it was not in vain. */
     uint32_t pieces_bytes; /* Of the record at `offset`, already here. */
@@ -68,7 +74,8 @@ void fetch_init(struct fetch *fetch,
                 const struct fetch_config *config,
                 uint64_t now_ns);
 
-/* Hand on the records of [from, end). Beyond the committed end they are waited for. */
+/* Hand on the records of [from, end). Beyond the committed end they are waited for, most of the
+ * time by the node: it answers when something is committed. */
 void fetch_range(struct fetch *fetch, uint64_t from, uint64_t end);
 
 /* Take what came and ask for more. Returns the work done. */

@@ -82,6 +82,19 @@ static void strike_cut(struct sim *sim)
     }
 }
 
+/* Less than an election timeout late, so that a leader stays one while it can. */
+static void strike_echo(struct sim *sim)
+{
+    struct sim_echo *echo = &sim->echo;
+    uint64_t unit = sim->swarm.election_min_ns / 100;
+    echo->node = victim(sim);
+    echo->lag_ns = prng_between(&sim->random_chaos, 30 * unit, 95 * unit);
+    echo->mute_ns = sim->now_ns + echo->lag_ns + election_ns(sim, 10, 50);
+    echo->until_ns = echo->mute_ns + election_ns(sim, 100, 300);
+    sim->totals->faults.echo++;
+    SIM_TRACE(sim, "node %u hears an echo", echo->node + 1);
+}
+
 static void strike_power(struct sim *sim)
 {
     sim->totals->faults.power_cut++;
@@ -123,6 +136,9 @@ void chaos_strike(struct sim *sim)
         node_crash(sim, number, chaos_down_ns(sim));
     } else if (kind == 1) {
         strike_power(sim);
+    } else if (kind == 2 && sim->now_ns > sim->echo.until_ns &&
+               prng_below(&sim->random_chaos, 4) == 0) {
+        strike_echo(sim);
     } else if (kind == 2) {
         strike_cut(sim);
     } else if (kind == 3) {
@@ -140,6 +156,7 @@ void chaos_strike(struct sim *sim)
 void chaos_heal(struct sim *sim)
 {
     sim->calm = true;
+    sim->echo.until_ns = 0;
     SIM_TRACE(sim, "all is healed");
     for (uint32_t from = 0; from < SIM_ENDPOINTS_MAX; from++) {
         for (uint32_t to = 0; to < SIM_ENDPOINTS_MAX; to++) {

@@ -185,9 +185,38 @@ void client_ask(struct sim *sim, uint32_t number, const struct sim_ask *ask, uin
 
 /* ---- Load. ---- */
 
+/* Who leads although a later leader has committed since; SIM_NODES_MAX: nobody. */
+static uint32_t deposed_leader(const struct sim *sim)
+{
+    uint32_t number = 0;
+    while (number < sim->swarm.node_count &&
+           !(sim->nodes[number].state == SIM_UP && sim->nodes[number].leads &&
+             sim->nodes[number].term < sim->commit_term)) {
+        number++;
+    }
+    return number < sim->swarm.node_count ? number : SIM_NODES_MAX;
+}
+
+/* Who leads in the newest term; `otherwise` when nobody does. */
+static uint32_t newest_leader(const struct sim *sim, uint32_t otherwise)
+{
+    uint64_t term = 0;
+    for (uint32_t i = 0; i < sim->swarm.node_count; i++) {
+        const struct sim_node *node = &sim->nodes[i];
+        if (node->state == SIM_UP && node->leads && node->term > term) {
+            term = node->term;
+            otherwise = i;
+        }
+    }
+    return otherwise;
+}
+
+/* While a leader does not know that it is none, clients make haste. */
 static uint64_t gap_ns(struct sim *sim)
 {
-    return prng_between(&sim->random_client, 1, 2 * sim->swarm.request_gap_ns);
+    uint64_t mean_ns = sim->swarm.request_gap_ns;
+    bool haste = deposed_leader(sim) < SIM_NODES_MAX;
+    return prng_between(&sim->random_client, 1, haste ? mean_ns / 4 + 1 : 2 * mean_ns);
 }
 
 static void client_plan(struct sim *sim, uint32_t number)
@@ -227,12 +256,21 @@ static void plain_send(struct sim *sim, uint32_t number, uint32_t count, uint32_
     client_ask(sim, number, &ask, target);
 }
 
-/* Anybody; for a linearizable read often one who takes itself for the leader, deposed or not. */
+/* A linearizable read goes where it hurts: to a leader that does not know yet that it is none, and
+ * otherwise often to who leads. */
 static uint32_t read_target(struct sim *sim, bool linearizable)
 {
     uint32_t count = sim->swarm.node_count;
+    uint32_t deposed = deposed_leader(sim);
     uint32_t target = (uint32_t)prng_below(&sim->random_client, count);
-    if (linearizable && prng_below(&sim->random_client, 4) > 0) {
+    if (!linearizable) {
+        return target;
+    }
+    if (deposed < SIM_NODES_MAX) {
+        sim->totals->covers.reads_of_deposed++;
+        return deposed;
+    }
+    if (prng_below(&sim->random_client, 2) == 0) {
         for (uint32_t i = 0; i < count && !sim->nodes[target].leads; i++) {
             target = (target + 1) % count;
         }
@@ -312,13 +350,17 @@ void client_send(struct sim *sim, uint32_t number)
         operator_act(sim);
         return;
     }
-    if (sim_happens(&sim->random_client, sim->swarm.read_ppm)) {
+    bool deposed = deposed_leader(sim) < SIM_NODES_MAX;
+    if (sim_happens(&sim->random_client, sim->swarm.read_ppm) ||
+        (deposed && prng_below(&sim->random_client, 2) == 0)) {
         read_send(sim, number);
         return;
     }
-    if (sim_happens(&sim->random_client, sim->swarm.plain_ppm)) {
+    uint32_t target = deposed ? newest_leader(sim, client->target) : client->target;
+    if (sim_happens(&sim->random_client, sim->swarm.plain_ppm) ||
+        (deposed && prng_below(&sim->random_client, 2) == 0)) {
         uint32_t count = (uint32_t)prng_between(&sim->random_client, 1, sim->swarm.records_max);
-        plain_send(sim, number, count, client->target);
+        plain_send(sim, number, count, target);
         return;
     }
     writer_act(sim, number);

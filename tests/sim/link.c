@@ -189,6 +189,20 @@ static void frame_repeat(struct sim *sim, const struct sim_frame *frame)
     frame_plan(sim, slot, delay_ns(sim));
 }
 
+/* What the echo does to frames between nodes. */
+static bool echo_mutes(const struct sim *sim, uint32_t from, uint32_t to)
+{
+    const struct sim_echo *echo = &sim->echo;
+    return from == echo->node && to < sim->swarm.node_count && sim->now_ns >= echo->mute_ns &&
+           sim->now_ns < echo->until_ns;
+}
+
+static uint64_t echo_lag_ns(const struct sim *sim, uint32_t from, uint32_t to)
+{
+    bool heard = to == sim->echo.node && from < sim->swarm.node_count;
+    return heard && sim->now_ns < sim->echo.until_ns ? sim->echo.lag_ns : 0;
+}
+
 void link_send(struct sim *sim, uint32_t from, uint32_t to, const struct nic_send *send, bool once)
 {
     uint32_t slot = frame_take(sim);
@@ -213,7 +227,7 @@ void link_send(struct sim *sim, uint32_t from, uint32_t to, const struct nic_sen
     if (from < sim->swarm.node_count) {
         check_sent(sim, from, to, frame);
     }
-    if (sim->cut_until_ns[from][to] > sim->now_ns) {
+    if (sim->cut_until_ns[from][to] > sim->now_ns || echo_mutes(sim, from, to)) {
         sim->totals->faults.frame_cut++;
         link_release(sim, slot);
         return;
@@ -233,7 +247,7 @@ void link_send(struct sim *sim, uint32_t from, uint32_t to, const struct nic_sen
         link_release(sim, slot);
         return;
     }
-    frame_plan(sim, slot, delay_ns(sim));
+    frame_plan(sim, slot, delay_ns(sim) + echo_lag_ns(sim, from, to));
 }
 
 /* Count a frame that one sent later on the same link has overtaken. */

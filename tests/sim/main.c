@@ -137,6 +137,7 @@ static bool is_covered(void)
         {"reads_refused", covers->reads_refused},
         {"reads_died", covers->reads_died},
         {"reads_held", covers->reads_held},
+        {"reads_of_deposed", covers->reads_of_deposed},
         {"restarts", covers->restarts},
         {"trims", covers->trims},
         {"wraps", covers->wraps},

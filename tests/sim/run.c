@@ -109,6 +109,7 @@ static void seed_begin(struct sim *sim, uint64_t seed)
     sim->calm = false;
     sim->queue.count = 0;
     sim->queue.order = 0;
+    sim->echo = (struct sim_echo){0};
     sim->commit_index = 0;
     sim->commit_term = 0;
     sim->applied_index = 0;

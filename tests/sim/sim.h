@@ -60,7 +60,7 @@
     X(cut_symmetric) X(cut_asymmetric) X(frame_cut) X(rx_overflow) X(disk_slow) X(disk_reorder)    \
     X(disk_stall) X(write_error) X(crash) X(power_cut) X(crash_at_promise) X(crash_in_recovery)    \
     X(write_whole) X(write_absent) X(write_torn) X(rot_up) X(rot_down) X(rot_superblock)           \
-    X(clock_drift) X(freeze)
+    X(clock_drift) X(freeze) X(echo)
 COUNTERS_DECLARE(sim_fault, SIM_FAULTS);
 
 /* What happened: the proof that the generator reaches the interesting states. */
@@ -71,7 +71,7 @@ COUNTERS_DECLARE(sim_fault, SIM_FAULTS);
     X(liveness_skipped) X(disk_stalls) X(large_records) X(bad_pages) X(stale_durable) X(frames)    \
     X(disk_completions) X(client_events) X(timers) X(transfers) X(transfers_aborted)               \
     X(transfer_campaigns) X(clean_stops) X(reads_confirmed) X(reads_refused) X(reads_died)         \
-    X(reads_held) X(registrations) X(reopenings) X(evictions)               \
+    X(reads_held) X(reads_of_deposed) X(registrations) X(reopenings) X(evictions)               \
     X(named_evictions) X(incarnations) X(late_writers) X(sent_to_all) X(sent_again)                \
     X(repeats_answered) X(gaps) X(conditions_held) X(conditions_failed) X(conditions_told)         \
     X(fenced) X(openings_fenced) X(forgotten) X(no_session) X(tables_compared)                     \
@@ -358,6 +358,15 @@ struct sim_committed {
     uint32_t table_crc;  /* Of the table of sessions with it. */
 };
 
+/* A node hears the others late, and then they hear nothing of it any more: it goes on hearing what
+ * they said while they followed it. */
+struct sim_echo {
+    uint32_t node;
+    uint64_t lag_ns;
+    uint64_t mute_ns;  /* From here on nobody hears it. */
+    uint64_t until_ns; /* 0: there is none. */
+};
+
 struct sim {
     uint64_t seed;
     uint64_t now_ns;
@@ -374,6 +383,7 @@ struct sim {
     struct prng random_client;
     struct prng random_node;
     struct sim_queue queue;
+    struct sim_echo echo;
     uint64_t cut_until_ns[SIM_ENDPOINTS_MAX][SIM_ENDPOINTS_MAX];  /* [from][to] */
     uint64_t sent_order[SIM_ENDPOINTS_MAX][SIM_ENDPOINTS_MAX];    /* Of the newest frame sent. */
     uint64_t arrived_order[SIM_ENDPOINTS_MAX][SIM_ENDPOINTS_MAX]; /* Highest that arrived. */

@@ -115,7 +115,9 @@ static void read_take(struct cluster_model *model, uint8_t node, const struct wi
         .payload = payload,
     };
     model->reads++;
-    if (ask->read.offset < model->start_offset) {
+    if (ask->read.linearizable && node != model->leader) {
+        frame.read_reply.status = WIRE_NOT_LEADER;
+    } else if (ask->read.offset < model->start_offset) {
         frame.read_reply.status = WIRE_TRIMMED;
     } else if (ask->read.offset < committed) {
         fill(model, &frame, payload);

@@ -38,7 +38,8 @@ static void take(void *context, const struct fetch_record *record)
     f->next++;
 }
 
-static struct fixture *begin(uint32_t frame_bytes_max, uint8_t node, uint64_t seed)
+static struct fixture *
+begin_as(uint32_t frame_bytes_max, uint8_t node, bool linearizable, uint64_t seed)
 {
     struct fixture *f = calloc(1, sizeof *f);
     assert_non_null(f);
@@ -49,10 +50,16 @@ static struct fixture *begin(uint32_t frame_bytes_max, uint8_t node, uint64_t se
     assert_int_equal(mem_open(&f->mem, bytes), 0);
     f->client = client_init(&f->mem, &config, &f->model->nic);
     f->now_ns = 1000;
-    struct fetch_config fetch = {.node = node, .take = take, .context = f};
+    struct fetch_config fetch = {
+        .node = node, .linearizable = linearizable, .take = take, .context = f};
     fetch_init(&f->fetch, &f->mem, f->client, &fetch, f->now_ns);
     mem_seal(&f->mem);
     return f;
+}
+
+static struct fixture *begin(uint32_t frame_bytes_max, uint8_t node, uint64_t seed)
+{
+    return begin_as(frame_bytes_max, node, false, seed);
 }
 
 static void end(struct fixture *f)
@@ -232,6 +239,48 @@ static void trimmed_beginning_ends_the_fetch_and_names_the_start(void **state)
     end(f);
 }
 
+/* The end is the leader's word, whoever gives the records. */
+static void linearizable_fetch_looks_at_the_leader_and_waits_for_the_chosen_node(void **state)
+{
+    (void)state;
+    for (uint8_t node = 0; node <= MODEL_NODES; node++) {
+        struct fixture *f = begin_as(1472, node, true, node + 1u);
+        for (uint32_t i = 0; i < 20; i++) {
+            model_append(f->model, 100);
+        }
+        f->model->leader = 2;
+        f->model->behind[1] = f->model->behind[3] = 7;
+        look(f);
+        assert_int_equal(f->fetch.view.node, 2);
+        assert_int_equal(f->fetch.view.committed_offset, 20);
+        bool behind = node == 1 || node == 3;
+        fetch_range(&f->fetch, 0, 20);
+        run(f, 1000);
+        assert_int_equal(fetch_is_done(&f->fetch), !behind);
+        assert_int_equal(f->next, behind ? 13 : 20);
+        f->model->behind[1] = f->model->behind[3] = 0;
+        run(f, STEPS_MAX);
+        assert_true(fetch_is_done(&f->fetch));
+        assert_int_equal(f->next, 20);
+        end(f);
+    }
+}
+
+/* A follower that takes itself for nothing better does not say where the end is. */
+static void linearizable_look_waits_for_a_leader(void **state)
+{
+    (void)state;
+    struct fixture *f = begin_as(1472, 3, true, 1);
+    f->model->leader = 0;
+    run(f, 3000);
+    assert_false(f->fetch.view.known);
+    assert_true(f->fetch.heard);
+    f->model->leader = 1;
+    look(f);
+    assert_int_equal(f->fetch.view.node, 1);
+    end(f);
+}
+
 /* Losses, changes of leader, and nodes that know less than others. */
 static void range_comes_once_in_any_weather(void **state)
 {
@@ -265,6 +314,8 @@ int main(void)
         cmocka_unit_test(empty_range_is_done_without_a_question),
         cmocka_unit_test(records_beyond_the_end_are_waited_for),
         cmocka_unit_test(trimmed_beginning_ends_the_fetch_and_names_the_start),
+        cmocka_unit_test(linearizable_fetch_looks_at_the_leader_and_waits_for_the_chosen_node),
+        cmocka_unit_test(linearizable_look_waits_for_a_leader),
         cmocka_unit_test(range_comes_once_in_any_weather),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
