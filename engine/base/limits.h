@@ -127,7 +127,6 @@
 #define CLIENT_OFFSET_MAX      0x7fffffffffffffffull /* No record has it: a read of the end. */
 #define FETCH_PAUSE_MIN_NS     1000000u  /* Between questions that bring nothing, at first ... */
 #define FETCH_PAUSE_MAX_NS     32000000u /* ... and at most. */
-#define SENDER_SURE_NS         20000000u /* A leader's word of its office is believed so long. */
 /* A client's writer: what it holds, when it repeats what is not answered, at first, and how long it
  * pauses when nothing was taken. */
 #define WRITER_RECORDS_MAX    65536u

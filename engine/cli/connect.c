@@ -82,15 +82,29 @@ void connect_close(struct connect *connect)
     mem_close(&connect->mem);
 }
 
-void connect_wait(const struct connect *connect, uint64_t now_ns, uint64_t deadline_ns)
+void connect_wait_input(const struct connect *connect,
+                        int input_fd,
+                        uint64_t now_ns,
+                        uint64_t deadline_ns)
 {
     if (deadline_ns <= now_ns) {
         return;
     }
-    uint64_t wait_ms = (deadline_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS;
-    struct pollfd wanted = {.fd = nic_wait_fd(connect->nic), .events = POLLIN};
-    ASSERT(wanted.fd >= 0);
-    (void)poll(&wanted, 1, (int)(wait_ms > WAIT_MS_MAX ? WAIT_MS_MAX : wait_ms));
+    uint64_t wait_ns = deadline_ns - now_ns;
+    wait_ns =
+        wait_ns > WAIT_MS_MAX * (uint64_t)NS_PER_MS ? WAIT_MS_MAX * (uint64_t)NS_PER_MS : wait_ns;
+    int wait_ms = (int)((wait_ns + NS_PER_MS - 1) / NS_PER_MS);
+    struct pollfd wanted[] = {
+        {.fd = nic_wait_fd(connect->nic), .events = POLLIN},
+        {.fd = input_fd, .events = POLLIN}, /* poll() steps over -1. */
+    };
+    ASSERT(wanted[0].fd >= 0);
+    (void)poll(wanted, 2, wait_ms);
+}
+
+void connect_wait(const struct connect *connect, uint64_t now_ns, uint64_t deadline_ns)
+{
+    connect_wait_input(connect, -1, now_ns, deadline_ns);
 }
 
 /* The addresses of the node, or of all of them. */

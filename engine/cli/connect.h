@@ -33,6 +33,12 @@ void connect_close(struct connect *connect);
 /* Return when a frame may have come, or at about `deadline_ns`. */
 void connect_wait(const struct connect *connect, uint64_t now_ns, uint64_t deadline_ns);
 
+/* The same, or when `input_fd` may be read; -1: no matter. */
+void connect_wait_input(const struct connect *connect,
+                        int input_fd,
+                        uint64_t now_ns,
+                        uint64_t deadline_ns);
+
 /* How a command has waited in vain. */
 struct connect_silence {
     uint64_t waited_ns;

@@ -43,6 +43,12 @@ uint32_t lines_take(struct lines *lines, struct client_record *records, uint32_t
     return count;
 }
 
+bool lines_ready(const struct lines *lines)
+{
+    struct pollfd wanted = {.fd = lines->fd, .events = POLLIN};
+    return poll(&wanted, 1, 0) != 0; /* An error is told by reading. */
+}
+
 int lines_read(struct lines *lines)
 {
     ASSERT(!lines->ended);

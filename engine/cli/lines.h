@@ -26,6 +26,9 @@ void lines_init(struct lines *lines, struct mem *mem, int fd);
 /* Point `records` to the whole lines that are here; returns how many, at most `max`. */
 uint32_t lines_take(struct lines *lines, struct client_record *records, uint32_t max);
 
+/* True when lines_read() will not block. */
+bool lines_ready(const struct lines *lines);
+
 /* Read once, which may block; slices taken before are gone. 0 or -errno. Not when ended or
  * too_long, nor while lines_take() has something. */
 MUST_USE int lines_read(struct lines *lines);

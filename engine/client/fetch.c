@@ -45,6 +45,12 @@ void fetch_range(struct fetch *fetch, uint64_t from, uint64_t end)
     fetch->pieces_bytes = 0;
 }
 
+void fetch_stop(struct fetch *fetch)
+{
+    ASSERT(!fetch->looking);
+    fetch->end = fetch->offset;
+}
+
 bool fetch_is_done(const struct fetch *fetch)
 {
     return fetch->looking ? fetch->view.known : fetch->trimmed || fetch->offset >= fetch->end;
@@ -65,13 +71,23 @@ static bool wants_proof(const struct fetch *fetch)
     return fetch->looking && fetch->config.linearizable;
 }
 
-/* The record at `offset` is whole. */
-static void hand_on(struct fetch *fetch, uint64_t term, const uint8_t *payload, uint32_t bytes)
+/* The record at `offset` is whole; `header` is of its last piece. */
+static void hand_on(struct fetch *fetch,
+                    uint64_t term,
+                    const struct record_header *header,
+                    const uint8_t *payload,
+                    uint32_t bytes)
 {
     ASSERT(fetch->offset < fetch->end);
     ASSERT(bytes <= RECORD_BYTES_MAX);
     struct fetch_record record = {
-        .offset = fetch->offset, .term = term, .payload = payload, .bytes = bytes};
+        .offset = fetch->offset,
+        .term = term,
+        .session = header->session,
+        .sequence = header->sequence,
+        .payload = payload,
+        .bytes = bytes,
+    };
     fetch->offset++;
     fetch->pieces_bytes = 0;
     fetch->config.take(fetch->config.context, &record);
@@ -80,11 +96,12 @@ static void hand_on(struct fetch *fetch, uint64_t term, const uint8_t *payload, 
 /* Take the first record of an answer, or the piece of it. False: it is no continuation. */
 static bool take_first(struct fetch *fetch,
                        const struct wire_read_reply *reply,
-                       const uint8_t *payload,
-                       uint32_t bytes)
+                       const struct record_header *header,
+                       const uint8_t *payload)
 {
+    uint32_t bytes = header->bytes;
     if (fetch->pieces_bytes == 0 && !reply->partial) {
-        hand_on(fetch, reply->term, payload, bytes);
+        hand_on(fetch, reply->term, header, payload, bytes);
         return true;
     }
     if (bytes > RECORD_BYTES_MAX - fetch->pieces_bytes) {
@@ -93,7 +110,7 @@ static bool take_first(struct fetch *fetch,
     memcpy(fetch->pieces + fetch->pieces_bytes, payload, bytes);
     fetch->pieces_bytes += bytes;
     if (!reply->partial) {
-        hand_on(fetch, reply->term, fetch->pieces, fetch->pieces_bytes);
+        hand_on(fetch, reply->term, header, fetch->pieces, fetch->pieces_bytes);
         return true;
     }
     return bytes > 0;
@@ -115,8 +132,8 @@ static bool take_records(struct fetch *fetch, const struct client_read_result *r
         at += record_body_bytes(record.bytes);
         ASSERT(at <= result->records_bytes); /* The codec has walked them. */
         if (i > 0) {
-            hand_on(fetch, reply->term, payload, record.bytes);
-        } else if (!take_first(fetch, reply, payload, record.bytes)) {
+            hand_on(fetch, reply->term, &record, payload, record.bytes);
+        } else if (!take_first(fetch, reply, &record, payload)) {
             return false;
         }
     }

@@ -21,7 +21,9 @@
 /* A committed record; `payload` within the call only. */
 struct fetch_record {
     uint64_t offset;
-    uint64_t term; /* Of its entry. */
+    uint64_t term;    /* Of its entry. */
+    uint64_t session; /* In which it was appended; 0: none. */
+    uint64_t sequence;
     const uint8_t *payload;
     uint32_t bytes;
 };
@@ -77,6 +79,9 @@ void fetch_init(struct fetch *fetch,
 /* Hand on the records of [from, end). Beyond the committed end they are waited for, most of the
  * time by the node: it answers when something is committed. */
 void fetch_range(struct fetch *fetch, uint64_t from, uint64_t end);
+
+/* Hand on nothing more. From within `take`, too. */
+void fetch_stop(struct fetch *fetch);
 
 /* Take what came and ask for more. Returns the work done. */
 uint32_t fetch_poll(struct fetch *fetch, uint64_t now_ns);

@@ -67,11 +67,12 @@ void writer_reopen(struct writer *writer, uint64_t client_id)
 
 /* ---- Records in. ---- */
 
+#define NO_CONDITION UINT64_MAX
+
 static uint32_t take_records(struct writer *writer,
                              uint64_t now_ns,
                              const struct client_record *records,
                              uint32_t count,
-                             bool conditional,
                              uint64_t expected_offset)
 {
     ASSERT(now_ns > 0);
@@ -85,8 +86,8 @@ static uint32_t take_records(struct writer *writer,
             break;
         }
         slot->taken_ns = now_ns;
-        slot->conditional = conditional;
-        slot->value = conditional ? expected_offset + taken : 0;
+        slot->conditional = expected_offset != NO_CONDITION;
+        slot->value = slot->conditional ? expected_offset + taken : 0;
         slot->begins = taken == 0;
         taken++;
     }
@@ -101,7 +102,7 @@ uint32_t writer_append(struct writer *writer,
                        const struct client_record *records,
                        uint32_t count)
 {
-    return take_records(writer, now_ns, records, count, false, 0);
+    return take_records(writer, now_ns, records, count, NO_CONDITION);
 }
 
 uint32_t writer_append_expecting(struct writer *writer,
@@ -111,7 +112,7 @@ uint32_t writer_append_expecting(struct writer *writer,
                                  uint64_t expected_offset)
 {
     ASSERT(expected_offset <= CLIENT_OFFSET_MAX - count);
-    return take_records(writer, now_ns, records, count, true, expected_offset);
+    return take_records(writer, now_ns, records, count, expected_offset);
 }
 
 /* ---- Outcomes out. ---- */
@@ -170,24 +171,28 @@ static bool follows(const struct writer_outcome *outcome, const struct writer_sl
                               : slot->value == outcome->detail;
 }
 
+static struct writer_outcome outcome_of(const struct writer_queue *queue)
+{
+    const struct writer_slot *slot = writer_queue_slot(queue, queue->head);
+    return (struct writer_outcome){
+        .first_number = queue->head,
+        .first_sequence = slot->sequence,
+        .fate = slot->fate,
+        .status = slot->status,
+        .first_offset = slot->offset_known ? slot->value : 0,
+        .offset_known = slot->offset_known,
+        .detail = slot->offset_known ? 0 : slot->value,
+    };
+}
+
 /* Tell and drop the oldest `count` records. */
 static uint32_t tell(struct writer *writer, uint32_t count, writer_done done, void *context)
 {
     struct writer_queue *queue = &writer->queue;
     uint32_t outcomes = 0;
     while (count > 0) {
-        const struct writer_slot *slot = writer_slot_of(writer, queue->head);
-        struct writer_outcome outcome = {
-            .first_number = queue->head,
-            .first_sequence = slot->sequence,
-            .fate = slot->fate,
-            .status = slot->status,
-            .first_offset = slot->offset_known ? slot->value : 0,
-            .offset_known = slot->offset_known,
-            .detail = slot->offset_known ? 0 : slot->value,
-        };
+        struct writer_outcome outcome = outcome_of(queue);
         while (count > 0 && follows(&outcome, writer_slot_of(writer, queue->head))) {
-            ASSERT(writer_slot_of(writer, queue->head)->state == SLOT_SETTLED);
             writer_queue_pop(queue);
             outcome.count++;
             count--;

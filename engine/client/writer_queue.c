@@ -84,6 +84,7 @@ void writer_queue_pop(struct writer_queue *queue)
 {
     ASSERT(queue->head < queue->tail);
     ASSERT(queue->head < queue->sent);
+    ASSERT(writer_queue_slot(queue, queue->head)->state == SLOT_SETTLED);
     queue->head++;
     if (queue->head == queue->tail) {
         queue->end_at = 0;

@@ -54,7 +54,7 @@ void writer_queue_init(struct writer_queue *queue,
 struct writer_slot *writer_queue_push(struct writer_queue *queue,
                                       const struct client_record *record);
 
-/* Give the oldest one up. */
+/* Drop the oldest one, which is settled. */
 void writer_queue_pop(struct writer_queue *queue);
 
 static inline struct writer_slot *writer_queue_slot(const struct writer_queue *queue,

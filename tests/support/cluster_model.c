@@ -19,24 +19,17 @@ uint8_t model_byte(uint64_t offset, uint32_t at)
     return (uint8_t)(offset * 31 + at + (at >> 8) * 7);
 }
 
-static void
-store(struct cluster_model *model, uint64_t sequence, const uint8_t *payload, uint32_t bytes)
+void model_append(struct cluster_model *model, uint32_t bytes)
 {
     ASSERT(model->record_count < MODEL_RECORDS);
     struct model_record *record = &model->records[model->record_count];
-    record->sequence = sequence;
     record->bytes = bytes;
     record->payload = malloc(bytes + 1);
     ASSERT(record->payload != NULL);
     for (uint32_t i = 0; i < bytes; i++) {
-        record->payload[i] = payload == NULL ? model_byte(model->record_count, i) : payload[i];
+        record->payload[i] = model_byte(model->record_count, i);
     }
     model->record_count++;
-}
-
-void model_append(struct cluster_model *model, uint32_t bytes)
-{
-    store(model, 0, NULL, bytes);
 }
 
 /* Put a node's answer on its way. */
@@ -86,7 +79,8 @@ static void fill(struct cluster_model *model, struct wire_frame *frame, uint8_t 
             bytes = (room - RECORD_HEADER_BYTES) & ~7u;
             reply->partial = true;
         }
-        struct record_header header = {.bytes = bytes, .sequence = record->sequence};
+        struct record_header header = {
+            .bytes = bytes, .session = MODEL_SESSION, .sequence = offset + 1};
         uint8_t *to = payload + frame->payload_bytes;
         memset(to, 0, record_body_bytes(bytes));
         memcpy(to, &header, sizeof header);
@@ -125,57 +119,6 @@ static void read_take(struct cluster_model *model, uint8_t node, const struct wi
     answer(model, node, &frame);
 }
 
-static void reply_send(struct cluster_model *model,
-                       uint8_t node,
-                       const struct wire_request *request,
-                       enum wire_status status)
-{
-    struct wire_frame frame = {
-        .header = {.kind = WIRE_REPLY},
-        .reply = {.first_sequence = request->first_sequence,
-                  .first_offset =
-                      status == WIRE_OK ? model->record_count - request->record_count : 0,
-                  .record_count = request->record_count,
-                  .status = (uint8_t)status,
-                  .leader = named(model, node)},
-    };
-    answer(model, node, &frame);
-}
-
-static void request_take(struct cluster_model *model, uint8_t node, const struct wire_frame *ask)
-{
-    const uint8_t *records = ask->payload;
-    if (ask->payload_bytes < ask->request.request_bytes) {
-        memcpy(model->partial + ask->request.offset, ask->payload, ask->payload_bytes);
-        model->partial_bytes += ask->payload_bytes;
-        if (model->partial_bytes < ask->request.request_bytes) {
-            return;
-        }
-        model->partial_bytes = 0;
-        records = model->partial;
-    }
-    if (node != model->leader || model->refusals > 0) {
-        enum wire_status status = node != model->leader ? WIRE_NOT_LEADER : model->refusal;
-        model->refusals -= node == model->leader;
-        model->requests_refused++;
-        reply_send(model, node, &ask->request, status);
-        return;
-    }
-    uint32_t at = 0;
-    for (uint32_t i = 0; i < ask->request.record_count; i++) {
-        struct record_header header;
-        memcpy(&header, records + at, sizeof header);
-        store(model, header.sequence, records + at + sizeof header, header.bytes);
-        at += record_body_bytes(header.bytes);
-    }
-    model->requests_taken++;
-    if (model->mute > 0) {
-        model->mute--;
-        return;
-    }
-    reply_send(model, node, &ask->request, WIRE_OK);
-}
-
 static uint32_t model_tx(struct nic *nic, const struct nic_send *sends, uint32_t count)
 {
     struct cluster_model *model = of_nic(nic);
@@ -192,14 +135,8 @@ static uint32_t model_tx(struct nic *nic, const struct nic_send *sends, uint32_t
         enum wire_reason reason =
             wire_decode(&self, bytes, sends[i].head_bytes + sends[i].body_bytes, &frame, &counters);
         ASSERT(reason == WIRE_DROP_ok);
-        bool is_request = frame.header.kind == WIRE_REQUEST;
-        model->requests_to_dead += is_request && model->dead[node];
-        if (model->dead[node] || is_lost(model)) {
-            continue;
-        }
-        if (is_request) {
-            request_take(model, node, &frame);
-        } else {
+        ASSERT(frame.header.kind == WIRE_READ);
+        if (!model->dead[node] && !is_lost(model)) {
             read_take(model, node, &frame);
         }
     }

@@ -1,7 +1,7 @@
 /* cluster_model.h: three nodes as a client sees them, behind a nic: what they answer is the test's.
  *
- * One log for all; each node knows it to be committed up to its own mark. Frames are lost by lot in
- * both directions. Requests are judged by the leader alone, as the replica's intake does.
+ * One log for all, of one session; each node knows it to be committed up to its own mark. Frames
+ * are lost by lot in both directions. The model answers reads alone.
  */
 #ifndef TESTS_SUPPORT_CLUSTER_MODEL_H
 #define TESTS_SUPPORT_CLUSTER_MODEL_H
@@ -12,11 +12,11 @@
 #define MODEL_CLUSTER 0x9f3cu
 #define MODEL_CLIENT  0x77u
 #define MODEL_NODES   3u
+#define MODEL_SESSION 40u /* Of every record, its numbers from 1 on. */
 #define MODEL_RECORDS 4096u
 #define MODEL_DUE_MAX 64u
 
 struct model_record {
-    uint64_t sequence;
     uint32_t bytes;
     uint8_t *payload;
 };
@@ -32,15 +32,7 @@ struct cluster_model {
     uint64_t start_offset;
     uint32_t record_count;
     struct model_record records[MODEL_RECORDS];
-    enum wire_status refusal; /* Of requests by the leader, ... */
-    uint32_t refusals;        /* ... so often. */
-    uint32_t mute;            /* Requests it takes, or not, and does not answer. */
-    uint32_t requests_taken;
-    uint32_t requests_refused;
-    uint32_t requests_to_dead;
     uint32_t reads;
-    uint8_t partial[ENTRY_BYTES_MAX]; /* A request of several frames. */
-    uint32_t partial_bytes;
     uint32_t due_count;
     uint32_t due_taken;
     uint32_t due_bytes[MODEL_DUE_MAX];

@@ -22,7 +22,8 @@ struct fixture {
     struct client *client;
     struct fetch fetch;
     uint64_t now_ns;
-    uint64_t next; /* Offset of the record to come. */
+    uint64_t next;    /* Offset of the record to come. */
+    uint64_t stop_at; /* 0: never. */
     bool lead_moves;
 };
 
@@ -31,11 +32,16 @@ static void take(void *context, const struct fetch_record *record)
     struct fixture *f = context;
     assert_int_equal(record->offset, f->next);
     assert_int_equal(record->term, 5);
+    assert_int_equal(record->session, MODEL_SESSION);
+    assert_int_equal(record->sequence, record->offset + 1);
     assert_int_equal(record->bytes, f->model->records[f->next].bytes);
     for (uint32_t i = 0; i < record->bytes; i++) {
         assert_int_equal(record->payload[i], model_byte(f->next, i));
     }
     f->next++;
+    if (f->next == f->stop_at) {
+        fetch_stop(&f->fetch);
+    }
 }
 
 static struct fixture *
@@ -190,6 +196,25 @@ static void range_comes_whole_with_records_of_every_size(void **state)
     end(f);
 }
 
+static void fetch_that_is_stopped_hands_on_nothing_more_until_another_range(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(1472, 0, 1);
+    for (uint32_t i = 0; i < 20; i++) {
+        model_append(f->model, 10);
+    }
+    look(f);
+    f->next = 3;
+    f->stop_at = 8;
+    fetch_range(&f->fetch, 3, FETCH_NO_END);
+    run(f, 100);
+    assert_true(fetch_is_done(&f->fetch));
+    assert_int_equal(f->next, 8);
+    f->stop_at = 0;
+    read_all(f, 8, 20);
+    end(f);
+}
+
 static void empty_range_is_done_without_a_question(void **state)
 {
     (void)state;
@@ -311,6 +336,7 @@ int main(void)
         cmocka_unit_test(chosen_node_that_is_dead_is_asked_on_and_nobody_else),
         cmocka_unit_test(without_a_leader_nothing_is_known_but_somebody_is_heard),
         cmocka_unit_test(range_comes_whole_with_records_of_every_size),
+        cmocka_unit_test(fetch_that_is_stopped_hands_on_nothing_more_until_another_range),
         cmocka_unit_test(empty_range_is_done_without_a_question),
         cmocka_unit_test(records_beyond_the_end_are_waited_for),
         cmocka_unit_test(trimmed_beginning_ends_the_fetch_and_names_the_start),
