@@ -42,6 +42,7 @@ enum key {
     KEY_ELECTION,
     KEY_HEARTBEAT,
     KEY_DISK_STALL,
+    KEY_CATCHUP,
     KEY_COUNT
 };
 
@@ -218,6 +219,15 @@ static bool set_disk_stall(struct parse *parse, const char *value)
     return units_parse_duration(value, &parse->config->disk_stall_ns);
 }
 
+static bool set_catchup(struct parse *parse, const char *value)
+{
+    uint64_t bytes = 0;
+    bool sound = units_parse_size(value, &bytes) && bytes >= CATCHUP_BYTES_PER_S_MIN &&
+                 bytes <= CATCHUP_BYTES_PER_S_MAX;
+    parse->config->catchup_bytes_per_s = bytes;
+    return sound;
+}
+
 static const struct {
     enum section section;
     const char *name;
@@ -236,9 +246,13 @@ static const struct {
     [KEY_ELECTION] = {SECTION_RAFT, "election", set_election, UNITS_RANGE_FORM},
     [KEY_HEARTBEAT] = {SECTION_RAFT, "heartbeat", set_heartbeat, UNITS_DURATION_FORM},
     [KEY_DISK_STALL] = {SECTION_RAFT, "disk_stall", set_disk_stall, UNITS_DURATION_FORM},
+    [KEY_CATCHUP] = {SECTION_RAFT, "catchup", set_catchup,
+                     "a size a second from 1MiB to 1TiB, e.g. 64MiB"},
 };
 
 _Static_assert(SEGMENT_BYTES_MIN == 256 * 1024, "the form of `segment` names it");
+_Static_assert(CATCHUP_BYTES_PER_S_MIN == 1ull << 20, "the form of `catchup` names it");
+_Static_assert(CATCHUP_BYTES_PER_S_MAX == 1ull << 40, "the form of `catchup` names it");
 _Static_assert(NODE_ID_MAX == 63, "the allowed sections name it");
 
 static const char *section_name(enum section section)
@@ -508,6 +522,7 @@ static void set_defaults(struct config *config)
         .election_max_ns = 300000000,
         .heartbeat_ns = 15000000,
         .disk_stall_ns = 1000000000,
+        .catchup_bytes_per_s = CATCHUP_BYTES_PER_S,
     };
 }
 

@@ -6,7 +6,7 @@
  *                 spec = af_xdp:veth1               optional: instead of [net] spec
  *     [net]       spec = udp
  *     [storage]   size = 256MiB  segment = 16MiB  retention = 128MiB  durability = dsync | memory
- *     [raft]      election = 150ms-300ms  heartbeat = 15ms  disk_stall = 1s
+ *     [raft]      election = 150ms-300ms  heartbeat = 15ms  disk_stall = 1s  catchup = 64MiB
  *
  * Only the id and the nodes' addresses must be there; `data` too, for whoever is a node. An
  * unknown, doubled or malformed key or section is refused with its line. Knows no flags and opens
@@ -48,6 +48,7 @@ struct config {
     uint64_t election_max_ns;
     uint64_t heartbeat_ns;
     uint64_t disk_stall_ns;
+    uint64_t catchup_bytes_per_s;
 };
 
 /* Read the file. 0; or -EINVAL (FAULT_USAGE) or another negative errno, with the fault told; then

@@ -241,6 +241,13 @@ static uint64_t firm_position(const struct replica *r)
     return firm < durable ? firm : durable;
 }
 
+/* Something is to be committed, and for a while nothing was. */
+static bool commits_wait(const struct replica *r)
+{
+    return raft_is_leader(r->raft) && raft_last(r->raft).index > raft_commit_index(r->raft) &&
+           r->now_ns - r->commit_moved_ns >= CATCHUP_HURRY_NS;
+}
+
 struct stream_context replica_stream_context(struct replica *r)
 {
     struct stream_context context = {
@@ -253,6 +260,8 @@ struct stream_context replica_stream_context(struct replica *r)
         .now_ns = r->now_ns,
         .durable_position = firm_position(r),
         .space_position = wal_start_durable(r->wal).position + wal_ring_bytes(r->wal),
+        .catchup_bytes_per_s = r->config.catchup_bytes_per_s,
+        .commits_wait = commits_wait(r),
         .taker = r,
         .take = replica_take,
     };
@@ -403,17 +412,17 @@ read_bytes(const struct replica *r, uint64_t position, uint64_t end, uint32_t bu
 
 static void start_reads(struct replica *r)
 {
+    struct stream_context context = replica_stream_context(r);
     for (uint32_t i = 0; i < r->peer_count; i++) {
         struct stream_fetch *fetch = &r->outs[i].fetch;
-        if (fetch->state != FETCH_WANTED) {
+        if (fetch->state != FETCH_WANTED || !stream_out_may_fetch(&r->outs[i], &context)) {
             continue;
         }
         fetch->bytes = read_bytes(r, fetch->position, UINT64_MAX, STREAM_FETCH_BYTES);
         if (fetch->bytes == 0) {
             fetch->state = FETCH_NONE;
         } else if (wal_read(r->wal, fetch->position, fetch->bytes, fetch->buffer, i)) {
-            fetch->state = FETCH_READING;
-            r->counters.disk_fetches++;
+            stream_out_fetching(&r->outs[i], &context);
         }
     }
     for (uint32_t i = 0; i < READER_BUFFERS; i++) {
@@ -479,6 +488,16 @@ static void watch(struct replica *r)
     }
 }
 
+static void watch_commits(struct replica *r)
+{
+    uint64_t commit_index = raft_commit_index(r->raft);
+    bool waits = raft_is_leader(r->raft) && raft_last(r->raft).index > commit_index;
+    if (!waits || commit_index != r->commit_seen) {
+        r->commit_seen = commit_index;
+        r->commit_moved_ns = r->now_ns;
+    }
+}
+
 /* A leader that stops waits until another one is known, and not for long. */
 static void stop_disk(struct replica *r)
 {
@@ -513,6 +532,7 @@ uint32_t replica_poll(struct replica *r, uint64_t now_ns)
     }
     work += replica_drain(r);
     stop_disk(r);
+    watch_commits(r);
     start_reads(r);
     uint64_t deadline_ns = replica_deadline_ns(r);
     /* An idle loop may sleep till then. */

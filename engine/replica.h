@@ -40,7 +40,8 @@ struct replica_config {
     uint64_t election_min_ns;
     uint64_t election_max_ns;
     uint64_t heartbeat_ns;
-    uint64_t disk_stall_ns;    /* A leader whose oldest own write is older steps down. */
+    uint64_t catchup_bytes_per_s; /* Read back from disk for one peer that is far behind. */
+    uint64_t disk_stall_ns;       /* A leader whose oldest own write is older steps down. */
     uint64_t log_memory_bytes; /* Of log slots: a power of two, LOG_MEMORY_MIN to LOG_MEMORY_MAX. */
     uint64_t
         retention_bytes; /* 0: nothing is trimmed. Otherwise older segments go, oldest first. */

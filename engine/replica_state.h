@@ -69,7 +69,9 @@ struct replica {
     uint64_t committed_offset;
     uint64_t commit_position;
     uint64_t hold_trim_position;
-    uint64_t trim_index; /* Last trim proposed here; no second one before it is committed. */
+    uint64_t trim_index;      /* Last trim proposed here; no second one before it is committed. */
+    uint64_t commit_seen;     /* A leader's commit index, ... */
+    uint64_t commit_moved_ns; /* ... and when it moved last, or all was committed. */
     bool was_leader;
     bool working;
     bool stopping;

@@ -32,6 +32,7 @@ struct stream_fetch {
     uint64_t position; /* Of the buffer's first byte. */
     uint32_t bytes;
     uint64_t retry_ns; /* After a failed one: not before. */
+    uint64_t due_ns;   /* By the rate: not read before, unless commits wait for it. */
     uint8_t *buffer;   /* STREAM_FETCH_BYTES. */
 };
 
@@ -103,7 +104,9 @@ struct stream_context {
     uint64_t now_ns;
     uint64_t durable_position; /* Of the own disk. */
     uint64_t space_position;   /* Where the own disk's ring is full. */
-    void *taker;               /* Argument of take. */
+    uint64_t catchup_bytes_per_s;
+    bool commits_wait; /* A leader's commits have not moved for CATCHUP_HURRY_NS, and should. */
+    void *taker;       /* Argument of take. */
     /* An entry whose bytes are complete and that the core has taken is now the log's last. */
     void (*take)(void *taker, const uint8_t *entry);
 };
@@ -127,6 +130,13 @@ void stream_out_ack(struct stream_out *out,
  * since `silent_ns`, or is further behind `last_index` than the window: a voter that is down, or
  * that has trims still to catch up with, must not fill the log of the others. */
 uint64_t stream_out_space(const struct stream_out *out, uint64_t silent_ns, uint64_t last_index);
+
+/* Leader: the entries wanted from disk (fetch.state is FETCH_WANTED) may be read now, as far as the
+ * rate of the catch-up goes: over any time, reads take catchup_bytes_per_s of it and of
+ * CATCHUP_SLACK_NS, and one read more. No rate holds while commits wait. */
+bool stream_out_may_fetch(const struct stream_out *out, const struct stream_context *context);
+/* Leader: the caller reads fetch.bytes of them. */
+void stream_out_fetching(struct stream_out *out, const struct stream_context *context);
 
 /* Leader: when the stream wants to be called though nothing arrives. */
 uint64_t stream_out_deadline_ns(const struct stream_out *out);

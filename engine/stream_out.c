@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#define NS_PER_S 1000000000ull
+
 void stream_out_init(struct stream_out *out,
                      struct mem *mem,
                      uint8_t peer,
@@ -26,8 +28,34 @@ static bool outstanding(const struct stream_out *out, uint64_t match_index)
 
 uint64_t stream_out_deadline_ns(const struct stream_out *out)
 {
-    bool reads = out->fetch.state == FETCH_READING; /* Its completion comes first. */
-    return out->active && !reads ? out->poll_ns : UINT64_MAX;
+    if (!out->active || out->fetch.state == FETCH_READING) { /* Its completion comes first. */
+        return UINT64_MAX;
+    }
+    bool reads_earlier = out->fetch.state == FETCH_WANTED && out->fetch.due_ns < out->poll_ns;
+    return reads_earlier ? out->fetch.due_ns : out->poll_ns;
+}
+
+bool stream_out_may_fetch(const struct stream_out *out, const struct stream_context *context)
+{
+    ASSERT(out->fetch.state == FETCH_WANTED);
+    return context->commits_wait || context->now_ns >= out->fetch.due_ns;
+}
+
+void stream_out_fetching(struct stream_out *out, const struct stream_context *context)
+{
+    struct stream_fetch *fetch = &out->fetch;
+    ASSERT(fetch->state == FETCH_WANTED);
+    ASSERT(fetch->bytes > 0);
+    ASSERT(fetch->bytes <= STREAM_FETCH_BYTES);
+    uint64_t slack_ns = context->now_ns < CATCHUP_SLACK_NS ? context->now_ns : CATCHUP_SLACK_NS;
+    uint64_t from_ns = context->now_ns - slack_ns;
+    from_ns = fetch->due_ns > from_ns ? fetch->due_ns : from_ns;
+    /* What is read while commits wait is not counted: nobody could pay for it afterwards. */
+    if (!context->commits_wait) {
+        fetch->due_ns = from_ns + fetch->bytes * NS_PER_S / context->catchup_bytes_per_s;
+    }
+    fetch->state = FETCH_READING;
+    context->counters->disk_fetches++;
 }
 
 static void expect_progress(struct stream_out *out, uint64_t now_ns)

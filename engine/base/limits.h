@@ -59,7 +59,15 @@
 #define STREAM_FRAGMENTS_PER_DRAIN 128u
 /* One fetch from disk for a peer that is behind what memory holds. */
 #define STREAM_FETCH_BYTES (2u * ENTRY_BYTES_MAX)
-#define ASSEMBLY_MAX       256u /* Entries half received by a follower. */
+/* Catch-up: what a leader reads back from its disk for one peer, bytes a second. A loop that sleeps
+ * too long may make up for so much of it. Commits that do not move for so long are waiting for
+ * whoever catches up: then the rate would protect nothing. */
+#define CATCHUP_BYTES_PER_S     (64ull << 20)
+#define CATCHUP_BYTES_PER_S_MIN (1ull << 20)
+#define CATCHUP_BYTES_PER_S_MAX (1ull << 40)
+#define CATCHUP_SLACK_NS        10000000u
+#define CATCHUP_HURRY_NS        10000000u
+#define ASSEMBLY_MAX            256u /* Entries half received by a follower. */
 
 /* The log in memory. */
 #define LOG_MEMORY_MIN    (2u * 1024u * 1024u)

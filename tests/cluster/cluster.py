@@ -105,7 +105,8 @@ class Node:
 class Cluster:
     """Nodes 1 to `count` of one configuration, nothing formatted or started yet."""
 
-    def __init__(self, count=3, durability="dsync", extra="", storage=""):
+    def __init__(self, count=3, durability="dsync", extra="", storage="",
+                 size="32MiB"):
         self.folder = tempfile.mkdtemp(prefix="thole-cluster-", dir=os.getcwd())
         self.path = os.path.join(self.folder, "cluster.ini")
         self.nodes = [Node(self, number) for number in range(1, count + 1)]
@@ -114,7 +115,8 @@ class Cluster:
             for node, port in zip(self.nodes, free_ports(count)):
                 out.write(f"[node {node.number}]\naddress = 127.0.0.1:{port}\n"
                           f"data = n{node.number}\n")
-            out.write("[net]\nspec = udp\n[storage]\nsize = 32MiB\nsegment = 1MiB\n"
+            out.write("[net]\nspec = udp\n[storage]\n"
+                      f"size = {size}\nsegment = 1MiB\n"
                       f"durability = {durability}\n{storage}"
                       f"[raft]\nelection = 150ms-300ms\nheartbeat = 15ms\n{extra}")
 

@@ -1,15 +1,20 @@
 """A follower that was away for long: behind the log start, and far behind its end."""
+import os
 import random
+import threading
 
 import cluster
 from cluster import Case, thole
 from test_records import Stream, record_of, run
 
 
+SEED = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(1, 1 << 31)
+
+
 class Behind(Case):
-    def cluster_of_three(self, storage):
-        """Three nodes with these lines in [storage]; and a follower of theirs, killed."""
-        made = self.cluster(storage=storage)
+    def one_away(self, **more):
+        """Three nodes, and the number of a follower of theirs that was killed."""
+        made = self.cluster(**more)
         made.format()
         made.start()
         leader = made.wait_healthy()["leader"]
@@ -25,7 +30,7 @@ class Behind(Case):
 
 class LogStart(Behind):
     def test_a_follower_whose_entries_are_trimmed_is_named_and_the_others_go_on(self):
-        made, away = self.cluster_of_three("retention = 4MiB\n")
+        made, away = self.one_away(storage="retention = 4MiB\n")
         lines = [b"%d" % i + b"x" * 50000 for i in range(400)]
         self.append(made, lines)
         found = made.status()
@@ -59,5 +64,50 @@ class LogStart(Behind):
         self.assertEqual(found["leader"], leader)
 
 
+class CatchUp(Behind):
+    def test_a_follower_away_for_100000_records_catches_up_under_load(self):
+        made, away = self.one_away(size="256MiB", extra="catchup = 16MiB\n")
+        rng = random.Random(SEED)
+        padding = rng.randbytes(4096).hex().encode()
+        lines = [b"%d " % i + padding[:rng.randrange(400)] for i in range(100000)]
+        self.append(made, lines)
+        before = made.status()
+        self.assertGreaterEqual(before["nodes"][before["leader"] - 1]["log_end_offset"], 100000)
+        load = Stream(self, "append", "-c", made.path)
+        more = []
+        caught_up = threading.Event()
+
+        def write():
+            while not caught_up.is_set() and len(more) < 1000000:
+                more.append(b"more %d" % len(more))
+                if not load.put(more[-1]):
+                    return
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        self.addCleanup(writer.join)
+        self.addCleanup(caught_up.set)
+        made.wait(lambda: len(load.lines) >= 100, "lines are acknowledged")
+        made[away].start()
+        acked = len(load.lines)
+        made.wait(lambda: (made.status()["nodes"][away - 1]["log_end_offset"] or 0) >= 100000,
+                  "the follower has what it missed")
+        self.assertGreater(len(load.lines), acked)  # Commits went on meanwhile.
+        caught_up.set()
+        writer.join()
+        self.assertEqual(load.end(), (0, ""))
+        total = 100000 + len(more)
+        self.assertEqual([int(line) for line in load.lines], list(range(100000, total)))
+        made.wait_status(
+            lambda found: found["healthy"]
+            and found["nodes"][away - 1]["log_end_offset"] == total, "it has everything")
+        for node in made.nodes:
+            done = run("read", "-c", made.path, "--node", str(node.number), "--json")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual([record_of(line) for line in done.stdout.splitlines()],
+                             list(enumerate(lines + more)), f"node {node.number}")
+
+
 if __name__ == "__main__":
+    print(f"SEED={SEED}", flush=True)
     cluster.main()

@@ -89,6 +89,7 @@ static void node_configure(struct sim *sim, uint32_t number, struct replica_conf
         .election_min_ns = swarm->election_min_ns,
         .election_max_ns = swarm->election_max_ns,
         .heartbeat_ns = swarm->heartbeat_ns,
+        .catchup_bytes_per_s = CATCHUP_BYTES_PER_S,
         .disk_stall_ns = swarm->disk_stall_ns,
         .log_memory_bytes = LOG_MEMORY_MIN,
         .retention_bytes = swarm->retention_bytes,

@@ -125,6 +125,7 @@ static void seed_begin(struct sim *sim, uint64_t seed)
     }
     for (uint32_t i = 0; i < SIM_NODES_MAX; i++) {
         sim->nodes[i].state = SIM_DOWN;
+        sim->nodes[i].leads = false;
         sim->nodes[i].wake_ns = SIM_NEVER;
     }
     for (uint32_t i = 0; i < sim->swarm.node_count; i++) {

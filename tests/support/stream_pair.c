@@ -211,6 +211,7 @@ static void side_open(struct pair *pair, struct pair_side *side, uint8_t id)
         .header = {.from = id, .cluster = PAIR_CLUSTER, .from_store = store_of(id), .from_boot = 1},
         .cluster = PAIR_CLUSTER,
         .space_position = PAIR_DISK_BYTES,
+        .catchup_bytes_per_s = CATCHUP_BYTES_PER_S_MAX,
         .taker = side,
         .take = take,
     };
@@ -320,7 +321,8 @@ void pair_heartbeat(struct pair *pair)
 uint32_t pair_fetch(struct pair *pair)
 {
     struct stream_fetch *fetch = &pair->out.fetch;
-    if (fetch->state != FETCH_WANTED) {
+    refresh(&pair->leader);
+    if (fetch->state != FETCH_WANTED || !stream_out_may_fetch(&pair->out, &pair->leader.context)) {
         return 0;
     }
     uint64_t durable = pair->leader.context.durable_position;
@@ -328,8 +330,9 @@ uint32_t pair_fetch(struct pair *pair)
     uint64_t bytes = durable - fetch->position;
     fetch->bytes = bytes < STREAM_FETCH_BYTES ? (uint32_t)bytes : STREAM_FETCH_BYTES;
     memcpy(fetch->buffer, pair->leader.image + fetch->position, fetch->bytes);
+    stream_out_fetching(&pair->out, &pair->leader.context);
     fetch->state = FETCH_READY;
-    pair->leader.counters.disk_fetches++;
+    pair->fetched_bytes += fetch->bytes;
     return 1;
 }
 

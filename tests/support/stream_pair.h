@@ -40,8 +40,9 @@ struct pair {
     struct stream_out out;
     struct stream_in in;
     uint64_t now_ns;
-    uint64_t highest_seen; /* Entry of which a frame reached the follower. */
-    bool deaf;             /* The follower's port loses everything. */
+    uint64_t fetched_bytes; /* Read back from the leader's disk. */
+    uint64_t highest_seen;  /* Entry of which a frame reached the follower. */
+    bool deaf;              /* The follower's port loses everything. */
 };
 
 /* Open with a leader elected; its no-op, entry 2, is not sent yet. */

@@ -110,6 +110,7 @@ static void every_key_is_read(void **state)
 {
     (void)state;
     struct config config = parsed("[raft]\nelection=10ms-20ms\nheartbeat=1ms\ndisk_stall=2s\n"
+                                  "catchup=5MiB\n"
                                   "[storage]\nsize=8MiB\nsegment=1MiB\nretention=3MiB\n"
                                   "durability=memory\n[net]\nspec=af_packet:veth0\n"
                                   "[node 63]\naddress=10.1.2.3:65535\nspec=af_xdp:veth1,q=2\n"
@@ -130,6 +131,8 @@ static void every_key_is_read(void **state)
     assert_int_equal(config.durability, CONFIG_MEMORY);
     assert_int_equal(config.heartbeat_ns, 1000000);
     assert_int_equal(config.disk_stall_ns, 2000000000);
+    assert_int_equal(config.catchup_bytes_per_s, 5u << 20);
+    assert_int_equal(parsed(EXAMPLE).catchup_bytes_per_s, CATCHUP_BYTES_PER_S);
 }
 
 static void unknown_keys_and_sections_are_refused_with_what_is_allowed(void **state)
@@ -198,6 +201,10 @@ static void malformed_values_are_refused_with_their_form(void **state)
         {"[raft]", "heartbeat = 15", "ms"},
         {"[raft]", "heartbeat = 0", "ms"},
         {"[raft]", "disk_stall = never", "ms"},
+        {"[raft]", "catchup = 1023KiB", "from 1MiB to 1TiB"},
+        {"[raft]", "catchup = 1025GiB", "from 1MiB to 1TiB"},
+        {"[raft]", "catchup = 0", "from 1MiB to 1TiB"},
+        {"[raft]", "catchup = max", "from 1MiB to 1TiB"},
     };
     for (uint32_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char text[512];

@@ -109,6 +109,7 @@ static struct world *world_open(uint32_t frame_bytes_max, uint64_t retention_byt
                                           .election_min_ns = 150000000,
                                           .election_max_ns = 300000000,
                                           .heartbeat_ns = 15000000,
+                                          .catchup_bytes_per_s = CATCHUP_BYTES_PER_S,
                                           .disk_stall_ns = 1000000000,
                                           .log_memory_bytes = LOG_MEMORY_MIN,
                                           .retention_bytes = retention_bytes,
@@ -520,6 +521,55 @@ static void look_at_order(void *context, uint8_t node, const uint8_t *entry)
     struct replica_status status;
     replica_status(w->replica[node - 1], &status);
     assert_true(w->applied[node - 1] <= status.commit_index);
+}
+
+/* Cut a follower off, fill the log beyond what memory holds, let it come back. Returns how long it
+ * takes until it has committed everything; the disk of node `held` answers only before that. */
+static uint64_t time_catch_up(struct world *w, uint32_t away, uint32_t held)
+{
+    uint32_t leader = wait_leader(w);
+    w->apart = away;
+    for (uint32_t i = 0; i < 70; i++) {
+        send_record(w, leader, i, 50000);
+        run(w, 50);
+    }
+    assert_true(commit_of(w, away) + 70 <= commit_of(w, leader));
+    if (held < NODES) {
+        w->disk[held].held = true;
+    }
+    send_record(w, leader, 70, 100);
+    w->apart = NODES;
+    uint64_t begin_ns = w->now_ns;
+    uint64_t last = raft_last(replica_raft(w->replica[leader])).index;
+    for (uint32_t i = 0; i < 100000 && commit_of(w, away) <= last; i++) {
+        run(w, 1);
+    }
+    assert_true(commit_of(w, away) > last);
+    assert_int_equal(leader_of(w), leader);
+    return w->now_ns - begin_ns;
+}
+
+/* What memory no longer has comes at a bounded rate, so that the others commit undisturbed; but
+ * when nothing can be committed without that follower, there is nothing to wait for. */
+static void follower_that_was_away_is_caught_up_at_its_rate_unless_commits_wait_for_it(void **state)
+{
+    (void)state;
+    struct world *w = world_open(8192, 0);
+    w->net.lose = lose_apart;
+    w->net.context = w;
+    w->apart = NODES;
+    uint32_t leader = wait_leader(w);
+    run(w, 5000);
+    uint32_t away = (leader + 1) % NODES;
+    uint64_t at_rate_ns = time_catch_up(w, away, NODES);
+    uint64_t in_a_hurry_ns = time_catch_up(w, away, (leader + 2) % NODES);
+    uint64_t from_disk_bytes = 70ull * 50000 - LOG_MEMORY_MIN;
+    assert_true(at_rate_ns + CATCHUP_SLACK_NS >= from_disk_bytes * 1000 * MS / CATCHUP_BYTES_PER_S);
+    assert_true(in_a_hurry_ns < at_rate_ns);
+    assert_true(in_a_hurry_ns > CATCHUP_HURRY_NS);
+    printf("caught up in %llu us, in a hurry in %llu us\n", (unsigned long long)at_rate_ns / 1000,
+           (unsigned long long)in_a_hurry_ns / 1000);
+    world_close(w);
 }
 
 static void every_entry_is_applied_once_and_in_order_and_never_before_it_is_committed(void **state)
@@ -934,6 +984,8 @@ int main(void)
         cmocka_unit_test(lost_fragments_are_repaired_without_waiting_for_a_heartbeat),
         cmocka_unit_test(shuffled_and_repeated_frames_change_nothing),
         cmocka_unit_test(returning_leader_takes_no_entry_into_a_slot_that_a_cut_frees_again),
+        cmocka_unit_test(
+            follower_that_was_away_is_caught_up_at_its_rate_unless_commits_wait_for_it),
         cmocka_unit_test(every_entry_is_applied_once_and_in_order_and_never_before_it_is_committed),
         cmocka_unit_test(follower_answers_not_leader_and_names_the_leader),
         cmocka_unit_test(log_wraps_under_retention_and_old_offsets_are_trimmed),

@@ -320,6 +320,94 @@ static void follower_far_behind_gets_its_entries_from_disk(void **state)
     assert_int_equal(pair.leader.counters.fetches_failed, 0);
 }
 
+/* Read what is wanted in steps of this time until the follower has everything; returns how long
+ * that took. Over no time is more read than the rate gives it. */
+static uint64_t catch_up(uint64_t bytes_per_s, uint64_t step_ns)
+{
+    pair.leader.context.catchup_bytes_per_s = bytes_per_s;
+    uint64_t begin_ns = pair.now_ns;
+    uint64_t fetched[64] = {0}; /* After each of the last steps. */
+    uint64_t steps = 0;
+    while (pair.follower.log.last.index < pair.leader.log.last.index) {
+        assert_true(++steps < 1000000);
+        pair_run(&pair, 1, step_ns);
+        fetched[steps % 64] = pair.fetched_bytes;
+        uint64_t window = steps < 63 ? steps : 63;
+        uint64_t read_bytes = pair.fetched_bytes - fetched[(steps - window) % 64];
+        uint64_t window_ns = window * step_ns + CATCHUP_SLACK_NS;
+        assert_true(read_bytes <= STREAM_FETCH_BYTES + bytes_per_s * window_ns / (1000 * MS));
+    }
+    pair_assert_same(&pair);
+    return pair.now_ns - begin_ns;
+}
+
+static void catch_up_takes_the_time_that_its_rate_gives_it(void **state)
+{
+    (void)state;
+    const uint64_t rate = CATCHUP_BYTES_PER_S_MIN;
+    (void)fall_behind();
+    uint64_t took_ns = catch_up(rate, MS / 10);
+    uint64_t given_ns = pair.fetched_bytes * (1000 * MS / (rate >> 20)) >> 20;
+    assert_true(pair.fetched_bytes > 2 * rate);
+    assert_true(took_ns + CATCHUP_SLACK_NS + 130 * MS >= given_ns); /* The last read is free. */
+    assert_true(took_ns <= given_ns + 10 * MS); /* And it uses what it is given. */
+}
+
+/* A loop that sleeps longer than a read is due makes up for it, within the slack. */
+static void catch_up_in_long_steps_keeps_its_rate(void **state)
+{
+    (void)state;
+    const uint64_t rate = 16 * CATCHUP_BYTES_PER_S_MIN; /* A read in 7.8 ms. */
+    (void)fall_behind();
+    uint64_t took_ns = catch_up(rate, 5 * MS);
+    uint64_t given_ns = pair.fetched_bytes * (1000 * MS) / rate;
+    assert_true(took_ns <= given_ns + 20 * MS);
+}
+
+static void stream_that_waits_for_its_rate_says_when(void **state)
+{
+    (void)state;
+    (void)fall_behind();
+    pair.leader.context.catchup_bytes_per_s = CATCHUP_BYTES_PER_S_MIN;
+    pair_run(&pair, 20, MS);
+    assert_int_equal(pair.out.fetch.state, FETCH_WANTED);
+    uint64_t due_ns = stream_out_deadline_ns(&pair.out);
+    assert_true(due_ns > pair.now_ns);
+    uint64_t fetched_bytes = pair.fetched_bytes;
+    pair_run(&pair, 1, due_ns - pair.now_ns - 1);
+    assert_int_equal(pair.fetched_bytes, fetched_bytes);
+    pair_run(&pair, 1, 1);
+    assert_true(pair.fetched_bytes > fetched_bytes);
+}
+
+/* Somebody must have the entries before anything can be committed: nothing is protected by waiting.
+ */
+static void catch_up_that_commits_wait_for_knows_no_rate(void **state)
+{
+    (void)state;
+    (void)fall_behind();
+    pair.leader.context.commits_wait = true;
+    pair.leader.context.catchup_bytes_per_s = CATCHUP_BYTES_PER_S_MIN;
+    pair_run(&pair, 500, MS / 10);
+    pair_assert_same(&pair);
+    /* Afterwards nothing is owed for it. */
+    assert_true(pair.out.fetch.due_ns <= pair.now_ns);
+}
+
+static void entries_in_memory_know_no_rate(void **state)
+{
+    (void)state;
+    settle();
+    pair.leader.context.catchup_bytes_per_s = CATCHUP_BYTES_PER_S_MIN;
+    for (uint32_t i = 0; i < 200; i++) { /* 8 MiB, in 20 ms. */
+        propose(1, LARGE_BYTES);
+        pair_run(&pair, 1, MS / 10);
+    }
+    pair_run(&pair, 10, MS / 10);
+    pair_assert_same(&pair);
+    assert_int_equal(pair.fetched_bytes, 0);
+}
+
 static void entry_that_rotted_on_disk_is_not_sent(void **state)
 {
     (void)state;
@@ -396,6 +484,13 @@ int main(void)
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(follower_far_behind_gets_its_entries_from_disk, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(catch_up_takes_the_time_that_its_rate_gives_it, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(catch_up_in_long_steps_keeps_its_rate, setup, teardown),
+        cmocka_unit_test_setup_teardown(stream_that_waits_for_its_rate_says_when, setup, teardown),
+        cmocka_unit_test_setup_teardown(catch_up_that_commits_wait_for_knows_no_rate, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(entries_in_memory_know_no_rate, setup, teardown),
         cmocka_unit_test_setup_teardown(entry_that_rotted_on_disk_is_not_sent, setup, teardown),
         cmocka_unit_test_setup_teardown(frames_repeated_or_of_an_older_session_change_nothing,
                                         setup, teardown),
