@@ -59,12 +59,18 @@ static void put_off(struct fetch *fetch)
 }
 
 /* The record at `offset` is whole. */
-static void hand_on(struct fetch *fetch, uint64_t term, const uint8_t *payload, uint32_t bytes)
+static void hand_on(
+    struct fetch *fetch, uint64_t term, uint64_t sequence, const uint8_t *payload, uint32_t bytes)
 {
     ASSERT(fetch->offset < fetch->end);
     ASSERT(bytes <= RECORD_BYTES_MAX);
     struct fetch_record record = {
-        .offset = fetch->offset, .term = term, .payload = payload, .bytes = bytes};
+        .offset = fetch->offset,
+        .term = term,
+        .sequence = sequence,
+        .payload = payload,
+        .bytes = bytes,
+    };
     fetch->offset++;
     fetch->pieces_bytes = 0;
     fetch->config.take(fetch->config.context, &record);
@@ -73,11 +79,12 @@ static void hand_on(struct fetch *fetch, uint64_t term, const uint8_t *payload, 
 /* Take the first record of an answer, or the piece of it. False: it is no continuation. */
 static bool take_first(struct fetch *fetch,
                        const struct wire_read_reply *reply,
-                       const uint8_t *payload,
-                       uint32_t bytes)
+                       const struct record_header *record,
+                       const uint8_t *payload)
 {
+    uint32_t bytes = record->bytes;
     if (fetch->pieces_bytes == 0 && !reply->partial) {
-        hand_on(fetch, reply->term, payload, bytes);
+        hand_on(fetch, reply->term, record->sequence, payload, bytes);
         return true;
     }
     if (bytes > RECORD_BYTES_MAX - fetch->pieces_bytes) {
@@ -86,7 +93,7 @@ static bool take_first(struct fetch *fetch,
     memcpy(fetch->pieces + fetch->pieces_bytes, payload, bytes);
     fetch->pieces_bytes += bytes;
     if (!reply->partial) {
-        hand_on(fetch, reply->term, fetch->pieces, fetch->pieces_bytes);
+        hand_on(fetch, reply->term, record->sequence, fetch->pieces, fetch->pieces_bytes);
         return true;
     }
     return bytes > 0;
@@ -108,8 +115,8 @@ static bool take_records(struct fetch *fetch, const struct client_read_result *r
         at += record_body_bytes(record.bytes);
         ASSERT(at <= result->records_bytes); /* The codec has walked them. */
         if (i > 0) {
-            hand_on(fetch, reply->term, payload, record.bytes);
-        } else if (!take_first(fetch, reply, payload, record.bytes)) {
+            hand_on(fetch, reply->term, record.sequence, payload, record.bytes);
+        } else if (!take_first(fetch, reply, &record, payload)) {
             return false;
         }
     }

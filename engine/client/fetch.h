@@ -17,7 +17,8 @@
 /* A committed record; `payload` within the call only. */
 struct fetch_record {
     uint64_t offset;
-    uint64_t term; /* Of its entry. */
+    uint64_t term;     /* Of its entry. */
+    uint64_t sequence; /* Its writer's number of it. */
     const uint8_t *payload;
     uint32_t bytes;
 };
