@@ -222,7 +222,8 @@ static void take_forward(struct floor_node *node, const struct floor_frame *fram
 }
 
 /* The client's word to node 1 in a process of its own. It may come twice. */
-static void take_begin(struct floor_node *node, const struct floor_frame *frame)
+static void
+take_begin(struct floor_node *node, const struct floor_frame *frame, struct nic_address from)
 {
     struct floor *floor = node->floor;
     bool known = frame->count >= 1 && frame->count <= ENTRY_PAGES_MAX &&
@@ -231,10 +232,11 @@ static void take_begin(struct floor_node *node, const struct floor_frame *frame)
         return;
     }
     if (frame->id != floor->begin_id) {
+        floor->config.client = from;
         floor_begin(floor, (enum floor_mode)frame->mode, frame->count);
         floor->begin_id = frame->id;
     }
-    answer(node, floor->config.client, FLOOR_BEGUN, frame->id);
+    answer(node, from, FLOOR_BEGUN, frame->id);
 }
 
 static void take_frame(struct floor_node *node, const struct nic_frame *received, uint64_t now_ns)
@@ -255,7 +257,7 @@ static void take_frame(struct floor_node *node, const struct nic_frame *received
         count_copy(floor, frame.id);
         break;
     case FLOOR_BEGIN:
-        take_begin(node, &frame);
+        take_begin(node, &frame, received->from);
         break;
     case FLOOR_ECHO:
         answer(node, received->from, FLOOR_ECHO_REPLY, frame.id);

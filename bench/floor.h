@@ -40,7 +40,7 @@ struct floor_config {
     uint32_t node_count;
     struct nic *nics[VOTERS_MAX]; /* Of the nodes in this process. */
     struct nic_address addresses[VOTERS_MAX];
-    struct nic_address client;
+    struct nic_address client;    /* Or whoever sends the last FLOOR_BEGIN. */
     bool durable;                 /* False: no writes, memory mode. */
     uint32_t file_bytes;          /* Of each node's file. */
     struct histogram *histograms; /* FLOOR_HISTOGRAMS of them, the caller's; NULL: of `mem`. */

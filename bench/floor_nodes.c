@@ -40,7 +40,6 @@ struct process {
 struct floor_nodes_shared {
     struct process processes[VOTERS_MAX];
     _Atomic uint32_t serve;
-    struct nic_address client; /* Before `serve`. */
     struct histogram histograms[FLOOR_HISTOGRAMS];
 };
 
@@ -166,7 +165,6 @@ static void serve(struct own *own)
     for (uint32_t i = 0; i < own->config->node_count; i++) {
         own->floor.config.addresses[i] = shared->processes[i].address;
     }
-    own->floor.config.client = shared->client;
     core_select(&own->core, 0);
     atomic_store_explicit(&shared->processes[own->number].state, PROCESS_SERVING,
                           memory_order_release);
@@ -287,10 +285,9 @@ int floor_nodes_start(struct floor_nodes *nodes,
     return result;
 }
 
-void floor_nodes_serve(struct floor_nodes *nodes, struct nic_address client)
+void floor_nodes_serve(struct floor_nodes *nodes)
 {
     ASSERT(nodes->shared != NULL);
-    nodes->shared->client = client;
     atomic_store_explicit(&nodes->shared->serve, 1, memory_order_release);
     for (uint32_t i = 0; i < nodes->config.node_count; i++) {
         while (state_of(nodes, i) != PROCESS_SERVING && floor_nodes_are_alive(nodes)) {

@@ -48,8 +48,8 @@ MUST_USE int floor_nodes_start(struct floor_nodes *nodes,
                                const struct floor_nodes_config *config,
                                struct fault *fault);
 
-/* Let them poll; `client` is who is answered. Once. */
-void floor_nodes_serve(struct floor_nodes *nodes, struct nic_address client);
+/* Let them poll, and return when they do. Once. */
+void floor_nodes_serve(struct floor_nodes *nodes);
 
 /* Where the client's frames go. */
 struct nic_address floor_nodes_leader(const struct floor_nodes *nodes);

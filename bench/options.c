@@ -160,6 +160,7 @@ static void parse_word(struct argp_state *state, int key, const char *value)
 {
     struct options *options = state->input;
     if (key == KEY_DURABILITY) {
+        options->of_local = "durability";
         options->memory = strcmp(value, "memory") == 0;
         if (!options->memory && strcmp(value, "dsync") != 0) {
             argp_error(state, "--durability: `%s` is neither dsync nor memory", value);
@@ -219,6 +220,7 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     case KEY_NODES:
         options->nodes = (uint32_t)options_number(state, "nodes", value, 1, VOTERS_MAX);
         options->nodes_given = true;
+        options->of_local = "nodes";
         return 0;
     case KEY_RATE:
         parse_rate(state, value);
@@ -246,10 +248,12 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         return 0;
     case KEY_LOG_SIZE:
         options->log_bytes = parse_bytes(state, "log-size", value);
+        options->of_local = "log-size";
         return 0;
     case KEY_RETENTION:
         options->retention_bytes = parse_bytes(state, "retention", value);
         options->retention_given = true;
+        options->of_local = "retention";
         return 0;
     case KEY_OUTSTANDING:
         number = options_number(state, "outstanding", value, 1, CLUSTER_FRAMES_MAX);
@@ -258,6 +262,7 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         return 0;
     case KEY_DIR:
         options->folder = value;
+        options->of_local = "dir";
         return 0;
     case KEY_OUT:
         options->out = value;
@@ -393,7 +398,6 @@ write_out(const struct options *options, const struct result *result, struct fau
 static void
 config_fill(const struct options *options, const char *folder, int irq_cpu, struct run_config *run)
 {
-    bool closed = options->closed || options->rate_max;
     uint32_t outstanding = options->closed ? options->clients : options->outstanding;
     *run = (struct run_config){
         .cluster =
@@ -413,14 +417,7 @@ config_fill(const struct options *options, const char *folder, int irq_cpu, stru
                 .eal_argc = options->eal_argc,
                 .eal_argv = options->eal_argv,
             },
-        .load =
-            {
-                .closed = closed,
-                .uniform = options->uniform,
-                .rate_per_s = closed ? 0 : options->rate_per_s,
-                .outstanding_max = outstanding,
-                .seed = options->seed,
-            },
+        .load = options_load(options),
         .record_bytes = options->size_bytes,
         .duration_ns = options->duration_ns,
         .warmup_ns = options->warmup_ns,
@@ -429,36 +426,66 @@ config_fill(const struct options *options, const char *folder, int irq_cpu, stru
     choose_cpus(options, options->memory ? -1 : irq_cpu, run);
 }
 
+struct load_config options_load(const struct options *options)
+{
+    bool closed = options->closed || options->rate_max;
+    return (struct load_config){
+        .closed = closed,
+        .uniform = options->uniform,
+        .rate_per_s = closed ? 0 : options->rate_per_s,
+        .outstanding_max = options->closed ? options->clients : options->outstanding,
+        .seed = options->seed,
+    };
+}
+
+void options_result(const struct options *options, const char *command, struct result *result)
+{
+    struct result_config *config = &result->config;
+    struct load_config load = options_load(options);
+    config->command = command;
+    config->size_bytes = options->size_bytes;
+    config->closed = load.closed;
+    config->rate_max = options->rate_max;
+    config->arrivals = options->uniform ? "uniform" : "poisson";
+    config->rate_per_s = load.rate_per_s;
+    config->outstanding = load.outstanding_max;
+    config->duration_s = (double)options->duration_ns / 1e9;
+    config->warmup_s = (double)options->warmup_ns / 1e9;
+    config->seed = options->seed;
+}
+
+/* What only a cluster in this process has. */
 static void result_fill(const struct options *options,
                         const struct run_config *run,
                         const char *command,
                         struct result *result)
 {
     struct result_config *config = &result->config;
-    bool registered = config->registered;
-    bool durable = config->durable;
-    *config = (struct result_config){
-        .command = command,
-        .nodes = options->nodes,
-        .size_bytes = options->size_bytes,
-        .durable = durable,
-        .net = "ring",
-        .idle = idle_text(options->idle, run->cluster.exclusive_core),
-        .closed = run->load.closed,
-        .rate_max = options->rate_max,
-        .arrivals = options->uniform ? "uniform" : "poisson",
-        .client = "own thread, ring port",
-        .rate_per_s = run->load.rate_per_s,
-        .outstanding = run->load.outstanding_max,
-        .duration_s = (double)options->duration_ns / 1e9,
-        .warmup_s = (double)options->warmup_ns / 1e9,
-        .log_bytes = options->log_bytes,
-        .retention_bytes = options->retention_bytes,
-        .seed = options->seed,
-        .replicas_cpu = run->cluster.cpu,
-        .client_cpu = run->client_cpu,
-        .registered = registered,
-    };
+    options_result(options, command, result);
+    config->nodes = options->nodes;
+    config->net = "ring";
+    config->idle = idle_text(options->idle, run->cluster.exclusive_core);
+    config->client = "own thread, ring port";
+    config->log_bytes = options->log_bytes;
+    config->retention_bytes = options->retention_bytes;
+    config->replicas_cpu = run->cluster.cpu;
+    config->client_cpu = run->client_cpu;
+}
+
+int options_print(const struct options *options, struct result *result)
+{
+    struct fault fault = {0};
+    if (interrupted != 0) {
+        result_invalid(result, "interrupted");
+    }
+    result_judge(result);
+    if (write_out(options, result, &fault) != 0) {
+        return command_fail(&fault);
+    }
+    if (options->json) {
+        return result_print_json(result, stdout);
+    }
+    return result_print_report(result, stdout, command_has_colors(stdout));
 }
 
 /* Execute and print; everything that was opened is closed by the caller. */
@@ -473,17 +500,7 @@ static int execute(const struct options *options,
         return command_fail(&fault);
     }
     result_fill(options, config, command, result);
-    if (interrupted != 0) {
-        result_invalid(result, "interrupted");
-    }
-    result_judge(result);
-    if (write_out(options, result, &fault) != 0) {
-        return command_fail(&fault);
-    }
-    if (options->json) {
-        return result_print_json(result, stdout);
-    }
-    return result_print_report(result, stdout, command_has_colors(stdout));
+    return options_print(options, result);
 }
 
 int options_run(const struct options *options, const char *command)

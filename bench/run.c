@@ -320,6 +320,7 @@ static void fill_result(struct run *run, struct result *result)
     result->config.durable = is_durable(run);
     result->config.registered = cluster_local_is_registered(cluster);
     result->verified = run->verifies;
+    result->verify_by = "log files";
     if (run->verifies) {
         result->verify = verify_finish(&run->verify);
     }

@@ -289,7 +289,8 @@ static void drop_passed(struct verify *verify)
             miss_runs(verify, i, passed);
         }
     }
-    uint32_t quorum = verify->config.node_count / 2 + 1;
+    uint32_t quorum =
+        verify->config.quorum > 0 ? verify->config.quorum : verify->config.node_count / 2 + 1;
     for (; verify->first_run < passed; verify->first_run++) {
         const struct verify_run *run = run_at(verify, verify->first_run);
         /* Lost is what the quorum-th best file misses: more files than can fail miss it. */
@@ -379,6 +380,15 @@ void verify_record(struct verify *verify,
     if (node->run > verify->first_run) {
         drop_passed(verify);
     }
+}
+
+uint64_t verify_end_offset(const struct verify *verify)
+{
+    if (verify->next_run == verify->first_run) {
+        return 0;
+    }
+    const struct verify_run *last = &verify->runs[(verify->next_run - 1) & (VERIFY_RUNS_MAX - 1)];
+    return last->first_offset + last->count;
 }
 
 uint32_t verify_mean_pages(const struct verify *verify)

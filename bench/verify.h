@@ -32,7 +32,8 @@ struct verify_config {
     uint64_t cluster;
     uint64_t payload_seed;
     uint32_t record_bytes;
-    bool shared; /* Others may append to the same log. */
+    bool shared;     /* Others may append to the same log. */
+    uint32_t quorum; /* Files that must hold a record; 0: a majority of node_count. */
 };
 
 /* One log file. */
@@ -137,6 +138,9 @@ void verify_record(struct verify *verify,
                    uint64_t sequence,
                    const uint8_t *payload,
                    uint32_t bytes);
+
+/* Where the newest acknowledged records end; 0: there are none that are not judged yet. */
+uint64_t verify_end_offset(const struct verify *verify);
 
 /* Mean pages of an entry with records, rounded; at least 1. */
 uint32_t verify_mean_pages(const struct verify *verify);
