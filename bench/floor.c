@@ -337,13 +337,14 @@ uint32_t floor_poll(void *context, uint64_t now_ns)
     if (node->number == 0) {
         work += lead(node, now_ns);
     }
+    node->working = count > 0 || node->writes_in_flight > 0;
     return work;
 }
 
 bool floor_is_working(const void *context)
 {
     const struct floor_node *node = context;
-    return node->writes_in_flight > 0;
+    return node->working;
 }
 
 uint64_t floor_deadline_ns(const void *context)

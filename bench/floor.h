@@ -71,6 +71,7 @@ struct floor_node {
     int event; /* Eventfd of its writer; -1: none. */
     uint64_t write_offset;
     uint32_t writes_in_flight;
+    bool working; /* The last poll brought a frame or has left a write in flight. */
 };
 
 struct floor {

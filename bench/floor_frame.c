@@ -3,6 +3,7 @@
 
 #include "bench/floor.h"
 #include "engine/base/assert.h"
+#include "engine/base/clock.h"
 #include "engine/wire.h"
 
 #include <string.h>
@@ -125,6 +126,9 @@ uint32_t floor_client_poll(struct floor_client *client, uint64_t now_ns)
 {
     struct nic_frame frames[RX_BURST_MAX];
     uint32_t count = nic_rx_burst(client->nic, frames, RX_BURST_MAX);
+    if (count > 0) {
+        now_ns = clock_now_ns(); /* An answer may come in the iteration that asked. */
+    }
     for (uint32_t i = 0; i < count; i++) {
         struct floor_frame frame;
         if (!floor_frame_decode(&frames[i], &frame)) {

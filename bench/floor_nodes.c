@@ -2,6 +2,7 @@
  *
  * Invariant: a process of the floor never outlives the one that made it, and its file has lost its
  * name before the process says that it is ready: whatever ends it, nothing is left in the folder.
+ * So it is ended by SIGKILL, and its loop, which may wait for ever, needs no way to be woken.
  */
 #define _GNU_SOURCE /* MAP_ANONYMOUS, eventfd */
 #include "bench/floor_nodes.h"
@@ -155,7 +156,7 @@ static int open_process(struct own *own, struct fault *fault)
     return start_core(own, fault);
 }
 
-/* The others' addresses are known now: poll, until the signal. */
+/* The others' addresses are known now: poll. */
 static void serve(struct own *own)
 {
     struct floor_nodes_shared *shared = own->shared;
@@ -168,17 +169,13 @@ static void serve(struct own *own)
     core_select(&own->core, 0);
     atomic_store_explicit(&shared->processes[own->number].state, PROCESS_SERVING,
                           memory_order_release);
-    sigset_t wanted;
-    sigemptyset(&wanted);
-    sigaddset(&wanted, SIGTERM);
-    int signal_number = 0;
-    int result = sigwait(&wanted, &signal_number);
-    ASSERT(result == 0);
-    core_stop(&own->core);
+    while (true) {
+        (void)pause();
+    }
 }
 
-/* The life of a process of the floor. It leaves by _exit(): the buffers of stdio are the parent's.
- */
+/* The life of a process of the floor, until it is killed. It leaves by _exit(): the buffers of
+ * stdio are the parent's. */
 static void process_main(const struct floor_nodes *nodes, uint32_t number, pid_t parent)
 {
     struct process *process = &nodes->shared->processes[number];
@@ -200,7 +197,6 @@ static void process_main(const struct floor_nodes *nodes, uint32_t number, pid_t
     process->address = own.nic->self;
     atomic_store_explicit(&process->state, PROCESS_READY, memory_order_release);
     serve(&own);
-    _exit(0);
 }
 
 /* ---- The one that makes them. ---- */
@@ -329,10 +325,9 @@ void floor_nodes_stop(struct floor_nodes *nodes)
     if (nodes->shared == NULL) {
         return;
     }
-    atomic_store_explicit(&nodes->shared->serve, 1, memory_order_release); /* Or they wait on. */
     for (uint32_t i = 0; i < nodes->config.node_count; i++) {
         if (nodes->pids[i] > 0) {
-            (void)kill(nodes->pids[i], SIGTERM);
+            (void)kill(nodes->pids[i], SIGKILL); /* It holds nothing that could be left behind. */
         }
     }
     for (uint32_t i = 0; i < nodes->config.node_count; i++) {

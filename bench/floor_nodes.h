@@ -61,7 +61,7 @@ bool floor_nodes_are_alive(struct floor_nodes *nodes);
 const struct histogram *floor_nodes_disk_ns(const struct floor_nodes *nodes);
 const struct histogram *floor_nodes_peer_echo_ns(const struct floor_nodes *nodes);
 
-/* End them. Nothing when none run; the histograms are gone. */
+/* Kill them. Nothing when none run; the histograms are gone. */
 void floor_nodes_stop(struct floor_nodes *nodes);
 
 #endif
