@@ -162,7 +162,7 @@ int check_cluster_open(struct check_cluster *check,
     }
     check->asking = true;
     struct ask_answer answers[VOTERS_MAX];
-    ask_status(&check->ask, answers);
+    ask_status(&check->ask, ASK_TIMEOUT_NS, answers);
     uint64_t end_offset = 0;
     check->durable = true;
     for (uint32_t i = 0; i < cluster->node_count; i++) {
@@ -211,7 +211,7 @@ static void ask_even(struct check_cluster *check, struct ask_answer answers[VOTE
     uint64_t begin_ns = clock_now_ns();
     bool even = false;
     while (!even) {
-        ask_status(&check->ask, answers);
+        ask_status(&check->ask, ASK_TIMEOUT_NS, answers);
         uint64_t furthest = 0;
         for (uint32_t i = 0; i < check->config.cluster->node_count; i++) {
             bool further = answers[i].reachable && answers[i].status.commit_index > furthest;

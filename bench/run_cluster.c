@@ -67,7 +67,7 @@ static int find_leader(struct run_cluster *run, struct fault *fault)
     uint64_t begin_ns = clock_now_ns();
     do {
         struct ask_answer answers[VOTERS_MAX];
-        ask_status(&ask, answers);
+        ask_status(&ask, ASK_TIMEOUT_NS, answers);
         health_judge(&health, run->config.cluster, answers);
         if (!health.available) {
             struct timespec pause = {.tv_nsec = LEADER_LOOK_NS};
