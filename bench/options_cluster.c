@@ -1,4 +1,5 @@
 /* options_cluster.c: flags and a configuration -> a run against a running cluster. */
+#define _GNU_SOURCE /* CPU sets. */
 #include "bench/options.h"
 
 #include "bench/check_cluster.h"
@@ -7,6 +8,8 @@
 #include "engine/cli/command.h"
 #include "engine/config.h"
 
+#include <sched.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -75,6 +78,27 @@ static void result_fill(const struct options *options,
     config->client_cpu = run->client_cpu;
 }
 
+/* Pollers that never give their CPU away, on fewer CPUs than there are of them, wait for the
+ * scheduler's tick; so do the floor's. It is said, because the numbers look like the engine's. */
+static void warn_crowded(const struct options *options, const struct config *cluster)
+{
+    cpu_set_t allowed;
+    CPU_ZERO(&allowed);
+    if (options->idle != IDLE_SPIN || sched_getaffinity(0, sizeof(allowed), &allowed) != 0) {
+        return;
+    }
+    uint32_t sides = options->no_floor ? 1 : 2;
+    uint32_t pollers = sides * cluster->node_count + 1;
+    if (check_address_is_local(cluster->nodes[0].address) &&
+        pollers > (uint32_t)CPU_COUNT(&allowed)) {
+        fprintf(
+            stderr,
+            "%u spinning processes (nodes, floor and client) share %d CPUs: what is measured is "
+            "the scheduler; give the nodes and this run --idle auto\n",
+            pollers, CPU_COUNT(&allowed));
+    }
+}
+
 /* A folder of the cluster's on this machine, for what the result says of the disk. */
 static const char *folder_here(const struct config *cluster)
 {
@@ -101,6 +125,7 @@ int options_run_cluster(const struct options *options, const char *path)
     result_machine(&result.machine, folder_here(&cluster));
     struct run_cluster_config config;
     config_fill(options, &cluster, &config);
+    warn_crowded(options, &cluster);
     struct run_cluster *run = run_cluster_open();
     if (run == NULL) {
         fault_set(&fault, FAULT_ENVIRONMENT, "no memory");

@@ -362,6 +362,7 @@ static void fill_result(struct run_cluster *run, struct result *result)
     }
     snprintf(result->floors_why, sizeof(result->floors_why), "%s", run->floors_why);
     check_cluster_finish(&run->check, result);
+    result->config.leader = run->leader;
 }
 
 struct run_cluster *run_cluster_open(void)
