@@ -72,11 +72,9 @@ static uint64_t settled_index(const struct ask_answer *answer)
 
 /* The log file of one node, from its end of this moment on. False: `fault` says why not. */
 static bool open_file(struct check_cluster *check,
-                      struct mem *mem,
                       uint32_t place,
                       const struct ask_answer *answer,
                       struct verify_log *log,
-                      uint8_t *buffer,
                       struct fault *fault)
 {
     const struct config_node *node = &check->config.cluster->nodes[place];
@@ -90,12 +88,13 @@ static bool open_file(struct check_cluster *check,
         fault_set(fault, FAULT_ENVIRONMENT, "the configuration names no data of node %u", node->id);
         return false;
     }
-    if (log_file_open(file, mem, path, check->config.cluster->cluster, node->id, fault) != 0) {
+    struct log_file_owner owner = {path, check->config.cluster->cluster, node->id};
+    if (log_file_open(file, check->mem, &owner, fault) != 0) {
         return false;
     }
     *log = (struct verify_log){.disk = file->disk, .store = file->store};
     log->geometry = file->geometry;
-    if (!log_file_find(file, buffer, settled_index(answer), &log->from)) {
+    if (!log_file_find(file, check->buffer, settled_index(answer), &log->from)) {
         fault_set(fault, FAULT_ENVIRONMENT, "%.256s ends before what node %u says", path, node->id);
         log_file_close(file);
         return false;
@@ -105,16 +104,15 @@ static bool open_file(struct check_cluster *check,
 }
 
 static int open_files(struct check_cluster *check,
-                      struct mem *mem,
                       const struct ask_answer *answers,
                       const struct verify_config *config,
                       struct fault *fault)
 {
     struct verify_log logs[VOTERS_MAX];
-    uint8_t *buffer = mem_take(mem, "log files: buffer", 1, RECOVER_BUFFER_BYTES, PAGE_BYTES);
+    check->buffer = mem_take(check->mem, "log files: buffer", 1, RECOVER_BUFFER_BYTES, PAGE_BYTES);
     for (uint32_t i = 0; i < check->config.cluster->node_count; i++) {
         struct fault reason = {0};
-        if (!open_file(check, mem, i, &answers[i], &logs[check->file_count], buffer, &reason)) {
+        if (!open_file(check, i, &answers[i], &logs[check->file_count], &reason)) {
             fprintf(stderr, "no log file to verify by: %s\n", reason.text);
         }
     }
@@ -125,7 +123,7 @@ static int open_files(struct check_cluster *check,
     files.node_count = check->file_count;
     files.quorum = quorum_of(check);
     check->by = CHECK_FILES;
-    return verify_open(&check->verify, mem, &files, logs, fault);
+    return verify_open(&check->verify, check->mem, &files, logs, fault);
 }
 
 static void take_record(void *context, const struct fetch_record *record)
@@ -135,7 +133,6 @@ static void take_record(void *context, const struct fetch_record *record)
 }
 
 static int open_reads(struct check_cluster *check,
-                      struct mem *mem,
                       const struct verify_config *config,
                       uint64_t end_offset,
                       struct fault *fault)
@@ -144,9 +141,9 @@ static int open_reads(struct check_cluster *check,
     struct verify_config reads = *config;
     reads.node_count = 1;
     check->by = CHECK_READS;
-    fetch_init(&check->fetch, mem, check->config.client, &fetch, clock_now_ns());
+    fetch_init(&check->fetch, check->mem, check->config.client, &fetch, clock_now_ns());
     check->fetch.offset = end_offset;
-    return verify_open(&check->verify, mem, &reads, NULL, fault);
+    return verify_open(&check->verify, check->mem, &reads, NULL, fault);
 }
 
 int check_cluster_open(struct check_cluster *check,
@@ -155,7 +152,7 @@ int check_cluster_open(struct check_cluster *check,
                        struct fault *fault)
 {
     const struct config *cluster = config->cluster;
-    *check = (struct check_cluster){.config = *config};
+    *check = (struct check_cluster){.config = *config, .mem = mem};
     int result = ask_open(&check->ask, cluster, fault);
     if (result != 0) {
         return result;
@@ -181,9 +178,9 @@ int check_cluster_open(struct check_cluster *check,
                                    .payload_seed = config->payload_seed,
                                    .record_bytes = config->record_bytes,
                                    .shared = true};
-    result = open_files(check, mem, answers, &verify, fault);
+    result = open_files(check, answers, &verify, fault);
     if (result == 0 && check->by == CHECK_NOTHING) {
-        result = open_reads(check, mem, &verify, end_offset, fault);
+        result = open_reads(check, &verify, end_offset, fault);
     }
     return result;
 }

@@ -31,6 +31,8 @@ enum check_by { CHECK_NOTHING, CHECK_FILES, CHECK_READS };
 struct check_cluster {
     struct check_cluster_config config;
     enum check_by by;
+    struct mem *mem; /* Borrowed, until it is sealed. */
+    uint8_t *buffer; /* RECOVER_BUFFER_BYTES. */
     struct ask ask;
     bool asking; /* `ask` is open. */
     struct verify verify;

@@ -44,14 +44,12 @@ static struct log_start start_of(const struct superblock *superblock)
 
 int log_file_open(struct log_file *file,
                   struct mem *mem,
-                  const char *path,
-                  uint64_t cluster,
-                  uint8_t node,
+                  const struct log_file_owner *owner,
                   struct fault *fault)
 {
-    *file = (struct log_file){.cluster = cluster};
+    *file = (struct log_file){.cluster = owner->cluster};
     file->page = mem_take(mem, "log file: one page", 1, PAGE_BYTES, PAGE_BYTES);
-    struct disk_uring_config config = {.path = path, .access = DISK_ACCESS_READ_SHARED};
+    struct disk_uring_config config = {.path = owner->path, .access = DISK_ACCESS_READ_SHARED};
     int result = disk_uring_open(&file->disk, mem, &config, fault);
     if (result != 0) {
         file->disk = NULL;
@@ -60,11 +58,11 @@ int log_file_open(struct log_file *file,
     struct superblock_set set;
     result = load(file, &set, fault);
     const struct superblock *newest = &set.newest;
-    if (result == 0 && (newest->cluster != cluster || newest->node != node ||
+    if (result == 0 && (newest->cluster != owner->cluster || newest->node != owner->node ||
                         !geometry_init(&file->geometry, newest->ring_bytes, newest->segment_bytes,
                                        newest->window_bytes))) {
         fault_set(fault, FAULT_ENVIRONMENT, "%.256s is not the log of node %u of this cluster",
-                  path, node);
+                  owner->path, owner->node);
         result = -ENODATA;
     }
     if (result != 0) {

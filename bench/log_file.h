@@ -16,6 +16,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Whose log is expected, and where. */
+struct log_file_owner {
+    const char *path;
+    uint64_t cluster;
+    uint8_t node;
+};
+
 struct log_file {
     struct disk *disk; /* NULL: not open. */
     uint8_t *page;
@@ -27,13 +34,11 @@ struct log_file {
 
 uint64_t log_file_memory_bytes(void);
 
-/* Open the log of node `node` of `cluster` at `path`. 0, or -errno with the fault told: nothing
+/* Open it. 0, or -errno with the fault told: nothing
  * there, not to be read by this user, or another node's. */
 MUST_USE int log_file_open(struct log_file *file,
                            struct mem *mem,
-                           const char *path,
-                           uint64_t cluster,
-                           uint8_t node,
+                           const struct log_file_owner *owner,
                            struct fault *fault);
 
 /* Read the superblock again, which its node may just be writing: `file->start`. False: it cannot be

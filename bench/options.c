@@ -160,7 +160,6 @@ static void parse_word(struct argp_state *state, int key, const char *value)
 {
     struct options *options = state->input;
     if (key == KEY_DURABILITY) {
-        options->of_local = "durability";
         options->memory = strcmp(value, "memory") == 0;
         if (!options->memory && strcmp(value, "dsync") != 0) {
             argp_error(state, "--durability: `%s` is neither dsync nor memory", value);
@@ -212,15 +211,27 @@ static void check_together(struct argp_state *state)
     }
 }
 
+/* Remember a flag that says what the configuration of a running cluster says itself. */
+static void note_local(struct options *options, int key)
+{
+    for (size_t i = 0; option_list[i].name != NULL; i++) {
+        bool local = key == KEY_NODES || key == KEY_DURABILITY || key == KEY_LOG_SIZE ||
+                     key == KEY_RETENTION || key == KEY_DIR;
+        if (local && option_list[i].key == key) {
+            options->of_local = option_list[i].name;
+        }
+    }
+}
+
 static error_t parse_option(int key, char *value, struct argp_state *state)
 {
     struct options *options = state->input;
     uint64_t number = 0;
+    note_local(options, key);
     switch (key) {
     case KEY_NODES:
         options->nodes = (uint32_t)options_number(state, "nodes", value, 1, VOTERS_MAX);
         options->nodes_given = true;
-        options->of_local = "nodes";
         return 0;
     case KEY_RATE:
         parse_rate(state, value);
@@ -248,12 +259,10 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         return 0;
     case KEY_LOG_SIZE:
         options->log_bytes = parse_bytes(state, "log-size", value);
-        options->of_local = "log-size";
         return 0;
     case KEY_RETENTION:
         options->retention_bytes = parse_bytes(state, "retention", value);
         options->retention_given = true;
-        options->of_local = "retention";
         return 0;
     case KEY_OUTSTANDING:
         number = options_number(state, "outstanding", value, 1, CLUSTER_FRAMES_MAX);
@@ -262,7 +271,6 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         return 0;
     case KEY_DIR:
         options->folder = value;
-        options->of_local = "dir";
         return 0;
     case KEY_OUT:
         options->out = value;
