@@ -316,11 +316,14 @@ static int start_core(struct cluster_local *cluster, FILE *memory_out, struct fa
 {
     struct floor_config floor = {
         .node_count = cluster->config.node_count,
-        .nics = cluster->nics,
         .client = cluster->addresses[cluster->config.node_count].address,
         .durable = cluster->config.durable,
         .file_bytes = CLUSTER_FLOOR_BYTES,
     };
+    for (uint32_t i = 0; i < floor.node_count; i++) {
+        floor.nics[i] = cluster->nics[i];
+        floor.addresses[i] = cluster->addresses[i].address;
+    }
     floor_init(&cluster->floor, &cluster->nodes[0].mem, &floor);
     struct core_config core = {
         .cpu = cluster->config.cpu,

@@ -1,4 +1,5 @@
-/* cmd_bench.c: `thole bench run`: one measured run. */
+/* cmd_bench.c: `thole bench run`: one measured run, of a cluster in this process or a running one.
+ */
 #include "bench/bench.h"
 #include "bench/options.h"
 
@@ -10,16 +11,32 @@ struct bench_arguments {
     struct options options;
     uint32_t local; /* 0: not given. */
     bool clients_given;
-    const char *net;
+    const char *net;  /* NULL: not given. */
+    const char *path; /* Of a running cluster's configuration; NULL: the cluster is made here. */
 };
 
 static const struct argp_option bench_options[] = {
     {"local", KEY_LOCAL, "N", 0, "Replicas in this process, " OPTIONS_NODES " (3)", 0},
-    {"net", KEY_NET, "SPEC", 0, "Their ports: ring (ring)", 0},
+    {"config", 'c', "FILE", 0, "Of a running cluster to measure, instead of one in this process",
+     0},
+    {"net", KEY_NET, "SPEC", 0, "Ports: ring in this process, udp to a running cluster", 0},
     {"closed", KEY_CLOSED, NULL, 0, "A closed loop: each client waits for its answer", 0},
     {"clients", KEY_CLIENTS, "N", 0, "Of the closed loop, each with one record under way (1)", 0},
     {0},
 };
+
+/* What the configuration says of a running cluster, no flag may say. */
+static void check_cluster_flags(struct argp_state *state)
+{
+    const struct bench_arguments *arguments = state->input;
+    if (arguments->local != 0) {
+        argp_error(state, "-c measures a running cluster and --local makes one: give one of them");
+    }
+    if (arguments->options.of_local != NULL) {
+        argp_error(state, "--%s is of a cluster in this process: with -c it is as FILE says",
+                   arguments->options.of_local);
+    }
+}
 
 /* What only all flags together can tell. */
 static void bench_check(struct argp_state *state)
@@ -28,6 +45,10 @@ static void bench_check(struct argp_state *state)
     struct options *options = &arguments->options;
     if (arguments->clients_given && !options->closed) {
         argp_error(state, "--clients is of a closed loop: add --closed");
+    }
+    if (arguments->path != NULL) {
+        check_cluster_flags(state);
+        return;
     }
     if (arguments->local == 0) {
         return;
@@ -48,6 +69,9 @@ static error_t bench_parse(int key, char *value, struct argp_state *state)
         return 0;
     case KEY_LOCAL:
         arguments->local = (uint32_t)options_number(state, "local", value, 1, VOTERS_MAX);
+        return 0;
+    case 'c':
+        arguments->path = value;
         return 0;
     case KEY_NET:
         arguments->net = value;
@@ -76,14 +100,17 @@ static const struct argp bench_argp = {
     .args_doc = "[-- EAL ARGUMENTS]",
     .doc =
         "Measure one run: an open loop at a rate, whose latency counts from the time each record "
-        "was due, or a closed loop of so many clients."
-        "\vExample:\n  thole bench run --local 3 --closed --clients 1 --json",
+        "was due, or a closed loop of so many clients.\n\n"
+        "With -c the nodes are processes of their own (`thole start`), and the client is this "
+        "process. The floor then runs in processes beside those of the nodes, where all of these "
+        "are on this machine: give --idle as the nodes were given it."
+        "\vExample:\n  thole bench run -c cluster.ini --closed --clients 1 --json",
     .children = bench_children,
 };
 
 static int bench_run(int argc, char **argv)
 {
-    struct bench_arguments arguments = {.net = "ring"};
+    struct bench_arguments arguments = {0};
     options_init(&arguments.options);
     int eal_argc = 0;
     char **eal_argv = NULL;
@@ -93,13 +120,18 @@ static int bench_run(int argc, char **argv)
     if (argp_parse(&bench_argp, argc, argv, 0, NULL, &arguments) != 0) {
         return FAULT_USAGE;
     }
-    if (strcmp(arguments.net, "ring") != 0) {
+    const char *net = arguments.path != NULL ? "udp" : "ring";
+    if (arguments.net != NULL && strcmp(arguments.net, net) != 0) {
         struct fault fault;
-        fault_set(&fault, FAULT_ENVIRONMENT,
-                  "--net %.128s: a cluster in this process has `ring` ports; give --net ring or "
-                  "leave it out",
-                  arguments.net);
+        fault_set(&fault, FAULT_ENVIRONMENT, "--net %.128s: %s; give --net %s or leave it out",
+                  arguments.net,
+                  arguments.path != NULL ? "a running cluster is measured over a kernel socket"
+                                         : "a cluster in this process has `ring` ports",
+                  net);
         return command_fail(&fault);
+    }
+    if (arguments.path != NULL) {
+        return options_run_cluster(&arguments.options, arguments.path);
     }
     return options_run(&arguments.options, "bench run");
 }

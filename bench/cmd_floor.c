@@ -184,7 +184,7 @@ measure_all(const struct floor_arguments *arguments, const char *path, struct fa
 {
     struct floor_disk *disk = NULL;
     if (disk_uring_create(path, FLOOR_FILE_BYTES, fault) != 0 ||
-        floor_disk_open(&disk, path, fault) != 0) {
+        floor_disk_open(&disk, path, -1, fault) != 0) {
         return fault->code;
     }
     uint8_t *bytes = aligned_alloc(PAGE_BYTES, ENTRY_BYTES_MAX);

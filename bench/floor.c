@@ -1,7 +1,7 @@
 /* floor.c: the nodes' side of the commit floor.
  *
  * Invariant: requests [request_head, request_tail) are in no round; a round's requests stay in the
- * ring until its reply has left. A frame that is lost leaves its round open until floor_begin().
+ * ring until its reply has left. A frame that is lost leaves its round open until it is given up.
  */
 #include "bench/floor.h"
 
@@ -15,7 +15,7 @@
 uint64_t floor_memory_bytes(void)
 {
     return FLOOR_REQUESTS_MAX * sizeof(struct floor_request) + ENTRY_BYTES_MAX +
-           2 * sizeof(struct histogram) + 4 * PAGE_BYTES;
+           FLOOR_HISTOGRAMS * sizeof(struct histogram) + 4 * PAGE_BYTES;
 }
 
 void floor_init(struct floor *floor, struct mem *mem, const struct floor_config *config)
@@ -26,8 +26,11 @@ void floor_init(struct floor *floor, struct mem *mem, const struct floor_config 
     floor->requests =
         mem_take(mem, "floor: requests", FLOOR_REQUESTS_MAX, sizeof(struct floor_request), 64);
     floor->bytes = mem_take(mem, "floor: bytes to send and write", 1, ENTRY_BYTES_MAX, PAGE_BYTES);
-    struct histogram *histograms =
-        mem_take(mem, "floor: histograms", 2, sizeof(struct histogram), 64);
+    struct histogram *histograms = config->histograms;
+    if (histograms == NULL) {
+        histograms =
+            mem_take(mem, "floor: histograms", FLOOR_HISTOGRAMS, sizeof(struct histogram), 64);
+    }
     floor->disk_ns = &histograms[0];
     floor->peer_echo_ns = &histograms[1];
     memset(floor->bytes, 0xa5, ENTRY_BYTES_MAX);
@@ -35,6 +38,7 @@ void floor_init(struct floor *floor, struct mem *mem, const struct floor_config 
         floor->nodes[i].floor = floor;
         floor->nodes[i].number = i;
         floor->nodes[i].nic = config->nics[i];
+        floor->nodes[i].event = -1;
     }
 }
 
@@ -45,7 +49,7 @@ int floor_open(void *context, uint64_t now_ns, struct fault *fault)
     if (!node->floor->config.durable) {
         return 0;
     }
-    return floor_disk_open(&node->disk, node->path, fault);
+    return floor_disk_open(&node->disk, node->path, node->event, fault);
 }
 
 void floor_close(void *context)
@@ -113,8 +117,19 @@ static void count_copy(struct floor *floor, uint64_t id)
     round->id = 0;
 }
 
+/* Nothing is repaired here: what a lost frame stops is counted as unanswered by the client. */
+static void give_up_rounds(struct floor *floor, uint64_t now_ns)
+{
+    for (uint32_t i = 0; i < UNCOMMITTED_MAX; i++) {
+        struct floor_round *round = &floor->rounds[i];
+        if (round->id != 0 && now_ns - round->began_ns > FLOOR_GIVE_UP_NS) {
+            round->id = 0;
+        }
+    }
+}
+
 /* Node 1 takes what waits into one round: writes it and forwards it. */
-static uint32_t begin_round(struct floor *floor)
+static uint32_t begin_round(struct floor *floor, uint64_t now_ns)
 {
     struct floor_node *leader = &floor->nodes[0];
     uint32_t body_bytes = 0;
@@ -134,7 +149,7 @@ static uint32_t begin_round(struct floor *floor)
     struct floor_round *round = &floor->rounds[id % UNCOMMITTED_MAX];
     ASSERT(round->id == 0);
     *round = (struct floor_round){
-        .id = id, .first_request = floor->request_head, .request_count = count};
+        .id = id, .first_request = floor->request_head, .request_count = count, .began_ns = now_ns};
     floor->request_head += count;
 
     uint32_t pages = entry_pages(body_bytes);
@@ -142,7 +157,7 @@ static uint32_t begin_round(struct floor *floor)
     for (uint32_t i = 1; i < floor->config.node_count; i++) {
         struct floor_frame frame = {
             .kind = FLOOR_FORWARD, .id = id, .count = pages, .bytes = entry_used_bytes(body_bytes)};
-        floor_frame_send_all(leader->nic, floor->nodes[i].nic->self, &frame, floor->bytes);
+        floor_frame_send_all(leader->nic, floor->config.addresses[i], &frame, floor->bytes);
     }
     if (leader->disk != NULL) {
         submit_write(leader, pages, id);
@@ -153,8 +168,9 @@ static uint32_t begin_round(struct floor *floor)
 }
 
 /* The engine's gate: two entries fly, more only when they fill. */
-static uint32_t begin_rounds(struct floor *floor)
+static uint32_t begin_rounds(struct floor *floor, uint64_t now_ns)
 {
+    give_up_rounds(floor, now_ns);
     uint32_t flying = 0;
     uint64_t waiting_bytes = 0;
     for (uint32_t i = 0; i < UNCOMMITTED_MAX; i++) {
@@ -168,15 +184,18 @@ static uint32_t begin_rounds(struct floor *floor)
     }
     uint32_t most = waiting_bytes > ENTRY_BYTES_MAX / 2 ? UNCOMMITTED_MAX : UNCOMMITTED_MIN;
     bool place = floor->rounds[(floor->next_round + 1) % UNCOMMITTED_MAX].id == 0;
-    if (waiting_bytes == 0 || flying >= most || !place) {
+    bool writes = floor->nodes[0].writes_in_flight < FLOOR_WRITES_MAX;
+    if (waiting_bytes == 0 || flying >= most || !place || !writes) {
         return 0;
     }
-    return begin_round(floor);
+    return begin_round(floor, now_ns);
 }
 
 static void take_request(struct floor *floor, const struct floor_frame *frame)
 {
-    if (!frame->last || floor->request_tail - floor->request_head >= FLOOR_REQUESTS_MAX / 2) {
+    bool fits = frame->bytes > 0 && frame->bytes <= entry_body_bytes_max(ENTRY_PAGES_MAX);
+    if (!frame->last || !fits ||
+        floor->request_tail - floor->request_head >= FLOOR_REQUESTS_MAX / 2) {
         return;
     }
     floor->requests[floor->request_tail++ & (FLOOR_REQUESTS_MAX - 1)] = (struct floor_request){
@@ -191,14 +210,33 @@ static void answer(struct floor_node *node, struct nic_address to, uint8_t kind,
 
 static void take_forward(struct floor_node *node, const struct floor_frame *frame)
 {
-    if (!frame->last || frame->count > ENTRY_PAGES_MAX || frame->count == 0) {
+    if (!frame->last || frame->count > ENTRY_PAGES_MAX || frame->count == 0 ||
+        node->writes_in_flight >= FLOOR_WRITES_MAX) {
         return;
     }
     if (node->disk != NULL) {
         submit_write(node, frame->count, frame->id);
     } else {
-        answer(node, node->floor->nodes[0].nic->self, FLOOR_ACK, frame->id);
+        answer(node, node->floor->config.addresses[0], FLOOR_ACK, frame->id);
     }
+}
+
+/* The client's word to node 1 in a process of its own. It may come twice. */
+static void
+take_begin(struct floor_node *node, const struct floor_frame *frame, struct nic_address from)
+{
+    struct floor *floor = node->floor;
+    bool known = frame->count >= 1 && frame->count <= ENTRY_PAGES_MAX &&
+                 frame->mode <= FLOOR_PEER_ECHO && node->number == 0;
+    if (!known) {
+        return;
+    }
+    if (frame->id != floor->begin_id) {
+        floor->config.client = from;
+        floor_begin(floor, (enum floor_mode)frame->mode, frame->count);
+        floor->begin_id = frame->id;
+    }
+    answer(node, from, FLOOR_BEGUN, frame->id);
 }
 
 static void take_frame(struct floor_node *node, const struct nic_frame *received, uint64_t now_ns)
@@ -217,6 +255,9 @@ static void take_frame(struct floor_node *node, const struct nic_frame *received
         break;
     case FLOOR_ACK:
         count_copy(floor, frame.id);
+        break;
+    case FLOOR_BEGIN:
+        take_begin(node, &frame, received->from);
         break;
     case FLOOR_ECHO:
         answer(node, received->from, FLOOR_ECHO_REPLY, frame.id);
@@ -251,7 +292,7 @@ static uint32_t take_writes(struct floor_node *node, uint64_t now_ns)
         } else if (node->number == 0) {
             count_copy(floor, cookies[i]);
         } else {
-            answer(node, floor->nodes[0].nic->self, FLOOR_ACK, cookies[i]);
+            answer(node, floor->config.addresses[0], FLOOR_ACK, cookies[i]);
         }
     }
     return count;
@@ -263,7 +304,7 @@ static uint32_t lead(struct floor_node *node, uint64_t now_ns)
     struct floor *floor = node->floor;
     switch (floor->mode) {
     case FLOOR_COMMIT:
-        return begin_rounds(floor);
+        return begin_rounds(floor, now_ns);
     case FLOOR_DISK:
         if (node->disk == NULL || floor->began_ns != 0 || node->writes_in_flight > 0) {
             return 0;
@@ -277,7 +318,7 @@ static uint32_t lead(struct floor_node *node, uint64_t now_ns)
         }
         floor->began_ns = now_ns;
         floor->echo_id++;
-        answer(node, floor->nodes[1].nic->self, FLOOR_ECHO, floor->echo_id);
+        answer(node, floor->config.addresses[1], FLOOR_ECHO, floor->echo_id);
         return 1;
     }
     return 0;
@@ -296,13 +337,14 @@ uint32_t floor_poll(void *context, uint64_t now_ns)
     if (node->number == 0) {
         work += lead(node, now_ns);
     }
+    node->working = count > 0 || node->writes_in_flight > 0;
     return work;
 }
 
 bool floor_is_working(const void *context)
 {
     const struct floor_node *node = context;
-    return node->writes_in_flight > 0;
+    return node->working;
 }
 
 uint64_t floor_deadline_ns(const void *context)

@@ -8,7 +8,9 @@
  * rounds, and not a sum of medians.
  *
  * Two sides: floor_poll() is a node's, on the poll loop; the floor_client functions are the
- * client's. Knows nothing of replicas. Its frames have a magic of their own.
+ * client's. All nodes are in this process and share one struct floor, or each is in a process of
+ * its own (bench/floor_nodes.h), has a struct floor to itself, and node 1 is told by frames what to
+ * measure. Knows nothing of replicas. Its frames have a magic of their own.
  */
 #ifndef BENCH_FLOOR_H
 #define BENCH_FLOOR_H
@@ -24,6 +26,9 @@
 #include <stdint.h>
 
 #define FLOOR_REQUESTS_MAX LOAD_OUTSTANDING_MAX
+#define FLOOR_HISTOGRAMS   2u
+#define FLOOR_GIVE_UP_NS   100000000u           /* Of a round: a frame of it was lost. */
+#define FLOOR_WRITES_MAX   (DISK_QUEUE_MAX / 2) /* In flight at one node. */
 
 enum floor_mode {
     FLOOR_COMMIT,    /* Rounds, and the client's echo. */
@@ -33,10 +38,12 @@ enum floor_mode {
 
 struct floor_config {
     uint32_t node_count;
-    struct nic **nics; /* Of the nodes. */
-    struct nic_address client;
-    bool durable;        /* False: no writes, memory mode. */
-    uint32_t file_bytes; /* Of each node's file. */
+    struct nic *nics[VOTERS_MAX]; /* Of the nodes in this process. */
+    struct nic_address addresses[VOTERS_MAX];
+    struct nic_address client;    /* Or whoever sends the last FLOOR_BEGIN. */
+    bool durable;                 /* False: no writes, memory mode. */
+    uint32_t file_bytes;          /* Of each node's file. */
+    struct histogram *histograms; /* FLOOR_HISTOGRAMS of them, the caller's; NULL: of `mem`. */
 };
 
 struct floor_request {
@@ -50,6 +57,7 @@ struct floor_round {
     uint64_t first_request;
     uint32_t request_count;
     uint32_t copies; /* Durable so far. */
+    uint64_t began_ns;
 };
 
 struct floor;
@@ -60,8 +68,10 @@ struct floor_node {
     struct nic *nic;
     struct floor_disk *disk; /* NULL: memory mode. */
     const char *path;
+    int event; /* Eventfd of its writer; -1: none. */
     uint64_t write_offset;
     uint32_t writes_in_flight;
+    bool working; /* The last poll brought a frame or has left a write in flight. */
 };
 
 struct floor {
@@ -77,7 +87,8 @@ struct floor {
     uint64_t next_round;
     uint64_t began_ns; /* Of the write or echo under way; 0: none. */
     uint64_t echo_id;
-    uint8_t *bytes; /* What frames and writes carry: ENTRY_BYTES_MAX of anything. */
+    uint64_t begin_id; /* Of the last FLOOR_BEGIN. */
+    uint8_t *bytes;    /* What frames and writes carry: ENTRY_BYTES_MAX of anything. */
     struct histogram *disk_ns;
     struct histogram *peer_echo_ns;
 };
@@ -105,6 +116,8 @@ struct floor_client {
     uint64_t echo_id;
     uint64_t echo_began_ns; /* 0: none under way. */
     struct histogram *echo_ns;
+    uint64_t begin_id;
+    bool begun; /* Node 1 has answered the last FLOOR_BEGIN. */
 };
 
 void floor_client_send(void *context, uint64_t first_sequence, uint32_t count, uint64_t now_ns);
@@ -114,5 +127,9 @@ uint32_t floor_client_poll(struct floor_client *client, uint64_t now_ns);
 
 /* Send one echo if none is under way. */
 void floor_client_echo(struct floor_client *client, uint64_t now_ns);
+
+/* Tell node 1, in a process of its own, what floor_begin() would tell it here. Sent again with the
+ * same `client->begin_id` until `client->begun`, it is one beginning. */
+void floor_client_begin(struct floor_client *client, enum floor_mode mode, uint32_t write_pages);
 
 #endif

@@ -15,6 +15,7 @@
 struct floor_disk {
     struct io_uring ring;
     int fd;
+    int event; /* -1: none. */
     uint32_t in_flight;
     struct {
         uint64_t cookie;
@@ -32,13 +33,16 @@ static int ring_open(struct floor_disk *disk)
         return result;
     }
     result = io_uring_register_files(&disk->ring, &disk->fd, 1);
+    if (result == 0 && disk->event >= 0) {
+        result = io_uring_register_eventfd(&disk->ring, disk->event);
+    }
     if (result != 0) {
         io_uring_queue_exit(&disk->ring);
     }
     return result;
 }
 
-int floor_disk_open(struct floor_disk **out, const char *path, struct fault *fault)
+int floor_disk_open(struct floor_disk **out, const char *path, int event, struct fault *fault)
 {
     *out = NULL;
     struct floor_disk *disk = calloc(1, sizeof(*disk));
@@ -46,6 +50,7 @@ int floor_disk_open(struct floor_disk **out, const char *path, struct fault *fau
         fault_set(fault, FAULT_ENVIRONMENT, "no memory for the floor's writer");
         return -ENOMEM;
     }
+    disk->event = event;
     disk->fd = open(path, O_RDWR | O_DIRECT | O_DSYNC | O_CLOEXEC);
     int result = disk->fd < 0 ? -errno : ring_open(disk);
     if (result != 0) {
@@ -97,6 +102,11 @@ uint32_t floor_disk_poll(struct floor_disk *disk, uint64_t *cookies, uint32_t co
         disk->writes[cqe->user_data].bytes = 0;
         disk->in_flight--;
         io_uring_cqe_seen(&disk->ring, cqe);
+    }
+    if (count > 0 && disk->event >= 0) { /* Unreadable again: what came since, a poll will see. */
+        uint64_t value;
+        ssize_t bytes = read(disk->event, &value, sizeof(value));
+        ASSERT(bytes == (ssize_t)sizeof(value) || (bytes < 0 && errno == EAGAIN));
     }
     return count;
 }

@@ -15,10 +15,12 @@
 
 struct floor_disk;
 
-/* Open a file that has been written over its whole length, on the thread that will write. On
- * success
- * `*disk` is the caller's until floor_disk_close(). 0, or -errno with the reason in `fault`. */
-MUST_USE int floor_disk_open(struct floor_disk **disk, const char *path, struct fault *fault);
+/* Open a file that has been written over its whole length, on the thread that will write. `event`
+ * is an eventfd of the caller's that becomes readable with a completion, -1: nobody waits. On
+ * success `*disk` is the caller's until floor_disk_close(). 0, or -errno with the reason in
+ * `fault`. */
+MUST_USE int
+floor_disk_open(struct floor_disk **disk, const char *path, int event, struct fault *fault);
 
 /* Start one durable write. `offset` and `bytes` are multiples of PAGE_BYTES within the file,
  * `buffer` is PAGE_BYTES aligned and stays as it is until the cookie comes back. At most

@@ -3,6 +3,7 @@
 
 #include "bench/floor.h"
 #include "engine/base/assert.h"
+#include "engine/base/clock.h"
 #include "engine/wire.h"
 
 #include <string.h>
@@ -20,6 +21,8 @@ static enum wire_kind same_kind(enum floor_frame_kind kind)
     case FLOOR_ACK:
     case FLOOR_ECHO:
     case FLOOR_ECHO_REPLY:
+    case FLOOR_BEGIN:
+    case FLOOR_BEGUN:
         return WIRE_ACK;
     }
     ASSERT(false);
@@ -109,10 +112,23 @@ void floor_client_echo(struct floor_client *client, uint64_t now_ns)
     floor_frame_send(client->nic, client->leader, &frame, NULL);
 }
 
+void floor_client_begin(struct floor_client *client, enum floor_mode mode, uint32_t write_pages)
+{
+    struct floor_frame frame = {.kind = FLOOR_BEGIN,
+                                .last = 1,
+                                .mode = (uint16_t)mode,
+                                .id = client->begin_id,
+                                .count = write_pages};
+    floor_frame_send(client->nic, client->leader, &frame, NULL);
+}
+
 uint32_t floor_client_poll(struct floor_client *client, uint64_t now_ns)
 {
     struct nic_frame frames[RX_BURST_MAX];
     uint32_t count = nic_rx_burst(client->nic, frames, RX_BURST_MAX);
+    if (count > 0) {
+        now_ns = clock_now_ns(); /* An answer may come in the iteration that asked. */
+    }
     for (uint32_t i = 0; i < count; i++) {
         struct floor_frame frame;
         if (!floor_frame_decode(&frames[i], &frame)) {
@@ -123,6 +139,8 @@ uint32_t floor_client_poll(struct floor_client *client, uint64_t now_ns)
         } else if (frame.kind == FLOOR_ECHO_REPLY && frame.id == client->echo_id) {
             histogram_record(client->echo_ns, now_ns - client->echo_began_ns);
             client->echo_began_ns = 0;
+        } else if (frame.kind == FLOOR_BEGUN && frame.id == client->begin_id) {
+            client->begun = true;
         }
     }
     nic_rx_release(client->nic, frames, count);

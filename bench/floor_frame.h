@@ -16,14 +16,16 @@ enum floor_frame_kind {
     FLOOR_ACK,
     FLOOR_ECHO,
     FLOOR_ECHO_REPLY,
+    FLOOR_BEGIN,
+    FLOOR_BEGUN,
 };
 
 struct floor_frame {
     uint32_t magic; /* Set by the sending functions. */
     uint8_t kind;   /* enum floor_frame_kind */
     uint8_t last;   /* Of its fragments. */
-    uint16_t reserved;
-    uint64_t id;    /* First sequence, round or echo. */
+    uint16_t mode;  /* enum floor_mode, of FLOOR_BEGIN. */
+    uint64_t id;    /* First sequence, round, echo or beginning. */
     uint32_t count; /* Records, or pages to write. */
     uint32_t bytes; /* Of all fragments' payloads. */
 };

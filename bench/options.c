@@ -211,10 +211,23 @@ static void check_together(struct argp_state *state)
     }
 }
 
+/* Remember a flag that says what the configuration of a running cluster says itself. */
+static void note_local(struct options *options, int key)
+{
+    for (size_t i = 0; option_list[i].name != NULL; i++) {
+        bool local = key == KEY_NODES || key == KEY_DURABILITY || key == KEY_LOG_SIZE ||
+                     key == KEY_RETENTION || key == KEY_DIR;
+        if (local && option_list[i].key == key) {
+            options->of_local = option_list[i].name;
+        }
+    }
+}
+
 static error_t parse_option(int key, char *value, struct argp_state *state)
 {
     struct options *options = state->input;
     uint64_t number = 0;
+    note_local(options, key);
     switch (key) {
     case KEY_NODES:
         options->nodes = (uint32_t)options_number(state, "nodes", value, 1, VOTERS_MAX);
@@ -393,7 +406,6 @@ write_out(const struct options *options, const struct result *result, struct fau
 static void
 config_fill(const struct options *options, const char *folder, int irq_cpu, struct run_config *run)
 {
-    bool closed = options->closed || options->rate_max;
     uint32_t outstanding = options->closed ? options->clients : options->outstanding;
     *run = (struct run_config){
         .cluster =
@@ -413,14 +425,7 @@ config_fill(const struct options *options, const char *folder, int irq_cpu, stru
                 .eal_argc = options->eal_argc,
                 .eal_argv = options->eal_argv,
             },
-        .load =
-            {
-                .closed = closed,
-                .uniform = options->uniform,
-                .rate_per_s = closed ? 0 : options->rate_per_s,
-                .outstanding_max = outstanding,
-                .seed = options->seed,
-            },
+        .load = options_load(options),
         .record_bytes = options->size_bytes,
         .duration_ns = options->duration_ns,
         .warmup_ns = options->warmup_ns,
@@ -429,36 +434,66 @@ config_fill(const struct options *options, const char *folder, int irq_cpu, stru
     choose_cpus(options, options->memory ? -1 : irq_cpu, run);
 }
 
+struct load_config options_load(const struct options *options)
+{
+    bool closed = options->closed || options->rate_max;
+    return (struct load_config){
+        .closed = closed,
+        .uniform = options->uniform,
+        .rate_per_s = closed ? 0 : options->rate_per_s,
+        .outstanding_max = options->closed ? options->clients : options->outstanding,
+        .seed = options->seed,
+    };
+}
+
+void options_result(const struct options *options, const char *command, struct result *result)
+{
+    struct result_config *config = &result->config;
+    struct load_config load = options_load(options);
+    config->command = command;
+    config->size_bytes = options->size_bytes;
+    config->closed = load.closed;
+    config->rate_max = options->rate_max;
+    config->arrivals = options->uniform ? "uniform" : "poisson";
+    config->rate_per_s = load.rate_per_s;
+    config->outstanding = load.outstanding_max;
+    config->duration_s = (double)options->duration_ns / 1e9;
+    config->warmup_s = (double)options->warmup_ns / 1e9;
+    config->seed = options->seed;
+}
+
+/* What only a cluster in this process has. */
 static void result_fill(const struct options *options,
                         const struct run_config *run,
                         const char *command,
                         struct result *result)
 {
     struct result_config *config = &result->config;
-    bool registered = config->registered;
-    bool durable = config->durable;
-    *config = (struct result_config){
-        .command = command,
-        .nodes = options->nodes,
-        .size_bytes = options->size_bytes,
-        .durable = durable,
-        .net = "ring",
-        .idle = idle_text(options->idle, run->cluster.exclusive_core),
-        .closed = run->load.closed,
-        .rate_max = options->rate_max,
-        .arrivals = options->uniform ? "uniform" : "poisson",
-        .client = "own thread, ring port",
-        .rate_per_s = run->load.rate_per_s,
-        .outstanding = run->load.outstanding_max,
-        .duration_s = (double)options->duration_ns / 1e9,
-        .warmup_s = (double)options->warmup_ns / 1e9,
-        .log_bytes = options->log_bytes,
-        .retention_bytes = options->retention_bytes,
-        .seed = options->seed,
-        .replicas_cpu = run->cluster.cpu,
-        .client_cpu = run->client_cpu,
-        .registered = registered,
-    };
+    options_result(options, command, result);
+    config->nodes = options->nodes;
+    config->net = "ring";
+    config->idle = idle_text(options->idle, run->cluster.exclusive_core);
+    config->client = "own thread, ring port";
+    config->log_bytes = options->log_bytes;
+    config->retention_bytes = options->retention_bytes;
+    config->replicas_cpu = run->cluster.cpu;
+    config->client_cpu = run->client_cpu;
+}
+
+int options_print(const struct options *options, struct result *result)
+{
+    struct fault fault = {0};
+    if (interrupted != 0) {
+        result_invalid(result, "interrupted");
+    }
+    result_judge(result);
+    if (write_out(options, result, &fault) != 0) {
+        return command_fail(&fault);
+    }
+    if (options->json) {
+        return result_print_json(result, stdout);
+    }
+    return result_print_report(result, stdout, command_has_colors(stdout));
 }
 
 /* Execute and print; everything that was opened is closed by the caller. */
@@ -473,17 +508,7 @@ static int execute(const struct options *options,
         return command_fail(&fault);
     }
     result_fill(options, config, command, result);
-    if (interrupted != 0) {
-        result_invalid(result, "interrupted");
-    }
-    result_judge(result);
-    if (write_out(options, result, &fault) != 0) {
-        return command_fail(&fault);
-    }
-    if (options->json) {
-        return result_print_json(result, stdout);
-    }
-    return result_print_report(result, stdout, command_has_colors(stdout));
+    return options_print(options, result);
 }
 
 int options_run(const struct options *options, const char *command)

@@ -14,6 +14,7 @@
 struct options {
     uint32_t nodes;
     bool nodes_given;
+    const char *of_local; /* A flag that was given and is of a cluster in this process alone. */
     double rate_per_s;
     bool rate_given;
     bool rate_max;
@@ -57,7 +58,19 @@ uint32_t options_outstanding_max(uint32_t record_bytes);
 /* Catch SIGINT and SIGTERM from here; true once one came, so that what was made is removed. */
 const volatile sig_atomic_t *options_catch_interrupts(void);
 
+/* The load that the options say. */
+struct load_config options_load(const struct options *options);
+
+/* Fill what of the result's configuration stands in the options alone. */
+void options_result(const struct options *options, const char *command, struct result *result);
+
+/* Judge a result and print it, and write --out. Returns the exit code. */
+int options_print(const struct options *options, struct result *result);
+
 /* Run what the options say and print the result. Returns the exit code. */
 int options_run(const struct options *options, const char *command);
+
+/* The same against the running cluster of the configuration at `path`. */
+int options_run_cluster(const struct options *options, const char *path);
 
 #endif

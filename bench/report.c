@@ -61,13 +61,21 @@ static void print_config(const struct result *result, FILE *out, bool colors)
     fprintf(out, ", %.1f s of load\n", result->load_s);
     if (config->durable) {
         fprintf(out, "durability dsync: acknowledged when on stable storage at a quorum%s\n",
-                config->registered ? "" : " (buffers not registered: RLIMIT_MEMLOCK is too low)");
+                config->registered || result->stages == NULL
+                    ? ""
+                    : " (buffers not registered: RLIMIT_MEMLOCK is too low)");
     } else {
         fprintf(out, "%sNOT DURABLE: durability memory, a crash loses acknowledged records%s\n",
                 colors ? RED : "", colors ? PLAIN : "");
     }
-    fprintf(out, "replicas on CPU %d, client on CPU %d, disk interrupts on CPU %d, idle %s\n",
-            config->replicas_cpu, config->client_cpu, result->machine.disk_irq_cpu, config->idle);
+    if (result->stages == NULL) {
+        fprintf(out, "replicas are processes of their own, client on CPU %d (-1: any), idle %s\n",
+                config->client_cpu, config->idle);
+    } else {
+        fprintf(out, "replicas on CPU %d, client on CPU %d, disk interrupts on CPU %d, idle %s\n",
+                config->replicas_cpu, config->client_cpu, result->machine.disk_irq_cpu,
+                config->idle);
+    }
     fprintf(out, "%s, %u CPUs, Linux %s; %s on %s, write cache: %s\n", result->machine.cpu,
             result->machine.cpu_count, result->machine.kernel, result->machine.filesystem,
             result->machine.device, result->machine.write_cache);
@@ -83,15 +91,25 @@ static void print_ratio(const struct result *result, FILE *out, double at)
     }
 }
 
+static void print_stages(const struct result *result, FILE *out)
+{
+    print_head(out, "stages of a commit, us");
+    for (uint32_t i = 0; i < STAGE_COUNT; i++) {
+        print_row(out, stage_titles[i], &result->stages[i]);
+    }
+}
+
 static void print_latencies(const struct result *result, FILE *out)
 {
     print_head(out, "latency, us");
     print_row(out, "response (from the due time)", result->response);
     print_row(out, "service (from the send)", result->service);
     print_row(out, "delay of the sender itself", result->delay);
-    print_head(out, "stages of a commit, us");
-    for (uint32_t i = 0; i < STAGE_COUNT; i++) {
-        print_row(out, stage_titles[i], &result->stages[i]);
+    if (result->stages != NULL) {
+        print_stages(result, out);
+    }
+    if (result->floors_why[0] != '\0') {
+        fprintf(out, "\nno floor: %s\n", result->floors_why);
     }
     if (result->floors.commit == NULL) {
         return;
@@ -128,14 +146,17 @@ static void print_counts(const struct result *result, FILE *out)
                 result->writes_in_flight);
     }
     if (!result->verified) {
-        fprintf(out, "log files: none to read in memory mode\n");
+        fprintf(out, "not verified: %s\n",
+                result->config.durable ? "the log could not be read"
+                                       : "memory mode keeps no files");
         return;
     }
     const struct verify_result *verify = &result->verify;
     fprintf(out,
-            "log files read: %" PRIu64 " acknowledged records, %" PRIu64 " lost, %" PRIu64
+            "%s read: %" PRIu64 " acknowledged records, %" PRIu64 " lost, %" PRIu64
             " doubled, %" PRIu64 " out of order, %" PRIu64 " damaged\n",
-            verify->acked, verify->lost, verify->duplicated, verify->out_of_order, verify->damaged);
+            result->verify_by, verify->acked, verify->lost, verify->duplicated,
+            verify->out_of_order, verify->damaged);
 }
 
 int result_print_report(const struct result *result, FILE *out, bool colors)

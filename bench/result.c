@@ -70,13 +70,14 @@ void result_judge(struct result *result)
     }
     if (verify->lost > 0 || verify->duplicated > 0 || verify->out_of_order > 0 ||
         verify->damaged > 0) {
-        result_invalid(
-            result, "the log files: %llu lost, %llu doubled, %llu out of order, %llu damaged",
-            (unsigned long long)verify->lost, (unsigned long long)verify->duplicated,
-            (unsigned long long)verify->out_of_order, (unsigned long long)verify->damaged);
+        result_invalid(result, "the %s: %llu lost, %llu doubled, %llu out of order, %llu damaged",
+                       result->verify_by, (unsigned long long)verify->lost,
+                       (unsigned long long)verify->duplicated,
+                       (unsigned long long)verify->out_of_order,
+                       (unsigned long long)verify->damaged);
     }
     if (verify->why != NULL) {
-        result_invalid(result, "the log files: %s", verify->why);
+        result_invalid(result, "the %s: %s", result->verify_by, verify->why);
     }
 }
 
@@ -145,7 +146,7 @@ static json_t *config_json(const struct result *result)
                   config->durable ? "dsync" : "memory", "net", config->net, "idle", config->idle,
                   "load", config->closed ? "closed" : "open", "client", config->client);
     json_t *more = json_pack(
-        "{s:o, s:o, s:o, s:o, s:b, s:o, s:i, s:f, s:f, s:I, s:I, s:I, s:b}", "replicas_cpu",
+        "{s:o, s:o, s:o, s:o, s:b, s:o, s:i, s:f, s:f, s:I, s:I, s:I, s:o}", "replicas_cpu",
         or_null(config->replicas_cpu >= 0, json_integer(config->replicas_cpu)), "client_cpu",
         or_null(config->client_cpu >= 0, json_integer(config->client_cpu)), "disk_irq_cpu",
         or_null(result->machine.disk_irq_cpu >= 0, json_integer(result->machine.disk_irq_cpu)),
@@ -154,7 +155,10 @@ static json_t *config_json(const struct result *result)
         "outstanding", (int)config->outstanding, "duration_s", config->duration_s, "warmup_s",
         config->warmup_s, "log_size_bytes", (json_int_t)config->log_bytes, "retention_bytes",
         (json_int_t)config->retention_bytes, "seed", (json_int_t)config->seed, "registered_buffers",
-        config->registered);
+        or_null(result->stages != NULL, json_boolean(config->registered)));
+    if (config->leader != 0) {
+        json_object_set_new(object, "leader", json_integer(config->leader));
+    }
     json_object_update(object, more);
     json_decref(more);
     return object;
@@ -175,6 +179,9 @@ json_t *result_env_json(const struct result_machine *machine)
 
 static json_t *stages_json(const struct result *result)
 {
+    if (result->stages == NULL) {
+        return json_null();
+    }
     json_t *object = json_object();
     for (uint32_t i = 0; i < STAGE_COUNT; i++) {
         json_object_set_new(object, stage_names[i], result_latency_json(&result->stages[i]));
@@ -185,6 +192,9 @@ static json_t *stages_json(const struct result *result)
 static json_t *floors_json(const struct result *result)
 {
     const struct result_floors *floors = &result->floors;
+    if (result->floors_why[0] != '\0') {
+        return json_null();
+    }
     return json_pack(
         "{s:o, s:o, s:o, s:o, s:o, s:I, s:i}", "disk_p50", percentile(floors->disk, 50),
         "client_echo_p50", percentile(floors->client_echo, 50), "peer_echo_p50",
@@ -206,7 +216,8 @@ static json_t *verify_json(const struct result *result)
         return json_null();
     }
     const struct verify_result *verify = &result->verify;
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "acked", (json_int_t)verify->acked,
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "by", result->verify_by,
+                     "foreign", (json_int_t)verify->foreign, "acked", (json_int_t)verify->acked,
                      "lost", (json_int_t)verify->lost, "duplicated", (json_int_t)verify->duplicated,
                      "out_of_order", (json_int_t)verify->out_of_order, "damaged",
                      (json_int_t)verify->damaged, "records", (json_int_t)verify->records,
@@ -238,6 +249,9 @@ static json_t *counts_json(const struct load_counts *counts)
 
 static json_t *writes_json(const struct result *result)
 {
+    if (result->stages == NULL) {
+        return json_null();
+    }
     bool any = result->writes > 0;
     double mean_pages = any ? (double)result->write_pages / (double)result->writes : 0;
     return json_pack("{s:I, s:o, s:o}", "count", (json_int_t)result->writes, "mean_pages",
@@ -265,6 +279,7 @@ int result_print_json(const struct result *result, FILE *out)
     ASSERT(object != NULL);
     json_object_set_new(object, "stages_ns", stages_json(result));
     json_object_set_new(object, "floors_ns", floors_json(result));
+    json_object_set_new(object, "floors_why", text(result->floors_why));
     json_object_set_new(
         object, "ratio_to_floor",
         json_pack("{s:o, s:o}", "p50", ratio_json(result, 50), "p99", ratio_json(result, 99)));

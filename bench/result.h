@@ -57,7 +57,8 @@ struct result_config {
     uint64_t seed;
     int replicas_cpu; /* -1: not pinned. */
     int client_cpu;
-    bool registered; /* Buffers of the disks with the kernel. */
+    bool registered; /* Buffers of the disks with the kernel; of replicas in this process. */
+    uint8_t leader;  /* Of a running cluster, at the end; 0: of one in this process. */
 };
 
 /* Medians and so on of the floor; NULL: not measured. */
@@ -77,9 +78,14 @@ struct result {
     const struct histogram *response;
     const struct histogram *service;
     const struct histogram *delay;
-    const struct histogram *stages; /* STAGE_COUNT of them, all replicas together. */
+    /* STAGE_COUNT of them, all replicas together. NULL: the replicas are in processes of their own,
+     * and neither these nor their writes and buffers are known. */
+    const struct histogram *stages;
     struct result_floors floors;
-    bool verified; /* False: nothing to read, memory mode. */
+    char floors_why[RESULT_TEXT_BYTES]; /* Why there is no floor; empty: there is one, or none was
+                                           asked for of replicas in this process. */
+    bool verified;                      /* False: nothing to read, memory mode. */
+    const char *verify_by;
     struct verify_result verify;
     uint64_t writes; /* Of all replicas, while the load ran. */
     uint64_t write_pages;

@@ -5,12 +5,11 @@
  */
 #include "bench/run.h"
 
+#include "bench/slice.h"
 #include "bench/verify.h"
 #include "engine/base/assert.h"
 #include "engine/base/clock.h"
 #include "engine/cli/make_log.h"
-#include "engine/client/client.h"
-#include "engine/idle.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -18,23 +17,16 @@
 #include <string.h>
 #include <time.h>
 
-#define RUN_SEND_BURST 256u
 #define RUN_FILL_PARTS 4u          /* A quarter of the log may be written and not yet verified. */
-#define RUN_FILL_LOOKS 64u         /* Iterations between two looks at how much of it is. */
 #define RUN_SETTLE_NS  1000000000u /* Longest wait for followers to learn of the last commit. */
 
 struct run {
     struct run_config config;
     struct cluster_local cluster;
     struct mem mem;
-    struct client *client;
-    struct load load;
-    struct load floor_load;
-    struct floor_client floor_client;
+    struct slice slice;
     struct verify verify;
     bool verifies;
-    struct idle idle;
-    const volatile sig_atomic_t *interrupted;
     uint64_t load_ns; /* Load time so far. */
     struct histogram *stages;
     struct histogram *echo_ns;
@@ -43,44 +35,13 @@ struct run {
 
 static bool is_interrupted(const struct run *run)
 {
-    return *run->interrupted != 0;
-}
-
-static void send_records(void *context, uint64_t first_sequence, uint32_t count, uint64_t now_ns)
-{
-    struct run *run = context;
-    struct client_record records[RUN_SEND_BURST];
-    ASSERT(client_next_sequence(run->client) == first_sequence);
-    for (uint32_t i = 0; i < count && i < RUN_SEND_BURST; i++) {
-        records[i] =
-            (struct client_record){.bytes = run->config.record_bytes, .intended_ns = now_ns};
-    }
-    for (uint32_t sent = 0; sent < count;) {
-        uint32_t burst = count - sent < RUN_SEND_BURST ? count - sent : RUN_SEND_BURST;
-        uint32_t taken = client_send(run->client, now_ns, records, burst);
-        ASSERT(taken == burst);
-        sent += taken;
-    }
-}
-
-static void take_completion(void *context, const struct client_completion *completion)
-{
-    struct run *run = context;
-    if (completion->fate == CLIENT_UNANSWERED) {
-        load_unanswered(&run->load, completion->first_sequence, completion->count);
-        return;
-    }
-    load_answered(&run->load, completion->first_sequence, completion->count, completion->status,
-                  clock_now_ns());
-    if (completion->status == WIRE_OK && run->verifies) {
-        verify_acked(&run->verify, completion->first_sequence, completion->first_offset,
-                     completion->count);
-    }
+    return slice_is_interrupted(&run->slice);
 }
 
 /* True when so much of the log is unread that the load must wait for the verifier. */
-static bool is_full(struct run *run)
+static bool is_full(void *context)
 {
+    struct run *run = context;
     if (!run->verifies) {
         return false;
     }
@@ -91,41 +52,13 @@ static bool is_full(struct run *run)
     return unread > ring_bytes / RUN_FILL_PARTS || verify_is_filling(&run->verify);
 }
 
-/* Answers for what is under way. */
-static void drain(struct run *run)
-{
-    uint64_t now_ns = clock_now_ns();
-    uint64_t end_ns = now_ns + 2 * RUN_DRAIN_NS; /* The client itself gives up after one. */
-    while (run->load.outstanding > 0 && now_ns < end_ns) {
-        uint32_t work = client_poll(run->client, now_ns, take_completion, run);
-        idle_step(&run->idle, now_ns, work, work > 0, now_ns + RUN_FLOOR_PART_NS);
-        now_ns = clock_now_ns();
-    }
-    load_abandon(&run->load);
-}
-
 /* One slice of load of at most `length_ns`; returns how long it was. */
 static uint64_t load_slice(struct run *run, uint64_t length_ns)
 {
     cluster_local_run_replicas(&run->cluster);
-    uint64_t begin_ns = clock_now_ns();
-    uint64_t now_ns = begin_ns;
-    load_resume(&run->load, begin_ns);
-    for (uint32_t i = 0; now_ns - begin_ns < length_ns && !is_interrupted(run); i++) {
-        uint32_t work = load_step(&run->load, now_ns, send_records, run);
-        work += client_poll(run->client, now_ns, take_completion, run);
-        uint64_t end_ns = begin_ns + length_ns;
-        uint64_t due_ns = load_deadline_ns(&run->load);
-        idle_step(&run->idle, now_ns, work, work > 0, due_ns < end_ns ? due_ns : end_ns);
-        if (i % RUN_FILL_LOOKS == 0 && is_full(run)) {
-            break;
-        }
-        now_ns = clock_now_ns();
-    }
-    load_stop(&run->load, now_ns);
-    drain(run);
+    uint64_t took_ns = slice_load(&run->slice, length_ns);
     cluster_local_pause(&run->cluster);
-    return now_ns - begin_ns;
+    return took_ns;
 }
 
 /* Read what has become durable, and let the log be trimmed up to there. */
@@ -169,22 +102,11 @@ static uint32_t mean_write_pages(struct run *run)
     return mean < 1 ? 1 : mean > ENTRY_PAGES_MAX ? ENTRY_PAGES_MAX : (uint32_t)mean;
 }
 
-/* Poll the client's side of the floor for a time: echoes, or nothing. */
 static void floor_part(struct run *run, enum floor_mode mode, uint32_t pages, bool echo)
 {
     floor_begin(&run->cluster.floor, mode, pages);
-    run->floor_client.echo_began_ns = 0;
     cluster_local_run_floor(&run->cluster);
-    uint64_t begin_ns = clock_now_ns();
-    uint64_t now_ns = begin_ns;
-    while (now_ns - begin_ns < RUN_FLOOR_PART_NS && !is_interrupted(run)) {
-        if (echo) {
-            floor_client_echo(&run->floor_client, now_ns);
-        }
-        uint32_t work = floor_client_poll(&run->floor_client, now_ns);
-        idle_step(&run->idle, now_ns, work, work > 0, now_ns + RUN_FLOOR_PART_NS);
-        now_ns = clock_now_ns();
-    }
+    slice_floor_part(&run->slice, echo);
     cluster_local_pause(&run->cluster);
 }
 
@@ -200,26 +122,7 @@ static void floor_slice(struct run *run)
 
     floor_begin(&run->cluster.floor, FLOOR_COMMIT, pages);
     cluster_local_run_floor(&run->cluster);
-    struct load *load = &run->floor_load;
-    uint64_t begin_ns = clock_now_ns();
-    uint64_t now_ns = begin_ns;
-    load_resume(load, begin_ns);
-    while (now_ns - begin_ns < RUN_FLOOR_NS && !is_interrupted(run)) {
-        uint32_t work = load_step(load, now_ns, floor_client_send, &run->floor_client);
-        work += floor_client_poll(&run->floor_client, now_ns);
-        uint64_t end_ns = begin_ns + RUN_FLOOR_NS;
-        uint64_t due_ns = load_deadline_ns(load);
-        idle_step(&run->idle, now_ns, work, work > 0, due_ns < end_ns ? due_ns : end_ns);
-        now_ns = clock_now_ns();
-    }
-    load_stop(load, now_ns);
-    uint64_t give_up_ns = now_ns + RUN_DRAIN_NS;
-    while (load->outstanding > 0 && now_ns < give_up_ns) {
-        uint32_t work = floor_client_poll(&run->floor_client, now_ns);
-        idle_step(&run->idle, now_ns, work, work > 0, give_up_ns);
-        now_ns = clock_now_ns();
-    }
-    load_abandon(load);
+    slice_floor_rounds(&run->slice);
     cluster_local_pause(&run->cluster);
 }
 
@@ -260,7 +163,7 @@ static int find_leader(struct run *run, struct fault *fault)
         }
         return fault->code;
     }
-    client_set_leader(run->client, (uint8_t)(leader + 1));
+    client_set_leader(run->slice.client, (uint8_t)(leader + 1));
     return 0;
 }
 
@@ -269,10 +172,10 @@ static void warm_up(struct run *run)
     uint64_t done_ns = 0;
     while (done_ns < run->config.warmup_ns && !is_interrupted(run)) {
         uint64_t left_ns = run->config.warmup_ns - done_ns;
-        done_ns += load_slice(run, left_ns < RUN_SLICE_NS ? left_ns : RUN_SLICE_NS);
+        done_ns += load_slice(run, left_ns < SLICE_NS ? left_ns : SLICE_NS);
         verify_slice(run);
     }
-    load_forget(&run->load);
+    load_forget(&run->slice.load);
     run->profile = profile_sum(run);
     for (uint32_t i = 0; i < run->config.cluster.node_count; i++) {
         replica_trace_stages(run->cluster.nodes[i].replica, true);
@@ -309,7 +212,7 @@ static int open_memory(struct run *run, struct fault *fault)
         .group = CLUSTER_GROUP,
         .node_count = node_count,
         .outstanding_max = config->load.outstanding_max,
-        .timeout_ns = RUN_DRAIN_NS,
+        .timeout_ns = SLICE_DRAIN_NS,
         .payload_seed = config->load.seed,
         .seed = config->load.seed,
     };
@@ -324,18 +227,18 @@ static int open_memory(struct run *run, struct fault *fault)
         fault_set(fault, FAULT_ENVIRONMENT, "no memory for the client: lower --outstanding");
         return FAULT_ENVIRONMENT;
     }
-    run->client = client_init(&run->mem, &client, run->cluster.nics[node_count]);
-    load_init(&run->load, &run->mem, &config->load);
-    load_init(&run->floor_load, &run->mem, &config->load);
-    run->load.next_sequence = client_next_sequence(run->client);
-    run->load.first_open = run->load.next_sequence;
+    run->slice.client = client_init(&run->mem, &client, run->cluster.nics[node_count]);
+    load_init(&run->slice.load, &run->mem, &config->load);
+    load_init(&run->slice.floor_load, &run->mem, &config->load);
+    run->slice.load.next_sequence = client_next_sequence(run->slice.client);
+    run->slice.load.first_open = run->slice.load.next_sequence;
     run->stages = mem_take(&run->mem, "stages", STAGE_COUNT, sizeof(struct histogram), 64);
     run->echo_ns = mem_take(&run->mem, "echo", 1, sizeof(struct histogram), 64);
     uint8_t *floor_bytes = mem_take(&run->mem, "floor: bytes", 1, ENTRY_BYTES_MAX, 64);
-    run->floor_client = (struct floor_client){
+    run->slice.floor_client = (struct floor_client){
         .nic = run->cluster.nics[node_count],
         .leader = run->cluster.addresses[0].address,
-        .load = &run->floor_load,
+        .load = &run->slice.floor_load,
         .record_bytes = config->record_bytes,
         .bytes = floor_bytes,
         .echo_ns = run->echo_ns,
@@ -365,6 +268,7 @@ static int open_verify(struct run *run, struct fault *fault)
     if (verify_open(&run->verify, &run->mem, &config, logs, fault) != 0) {
         return fault->code;
     }
+    run->slice.verify = &run->verify;
     run->verifies = true;
     return 0;
 }
@@ -385,11 +289,11 @@ static bool is_durable(struct run *run)
 static void fill_result(struct run *run, struct result *result)
 {
     struct cluster_local *cluster = &run->cluster;
-    result->counts = run->load.counts;
+    result->counts = run->slice.load.counts;
     result->load_s = (double)run->load_ns / 1e9;
-    result->response = run->load.response;
-    result->service = run->load.service;
-    result->delay = run->load.delay;
+    result->response = run->slice.load.response;
+    result->service = run->slice.load.service;
+    result->delay = run->slice.load.delay;
     for (uint32_t i = 0; i < run->config.cluster.node_count; i++) {
         const struct histogram *stages = replica_stages(cluster->nodes[i].replica);
         for (uint32_t j = 0; j < STAGE_COUNT; j++) {
@@ -402,7 +306,7 @@ static void fill_result(struct run *run, struct result *result)
             .disk = run->config.cluster.durable ? cluster->floor.disk_ns : NULL,
             .client_echo = run->echo_ns,
             .peer_echo = cluster->floor.peer_echo_ns,
-            .commit = run->floor_load.response,
+            .commit = run->slice.floor_load.response,
             .write_pages = cluster->floor.write_pages,
         };
     }
@@ -416,6 +320,7 @@ static void fill_result(struct run *run, struct result *result)
     result->config.durable = is_durable(run);
     result->config.registered = cluster_local_is_registered(cluster);
     result->verified = run->verifies;
+    result->verify_by = "log files";
     if (run->verifies) {
         result->verify = verify_finish(&run->verify);
     }
@@ -430,12 +335,12 @@ static int run_slices(struct run *run, struct fault *fault)
     warm_up(run);
     while (run->load_ns < run->config.duration_ns && !is_interrupted(run) && result == 0) {
         uint64_t left_ns = run->config.duration_ns - run->load_ns;
-        run->load_ns += load_slice(run, left_ns < RUN_SLICE_NS ? left_ns : RUN_SLICE_NS);
+        run->load_ns += load_slice(run, left_ns < SLICE_NS ? left_ns : SLICE_NS);
         verify_slice(run);
         floor_slice(run);
         result = check_replicas(run, fault);
     }
-    load_finish(&run->load);
+    load_finish(&run->slice.load);
     settle(run);
     verify_slice(run);
     return result;
@@ -454,7 +359,10 @@ int run_execute(struct run *run,
 {
     ASSERT(config->duration_ns > 0);
     run->config = *config;
-    run->interrupted = interrupted;
+    run->slice = (struct slice){.interrupted = interrupted,
+                                .record_bytes = config->record_bytes,
+                                .is_full = is_full,
+                                .context = run};
     if (cluster_local_open(&run->cluster, &config->cluster, stderr, fault) != 0) {
         return fault->code;
     }
@@ -481,7 +389,7 @@ int run_execute(struct run *run,
     fprintf(stderr, "%-32s %10s   %10s   %14" PRIu64 "\n", "memory of the whole run", "", "",
             total_bytes);
     int fd = nic_wait_fd(run->cluster.nics[config->cluster.node_count]);
-    idle_init(&run->idle, config->cluster.idle, &fd, 1,
+    idle_init(&run->slice.idle, config->cluster.idle, &fd, 1,
               config->client_exclusive && idle_thread_has_one_cpu());
     code = run_slices(run, fault);
     if (code == 0) {

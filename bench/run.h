@@ -1,6 +1,6 @@
 /* run.h: one benchmark run over a local cluster: slices of load, of verification and of floor.
  *
- * A load slice lasts at most RUN_SLICE_NS and ends early when the log has filled as much as may be
+ * A load slice lasts at most SLICE_NS and ends early when the log has filled as much as may be
  * unread. Then everything under way is answered, the replicas stand still, the log files are read
  * up to the durable watermark, the floor is measured on the same threads, and the next slice
  * begins. The calling thread is the client's.
@@ -18,11 +18,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define RUN_SLICE_NS      1000000000u
-#define RUN_FLOOR_NS      500000000u /* Of the floor's rounds; its parts below come before. */
-#define RUN_FLOOR_PART_NS 20000000u
-#define RUN_DRAIN_NS      1000000000u
-#define RUN_ELECTION_NS   10000000000u /* Longest wait for a first leader. */
+#define RUN_ELECTION_NS 10000000000u /* Longest wait for a first leader. */
 
 struct run_config {
     struct cluster_local_config cluster;

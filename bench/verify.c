@@ -22,6 +22,13 @@ uint64_t verify_memory_bytes(uint32_t node_count)
            4 * PAGE_BYTES;
 }
 
+/* What a node needs to judge records. */
+static void take_tables(struct verify_node *node, struct mem *mem)
+{
+    node->payload = mem_take(mem, "verify: one record", 1, RECORD_BYTES_MAX, 64);
+    node->seen = mem_take(mem, "verify: sequences seen", 1, VERIFY_WINDOW / 8, 64);
+}
+
 static int open_node(struct verify *verify,
                      struct mem *mem,
                      uint32_t number,
@@ -30,8 +37,7 @@ static int open_node(struct verify *verify,
 {
     struct verify_node *node = &verify->nodes[number];
     uint8_t *buffer = mem_take(mem, "verify: read buffer", 1, RECOVER_BUFFER_BYTES, PAGE_BYTES);
-    node->payload = mem_take(mem, "verify: one record", 1, RECORD_BYTES_MAX, 64);
-    node->seen = mem_take(mem, "verify: sequences seen", 1, VERIFY_WINDOW / 8, 64);
+    take_tables(node, mem);
     struct disk_uring_config config = {.path = log->path, .access = DISK_ACCESS_READ_SHARED};
     node->disk = log->disk;
     if (node->disk == NULL) {
@@ -51,7 +57,8 @@ static int open_node(struct verify *verify,
         .limit = log->geometry.ring_bytes,
         .chunk_bytes = VERIFY_CHUNK_BYTES,
     };
-    scan_init(&node->scan, &scan, buffer, 0, (struct log_id){0, 0});
+    scan_init(&node->scan, &scan, buffer, log->from.position, log->from.last);
+    node->next_offset = log->from.offset;
     return 0;
 }
 
@@ -68,6 +75,11 @@ int verify_open(struct verify *verify,
     verify->runs = mem_take(mem, "verify: runs of acknowledgements", VERIFY_RUNS_MAX,
                             sizeof(struct verify_run), 64);
     verify->expected = mem_take(mem, "verify: expected record", 1, RECORD_BYTES_MAX, 64);
+    if (logs == NULL) {
+        ASSERT(config->node_count == 1);
+        take_tables(&verify->nodes[0], mem);
+        return 0;
+    }
     for (uint32_t i = 0; i < config->node_count; i++) {
         int result = open_node(verify, mem, i, &logs[i], fault);
         if (result != 0) {
@@ -196,19 +208,38 @@ static void check_acknowledged(struct verify *verify, uint32_t number, uint64_t 
     }
 }
 
-static bool content_is_ours(struct verify *verify,
-                            struct verify_node *node,
-                            const uint8_t *entry,
-                            const struct record_header *record,
-                            uint32_t payload_offset)
+static bool
+content_is_ours(struct verify *verify, uint64_t sequence, const uint8_t *payload, uint32_t bytes)
 {
-    if (record->bytes != verify->config.record_bytes || record->kind != 0) {
+    if (bytes != verify->config.record_bytes) {
         return false;
     }
-    entry_body_read(entry, payload_offset, node->payload, record->bytes);
-    client_fill_payload(verify->config.payload_seed, record->sequence, verify->expected,
-                        record->bytes);
-    return memcmp(node->payload, verify->expected, record->bytes) == 0;
+    client_fill_payload(verify->config.payload_seed, sequence, verify->expected, bytes);
+    return memcmp(payload, verify->expected, bytes) == 0;
+}
+
+/* The record at node->next_offset. */
+static void check_record(struct verify *verify,
+                         uint32_t number,
+                         uint64_t sequence,
+                         const uint8_t *payload,
+                         uint32_t bytes)
+{
+    struct verify_node *node = &verify->nodes[number];
+    bool ours = content_is_ours(verify, sequence, payload, bytes);
+    if (!ours && !verify->config.shared) {
+        node->damaged++;
+        complain(node, "a record is not as it was sent", node->scan.position, node->next_offset);
+    }
+    if (ours || !verify->config.shared) {
+        check_order(node, sequence);
+        check_acknowledged(verify, number, sequence);
+    } else {
+        node->foreign++;
+        check_acknowledged(verify, number, UINT64_MAX); /* No sequence of ours. */
+    }
+    node->next_offset++;
+    node->records++;
 }
 
 static void check_entry(struct verify *verify, uint32_t number, const uint8_t *entry)
@@ -222,18 +253,26 @@ static void check_entry(struct verify *verify, uint32_t number, const uint8_t *e
     if (header->kind != ENTRY_CLIENT) {
         return;
     }
+    node->entries++;
+    node->pages += header->pages;
     uint32_t cursor = 0;
     uint32_t payload_offset = 0;
     struct record_header record;
     while (entry_append_next(entry, &cursor, &record, &payload_offset)) {
-        if (!content_is_ours(verify, node, entry, &record, payload_offset)) {
-            node->damaged++;
-            complain(node, "a record is not as it was sent", header->position, node->next_offset);
-        }
-        check_order(node, record.sequence);
-        check_acknowledged(verify, number, record.sequence);
-        node->next_offset++;
-        node->records++;
+        entry_body_read(entry, payload_offset, node->payload, record.bytes);
+        check_record(verify, number, record.sequence, node->payload, record.bytes);
+    }
+}
+
+/* Whatever a file was not read for, up to this run, it does not have. */
+static void miss_runs(struct verify *verify, uint32_t number, uint64_t end)
+{
+    struct verify_node *node = &verify->nodes[number];
+    for (; node->run < end; node->run++) {
+        struct verify_run *run = run_at(verify, node->run);
+        run->missing[number] += run->count - node->in_run;
+        run->closed = true;
+        node->in_run = 0;
     }
 }
 
@@ -242,9 +281,16 @@ static void drop_passed(struct verify *verify)
 {
     uint64_t passed = verify->next_run;
     for (uint32_t i = 0; i < verify->config.node_count; i++) {
-        passed = verify->nodes[i].run < passed ? verify->nodes[i].run : passed;
+        bool counts = !verify->nodes[i].forsaken && verify->nodes[i].run < passed;
+        passed = counts ? verify->nodes[i].run : passed;
     }
-    uint32_t quorum = verify->config.node_count / 2 + 1;
+    for (uint32_t i = 0; i < verify->config.node_count; i++) {
+        if (verify->nodes[i].forsaken) {
+            miss_runs(verify, i, passed);
+        }
+    }
+    uint32_t quorum =
+        verify->config.quorum > 0 ? verify->config.quorum : verify->config.node_count / 2 + 1;
     for (; verify->first_run < passed; verify->first_run++) {
         const struct verify_run *run = run_at(verify, verify->first_run);
         /* Lost is what the quorum-th best file misses: more files than can fail miss it. */
@@ -262,6 +308,25 @@ static void drop_passed(struct verify *verify)
     }
 }
 
+/* Entries up to a position and an index. False: the next one is not there. */
+static bool
+scan_up_to(struct verify *verify, uint32_t number, uint64_t end_position, uint64_t end_index)
+{
+    struct verify_node *node = &verify->nodes[number];
+    uint64_t begin = node->scan.position;
+    bool found = true;
+    while (found && node->scan.position < end_position && node->scan.last.index < end_index) {
+        const uint8_t *entry = NULL;
+        found = scan_next(&node->scan, &entry) == SCAN_ENTRY;
+        if (found) {
+            check_entry(verify, number, entry);
+        }
+    }
+    node->bytes_read += node->scan.position - begin;
+    drop_passed(verify);
+    return found;
+}
+
 void verify_scan(struct verify *verify,
                  uint32_t node_number,
                  uint64_t start_position,
@@ -272,27 +337,80 @@ void verify_scan(struct verify *verify,
     ASSERT(start_position <= node->scan.position);
     node->scan.log.limit = start_position + node->scan.log.geometry.ring_bytes;
     node->scan.buffer_bytes = 0; /* Read before the log grew: pages behind its end are stale. */
-    uint64_t begin = node->scan.position;
-    while (node->scan.position < end_position) {
-        const uint8_t *entry = NULL;
-        enum scan_result found = scan_next(&node->scan, &entry);
-        if (found != SCAN_ENTRY) {
-            complain(node, node->scan.why != NULL ? node->scan.why : "the log ends too early",
-                     node->scan.position, node->next_offset);
-            break;
-        }
-        check_entry(verify, node_number, entry);
+    if (!scan_up_to(verify, node_number, end_position, UINT64_MAX)) {
+        complain(node, node->scan.why != NULL ? node->scan.why : "the log ends too early",
+                 node->scan.position, node->next_offset);
     }
-    node->bytes_read += node->scan.position - begin;
+}
+
+bool verify_advance(struct verify *verify,
+                    uint32_t node_number,
+                    uint64_t start_position,
+                    uint64_t end_index)
+{
+    ASSERT(node_number < verify->config.node_count);
+    struct verify_node *node = &verify->nodes[node_number];
+    ASSERT(!node->forsaken);
+    if (start_position > node->scan.position) {
+        return false; /* Trimmed before it was read. */
+    }
+    node->scan.log.limit = start_position + node->scan.log.geometry.ring_bytes;
+    node->scan.buffer_bytes = 0;
+    return scan_up_to(verify, node_number, UINT64_MAX, end_index);
+}
+
+void verify_forsake(struct verify *verify, uint32_t node_number)
+{
+    ASSERT(node_number < verify->config.node_count);
+    verify->nodes[node_number].forsaken = true;
     drop_passed(verify);
+}
+
+void verify_record(struct verify *verify,
+                   uint64_t offset,
+                   uint64_t sequence,
+                   const uint8_t *payload,
+                   uint32_t bytes)
+{
+    struct verify_node *node = &verify->nodes[0];
+    ASSERT(offset >= node->next_offset);
+    node->next_offset = offset;
+    check_record(verify, 0, sequence, payload, bytes);
+    node->bytes_read += bytes;
+    if (node->run > verify->first_run) {
+        drop_passed(verify);
+    }
+}
+
+uint64_t verify_end_offset(const struct verify *verify)
+{
+    if (verify->next_run == verify->first_run) {
+        return 0;
+    }
+    const struct verify_run *last = &verify->runs[(verify->next_run - 1) & (VERIFY_RUNS_MAX - 1)];
+    return last->first_offset + last->count;
+}
+
+uint32_t verify_mean_pages(const struct verify *verify)
+{
+    uint64_t entries = 0;
+    uint64_t pages = 0;
+    for (uint32_t i = 0; i < verify->config.node_count; i++) {
+        entries += verify->nodes[i].entries;
+        pages += verify->nodes[i].pages;
+    }
+    uint64_t mean = entries > 0 ? (pages + entries / 2) / entries : 1;
+    ASSERT(mean <= ENTRY_PAGES_MAX);
+    return mean < 1 ? 1 : (uint32_t)mean;
 }
 
 uint64_t verify_position(const struct verify *verify)
 {
     uint64_t position = UINT64_MAX;
     for (uint32_t i = 0; i < verify->config.node_count; i++) {
-        uint64_t reached = verify->nodes[i].scan.position;
-        position = reached < position ? reached : position;
+        const struct verify_node *node = &verify->nodes[i];
+        bool behind = !node->forsaken && node->scan.position < position;
+        position = behind ? node->scan.position : position;
     }
     return position;
 }
@@ -300,12 +418,7 @@ uint64_t verify_position(const struct verify *verify)
 struct verify_result verify_finish(struct verify *verify)
 {
     for (uint32_t i = 0; i < verify->config.node_count; i++) {
-        struct verify_node *node = &verify->nodes[i];
-        for (; node->run < verify->next_run; node->run++) {
-            struct verify_run *run = run_at(verify, node->run);
-            run->missing[i] += run->count - node->in_run;
-            node->in_run = 0;
-        }
+        miss_runs(verify, i, verify->next_run);
     }
     drop_passed(verify);
     struct verify_result *result = &verify->result;
@@ -317,6 +430,7 @@ struct verify_result verify_finish(struct verify *verify)
             node->out_of_order > result->out_of_order ? node->out_of_order : result->out_of_order;
         result->damaged = node->damaged > result->damaged ? node->damaged : result->damaged;
         result->records = node->records > result->records ? node->records : result->records;
+        result->foreign = node->foreign > result->foreign ? node->foreign : result->foreign;
         result->bytes_read += node->bytes_read;
         if (result->why == NULL && node->why[0] != '\0') {
             result->why = node->why;

@@ -7,6 +7,10 @@
  * reads behind the durable watermark while the replicas stand still, so that the log may wrap
  * behind it during a run of any length; memory is bounded by runs of acknowledgements, not by
  * records.
+ *
+ * A log that others write too (`shared`) holds records of theirs between ours; those are counted
+ * and not judged, unless one stands where ours was acknowledged. Where no file can be read, records
+ * that were read back through a client stand for one: verify_record().
  */
 #ifndef BENCH_VERIFY_H
 #define BENCH_VERIFY_H
@@ -28,6 +32,8 @@ struct verify_config {
     uint64_t cluster;
     uint64_t payload_seed;
     uint32_t record_bytes;
+    bool shared;     /* Others may append to the same log. */
+    uint32_t quorum; /* Files that must hold a record; 0: a majority of node_count. */
 };
 
 /* One log file. */
@@ -36,6 +42,7 @@ struct verify_log {
     struct disk *disk; /* Borrowed, instead of a path; NULL: none. */
     uint64_t store;
     struct geometry geometry;
+    struct log_start from; /* Where to begin: an entry's place, and what comes before it. */
 };
 
 /* Consecutive sequences acknowledged at consecutive offsets. */
@@ -49,7 +56,8 @@ struct verify_run {
 
 struct verify_node {
     struct disk *disk;
-    bool owned; /* The disk was opened here. */
+    bool owned;    /* The disk was opened here. */
+    bool forsaken; /* Its file is read no further. */
     struct scan scan;
     uint8_t *payload; /* As the entry holds it. */
     uint64_t next_offset;
@@ -61,6 +69,9 @@ struct verify_node {
     uint64_t duplicated;
     uint64_t out_of_order;
     uint64_t damaged; /* Records that this run did not send so. */
+    uint64_t foreign; /* Of other writers. */
+    uint64_t entries; /* That hold records. */
+    uint64_t pages;   /* Of those. */
     uint64_t bytes_read;
     char why[VERIFY_WHY_BYTES]; /* The first thing that was wrong; empty: nothing. */
 };
@@ -72,6 +83,7 @@ struct verify_result {
     uint64_t out_of_order;
     uint64_t damaged;
     uint64_t records; /* Read, of the longest file. */
+    uint64_t foreign; /* Of them, those of other writers. */
     uint64_t bytes_read;
     const char *why;
 };
@@ -88,7 +100,8 @@ struct verify {
 
 uint64_t verify_memory_bytes(uint32_t node_count);
 
-/* Open every log for reading beside its writer. 0, or -errno with the fault told. */
+/* Open every log for reading beside its writer. `logs` NULL: there are none, one node stands for
+ * verify_record(). 0, or -errno with the fault told. */
 MUST_USE int verify_open(struct verify *verify,
                          struct mem *mem,
                          const struct verify_config *config,
@@ -110,6 +123,27 @@ void verify_scan(struct verify *verify,
                  uint32_t node,
                  uint64_t start_position,
                  uint64_t end_position);
+
+/* Read one log up to the entry of `end_index`, which is durable there and committed, by the word of
+ * its node. False: it is not all there to be read, by now; to be tried again, or forsaken. */
+MUST_USE bool
+verify_advance(struct verify *verify, uint32_t node, uint64_t start_position, uint64_t end_index);
+
+/* This log will be read no further: it counts as one that misses what it was not read for. */
+void verify_forsake(struct verify *verify, uint32_t node);
+
+/* Instead of a log: the record at an offset, as one reader got it; offsets rise. `node` is 0. */
+void verify_record(struct verify *verify,
+                   uint64_t offset,
+                   uint64_t sequence,
+                   const uint8_t *payload,
+                   uint32_t bytes);
+
+/* Where the newest acknowledged records end; 0: there are none that are not judged yet. */
+uint64_t verify_end_offset(const struct verify *verify);
+
+/* Mean pages of an entry with records, rounded; at least 1. */
+uint32_t verify_mean_pages(const struct verify *verify);
 
 /* How far every log has been read: nothing at or above may be trimmed. */
 uint64_t verify_position(const struct verify *verify);

@@ -105,6 +105,34 @@ class Usage(Case):
         self.assert_exit(process, 3)
         self.assert_says(process, "ring", "af_packet:eth0")
 
+    def test_a_running_cluster_takes_no_flag_that_its_file_answers(self):
+        config = self.configuration(nodes=3)
+        for flag, value in [("--local", "3"), ("--nodes", "3"), ("--log-size", "64MiB"),
+                            ("--retention", "1MiB"), ("--dir", "d"), ("--durability", "memory"),
+                            ("--cpu", "0,1")]:
+            process = thole("bench", "run", "-c", config, flag, value, cwd=self.folder)
+            self.assert_exit(process, 2)
+            self.assert_says(process, flag)
+            self.assertEqual(process.stdout, "")
+
+    def test_a_running_cluster_is_measured_over_udp_alone(self):
+        config = self.configuration(nodes=3)
+        process = thole("bench", "run", "-c", config, "--net", "ring", cwd=self.folder)
+        self.assert_exit(process, 3)
+        self.assert_says(process, "--net udp")
+        process = thole("bench", "run", "-c", config, "--", "-l", "0", cwd=self.folder)
+        self.assert_exit(process, 2)
+        with open(config, "a", encoding="ascii") as out:
+            out.write("[net]\nspec = af_xdp:veth1\n")
+        process = thole("bench", "run", "-c", config, cwd=self.folder)
+        self.assert_exit(process, 3)
+        self.assert_says(process, "af_xdp:veth1")
+
+    def test_a_bench_without_its_configuration_exits_2(self):
+        process = thole("bench", "run", "-c", "nowhere.ini", cwd=self.folder)
+        self.assert_exit(process, 2)
+        self.assert_says(process, "nowhere.ini")
+
     def test_a_wrong_eal_argument_exits_2_without_eals_own_words(self):
         process = thole("demo", *QUICK, "--", "--no-such-eal-flag", cwd=self.folder)
         self.assert_exit(process, 2)

@@ -86,7 +86,7 @@ int main(int argc, char **argv)
         .depth = (uint32_t)strtoul(argv[2], NULL, 10),
         .bytes = (uint32_t)strtoul(argv[3], NULL, 10),
     };
-    if (stat(argv[1], &status) != 0 || floor_disk_open(&probe.disk, argv[1], &fault) != 0) {
+    if (stat(argv[1], &status) != 0 || floor_disk_open(&probe.disk, argv[1], -1, &fault) != 0) {
         (void)fprintf(stderr, "%s\n", fault.code == 0 ? "no such file" : fault.text);
         return FAULT_ENVIRONMENT;
     }

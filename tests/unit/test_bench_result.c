@@ -54,6 +54,7 @@ static int begin(void **state)
         .delay = &delay,
         .stages = stages,
         .verified = true,
+        .verify_by = "log files",
     };
     histogram_record_many(&response, 10000 * US, 10000);
     histogram_record_many(&service, 10000 * US, 10000);
@@ -200,6 +201,33 @@ static void ratio_is_null_without_a_floor_and_of_response_with_one(void **state)
     json_decref(found);
 }
 
+static void a_floor_that_could_not_be_measured_is_null_and_says_why(void **state)
+{
+    (void)state;
+    json_t *found = object();
+    assert_true(json_is_object(json_object_get(found, "floors_ns")));
+    assert_true(json_is_null(json_object_get(found, "floors_why")));
+    json_decref(found);
+    snprintf(result.floors_why, sizeof(result.floors_why), "node 2 is on another machine");
+    found = object();
+    assert_true(json_is_null(json_object_get(found, "floors_ns")));
+    assert_string_equal(json_string_value(json_object_get(found, "floors_why")),
+                        "node 2 is on another machine");
+    json_decref(found);
+}
+
+static void what_replicas_elsewhere_do_not_tell_is_null(void **state)
+{
+    (void)state;
+    result.stages = NULL;
+    json_t *found = object();
+    assert_true(json_is_null(json_object_get(found, "stages_ns")));
+    assert_true(json_is_null(json_object_get(found, "writes")));
+    json_t *config = json_object_get(found, "config");
+    assert_true(json_is_null(json_object_get(config, "registered_buffers")));
+    json_decref(found);
+}
+
 static void a_percentile_needs_ten_samples_beyond_it(void **state)
 {
     (void)state;
@@ -287,6 +315,8 @@ int main(void)
         cmocka_unit_test_setup(closed_loop_is_valid_when_every_send_was_answered, begin),
         cmocka_unit_test_setup(each_finding_of_the_verifier_is_a_reason, begin),
         cmocka_unit_test_setup(ratio_is_null_without_a_floor_and_of_response_with_one, begin),
+        cmocka_unit_test_setup(a_floor_that_could_not_be_measured_is_null_and_says_why, begin),
+        cmocka_unit_test_setup(what_replicas_elsewhere_do_not_tell_is_null, begin),
         cmocka_unit_test_setup(a_percentile_needs_ten_samples_beyond_it, begin),
         cmocka_unit_test_setup(verify_is_null_when_there_was_no_file_to_read, begin),
         cmocka_unit_test_setup(a_run_is_durable_when_asked_for_and_every_replica_says_so, begin),
