@@ -165,7 +165,7 @@ class Bench(Case):
         with open(f"/proc/{process.pid}/task/{process.pid}/children", encoding="ascii") as file:
             children = [int(pid) for pid in file.read().split()]
         process.kill()
-        process.wait()
+        process.communicate()
         made.wait(lambda: not any(self.is_alive(pid) for pid in children), "the floor has ended")
         self.assertEqual(self.folders(made), [["log"]] * 3)
 
