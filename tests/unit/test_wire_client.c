@@ -100,7 +100,13 @@ static void read_and_its_reply_stand_where_the_protocol_says(void **state)
     assert_int_equal(bytes_le(head + 96, 4), 0x1112);
     assert_int_equal(head[100], 1);
     assert_int_equal(bytes_le(head + 101, 3), 0);
+    read.read.waits = true;
+    wire_encode(&read, head);
+    assert_int_equal(head[100], 3);
     read.read.linearizable = false;
+    wire_encode(&read, head);
+    assert_int_equal(head[100], 2);
+    read.read.waits = false;
     wire_encode(&read, head);
     assert_int_equal(head[100], 0);
 
