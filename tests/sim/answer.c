@@ -164,6 +164,26 @@ static void decided_check(struct sim *sim, const struct sim_told *told, struct s
     }
 }
 
+/* A later writer has the session, and goes on from the number told. */
+static void fenced_check(struct sim *sim,
+                         const struct sim_stream *stream,
+                         uint32_t epoch,
+                         uint64_t next_sequence)
+{
+    const struct sim_register *later = ledger_register(sim, stream, epoch + 1);
+    if (later == NULL) {
+        sim_violation(sim, "the newest writer of session %" PRIu64 " is fenced in epoch %u",
+                      stream->session, epoch);
+    }
+    if (next_sequence < later->next_sequence || next_sequence > stream->next_sequence) {
+        sim_violation(sim,
+                      "a fenced writer is told that session %" PRIu64 " expects record %" PRIu64
+                      "; the log says %" PRIu64 " to %" PRIu64,
+                      stream->session, next_sequence, later->next_sequence, stream->next_sequence);
+    }
+    sim->totals->covers.fenced++;
+}
+
 static void session_check(struct sim *sim, const struct sim_told *told)
 {
     const struct wire_reply *reply = &told->reply;
@@ -182,11 +202,7 @@ static void session_check(struct sim *sim, const struct sim_told *told)
         forgotten_check(sim, told, stream);
         return;
     case WIRE_FENCED:
-        if (stream->epoch <= asker->epoch) {
-            sim_violation(sim, "the newest writer of session %" PRIu64 " is fenced in epoch %u",
-                          reply->session, asker->epoch);
-        }
-        sim->totals->covers.fenced++;
+        fenced_check(sim, stream, asker->epoch, reply->detail);
         return;
     case WIRE_NO_SESSION:
         if (!stream->gone) {

@@ -359,7 +359,8 @@ void client_send(struct sim *sim, uint32_t number)
     uint32_t target = deposed ? newest_leader(sim, client->target) : client->target;
     if (sim_happens(&sim->random_client, sim->swarm.plain_ppm) ||
         (deposed && prng_below(&sim->random_client, 2) == 0)) {
-        uint32_t count = (uint32_t)prng_between(&sim->random_client, 1, sim->swarm.records_max);
+        uint32_t count = (uint32_t)prng_between(&sim->random_client, sim->swarm.records_min,
+                                                sim->swarm.records_max);
         plain_send(sim, number, count, target);
         return;
     }

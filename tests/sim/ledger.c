@@ -434,6 +434,8 @@ void ledger_apply(struct sim *sim, const uint8_t *entry)
     if (sim->offset_end != header->first_offset + header->record_count) {
         sim_violation(sim, "entry %" PRIu64 " does not hold its records", header->index);
     }
+    sim->totals->covers.crowded_entries +=
+        header->session_record_count + sim->swarm.records_max > ENTRY_SESSION_RECORDS_MAX;
     if (header->session_record_count > 0 || header->index == 1) {
         table_encode(sim);
     }

@@ -167,6 +167,7 @@ static bool is_covered(void)
         {"tables_recovered", covers->tables_recovered},
         {"states_compared", covers->states_compared},
         {"tails_rebuilt", covers->tails_rebuilt},
+        {"crowded_entries", covers->crowded_entries},
     };
     uint32_t zeros = 0;
     for (uint32_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {

@@ -29,29 +29,30 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define SIM_NODES_MAX     5u
-#define SIM_CLIENTS_MAX   4u
-#define SIM_ENDPOINTS_MAX (SIM_NODES_MAX + SIM_CLIENTS_MAX)
-#define SIM_FRAMES_MAX    16384u /* Under way in the network, late ones included. */
-#define SIM_LATE_MAX      256u   /* Late duplicates under way. */
-#define SIM_RX_MAX        256u   /* Waiting at one node. */
-#define SIM_EVENTS_MAX    32768u /* In the queue. */
-#define SIM_INDEX_MAX     65536u /* Entries of one seed. */
-#define SIM_TERMS_MAX     16384u
-#define SIM_READS_MAX     1024u /* Of one client, whose answers are still checked. */
-#define SIM_OFFSETS_MAX   131072u
-#define SIM_TOLD_MAX      20000u /* Answers of one poll. */
-#define SIM_REQUESTS      16u    /* That a writer remembers: under way, and answered ones. */
-#define SIM_SEGMENTS      8u
-#define SIM_SEGMENT_BYTES SEGMENT_BYTES_MIN
-#define SIM_DISK_BYTES    (4u * 1024u * 1024u)
-#define SIM_DISK_PAGES    (SIM_DISK_BYTES / PAGE_BYTES)
-#define SIM_MEMORY_BYTES  (256ull * 1024 * 1024) /* Mapped for one replica; touched as used. */
-#define SIM_CLUSTER       0x9f3c0a4e5b6d7788ull
-#define SIM_GROUP         0u
-#define SIM_NEVER         UINT64_MAX
-#define SIM_SECTOR_BYTES  512u
-#define SIM_START_NS      1000000000ull
+#define SIM_NODES_MAX       5u
+#define SIM_CLIENTS_MAX     4u
+#define SIM_ENDPOINTS_MAX   (SIM_NODES_MAX + SIM_CLIENTS_MAX)
+#define SIM_FRAMES_MAX      16384u /* Under way in the network, late ones included. */
+#define SIM_LATE_MAX        256u   /* Late duplicates under way. */
+#define SIM_RX_MAX          256u   /* Waiting at one node. */
+#define SIM_EVENTS_MAX      32768u /* In the queue. */
+#define SIM_INDEX_MAX       65536u /* Entries of one seed. */
+#define SIM_TERMS_MAX       16384u
+#define SIM_READS_MAX       1024u /* Of one client, whose answers are still checked. */
+#define SIM_OFFSETS_MAX     131072u
+#define SIM_TOLD_MAX        20000u /* Answers of one poll. */
+#define SIM_REQUEST_RECORDS 63u    /* Of one request: they fit a word. */
+#define SIM_REQUESTS        16u    /* That a writer remembers: under way, and answered ones. */
+#define SIM_SEGMENTS        8u
+#define SIM_SEGMENT_BYTES   SEGMENT_BYTES_MIN
+#define SIM_DISK_BYTES      (4u * 1024u * 1024u)
+#define SIM_DISK_PAGES      (SIM_DISK_BYTES / PAGE_BYTES)
+#define SIM_MEMORY_BYTES    (256ull * 1024 * 1024) /* Mapped for one replica; touched as used. */
+#define SIM_CLUSTER         0x9f3c0a4e5b6d7788ull
+#define SIM_GROUP           0u
+#define SIM_NEVER           UINT64_MAX
+#define SIM_SECTOR_BYTES    512u
+#define SIM_START_NS        1000000000ull
 
 /* clang-format off */
 /* Every fault has its counter; a kind that stays at zero over many seeds fails the test. */
@@ -75,7 +76,7 @@ COUNTERS_DECLARE(sim_fault, SIM_FAULTS);
     X(named_evictions) X(incarnations) X(late_writers) X(sent_to_all) X(sent_again)                \
     X(repeats_answered) X(gaps) X(conditions_held) X(conditions_failed) X(conditions_told)         \
     X(fenced) X(openings_fenced) X(forgotten) X(no_session) X(tables_compared)                     \
-    X(tables_recovered) X(states_compared) X(tails_rebuilt)
+    X(tables_recovered) X(states_compared) X(tails_rebuilt) X(crowded_entries)
 COUNTERS_DECLARE(sim_cover, SIM_COVERS);
 
 /* clang-format on */
@@ -139,6 +140,7 @@ struct sim_swarm {
     bool drifts;
 
     uint64_t request_gap_ns; /* Mean, of one client. */
+    uint32_t records_min;    /* Of a request. */
     uint32_t records_max;
     uint32_t large_ppm; /* A record of up to RECORD_BYTES_MAX. */
     uint32_t small_max; /* Bytes of the others. */

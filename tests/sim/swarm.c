@@ -82,9 +82,19 @@ static void draw_load(struct sim_swarm *swarm, struct prng *prng)
     static const uint32_t smalls[] = {0, 16, 64, 256, 2000};
     swarm->client_count = (uint32_t)prng_between(prng, 1, SIM_CLIENTS_MAX);
     swarm->request_gap_ns = prng_between(prng, 20 * US, swarm->election_min_ns / 4);
-    swarm->records_max = prng_below(prng, 2) == 0 ? 1 : (uint32_t)prng_between(prng, 2, 24);
+    bool crowd = prng_below(prng, 8) == 0;
+    bool lone = !crowd && prng_below(prng, 2) == 0;
+    swarm->records_max = lone ? 1 : (uint32_t)prng_between(prng, 2, 24);
+    swarm->records_min = 1;
     swarm->small_max = smalls[prng_below(prng, 5)];
-    swarm->large_ppm = maybe(prng, 60000);
+    if (crowd) { /* Entries get as many records of sessions as they may hold. */
+        swarm->client_count = SIM_CLIENTS_MAX;
+        swarm->request_gap_ns = prng_between(prng, 20 * US, 200 * US);
+        swarm->small_max = 0;
+        swarm->records_max = SIM_REQUEST_RECORDS;
+        swarm->records_min = SIM_REQUEST_RECORDS - 3;
+    }
+    swarm->large_ppm = crowd ? 0 : maybe(prng, 60000);
     swarm->read_ppm = maybe(prng, 200000);
     swarm->operator_ppm = maybe(prng, 20000);
     uint64_t ring_bytes = SIM_SEGMENTS * SIM_SEGMENT_BYTES;

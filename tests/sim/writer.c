@@ -190,7 +190,7 @@ static uint64_t guess_offset(const struct sim *sim, struct sim_writer *writer)
 static void new_send(struct sim *sim, uint32_t number, struct sim_writer *writer)
 {
     struct prng *prng = &sim->random_client;
-    uint32_t count = (uint32_t)prng_between(prng, 1, sim->swarm.records_max);
+    uint32_t count = (uint32_t)prng_between(prng, sim->swarm.records_min, sim->swarm.records_max);
     uint64_t session = incarnation_of(sim, writer)->session;
     struct sim_request request = {
         .first = writer->next_sequence,
