@@ -40,9 +40,14 @@ enum writer_fate {
     WRITER_UNKNOWN,   /* Sent, and what became of it is not known. `status` as above. */
 };
 
-/* Consecutive records with one fate. Of a named session what is UNKNOWN is found out by
- * writer_reopen(): below the number expected then, records are in the log (or had a condition that
- * failed), and from it on they are not and never will be. */
+/* Consecutive records with one fate.
+ *
+ * COMMITTED with the status WIRE_FORGOTTEN comes of old numbers alone (writer_set_first()): decided
+ * long ago, and if they had a condition then, it may have failed.
+ *
+ * What is UNKNOWN of a named session that no other writer has opened and that has not expired is
+ * found out by writer_reopen(): below the number expected then, records are in the log (or had a
+ * condition that failed), and from it on they are not and never will be. */
 struct writer_outcome {
     uint64_t first_number;   /* In the order of taking; the writer's first record is 0. */
     uint64_t first_sequence; /* In the session, from 1 on; 0: none was used. */

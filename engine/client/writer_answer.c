@@ -55,7 +55,9 @@ void writer_take_open_reply(void *context, const struct wire_frame *frame, uint6
         }
         return;
     case WIRE_FULL:
-        writer_stop(writer, WRITER_FULL, WIRE_FULL, 0);
+        if (from_leader) {
+            writer_stop(writer, WRITER_FULL, WIRE_FULL, 0);
+        }
         return;
     case WIRE_NOT_LEADER:
         writer_redirect(writer, frame->header.from, reply->leader);
