@@ -235,22 +235,23 @@ append_records(struct intake *intake, const struct intake_context *context, stru
            (struct wire_reply){.status = WIRE_OK, .first_offset = offset});
 }
 
-/* The condition does not hold. A session's numbers are consumed by that, which the log must tell.
- */
+/* The condition does not hold. A session's numbers are consumed by that, which the log must tell;
+ * without a session the record only proves that whoever says so leads: a leader that has lost its
+ * office without knowing may have another tail. */
 static void refuse_condition(struct intake *intake,
                              const struct intake_context *context,
                              struct request *request)
 {
     uint64_t tail = tail_offset(intake, context);
+    struct session_refused body = {.tail_offset = tail, .count = request->count};
+    struct record_header header = {
+        .bytes = sizeof body,
+        .kind = RECORD_REFUSED,
+        .session = request->session,
+        .sequence = request->sequence,
+    };
+    put_record(intake, &header, &body);
     if (request->session != 0) {
-        struct session_refused body = {.tail_offset = tail, .count = request->count};
-        struct record_header header = {
-            .bytes = sizeof body,
-            .kind = RECORD_REFUSED,
-            .session = request->session,
-            .sequence = request->sequence,
-        };
-        put_record(intake, &header, &body);
         struct session_note note = {
             .index = raft_last(context->raft).index + 1,
             .session = request->session,
@@ -271,8 +272,7 @@ static void
 take_new(struct intake *intake, const struct intake_context *context, struct request *request)
 {
     bool holds = !request->conditional || request->expected_offset == tail_offset(intake, context);
-    bool goes_in = holds || request->session != 0;
-    if (goes_in && intake->slot == NULL) {
+    if (intake->slot == NULL) {
         enum wire_status status = open_entry(intake, context);
         if (status != WIRE_OK) {
             request->run.reply.first_sequence = request->sequence;
@@ -300,6 +300,10 @@ static void take_session_records(struct intake *intake,
         .count = request->count,
     };
     struct session_decision decision = sessions_decide(context->sessions, &claim);
+    uint64_t log_end = context->log->end_position + intake->body_bytes;
+    if (decision.verdict == SESSION_UNKNOWN && request->session >= log_end) {
+        decision.verdict = SESSION_AHEAD; /* Its registration lies beyond this log. */
+    }
     struct wire_reply reply = {.status = WIRE_OK};
     switch (decision.verdict) {
     case SESSION_NEW:
@@ -332,6 +336,12 @@ static void take_session_records(struct intake *intake,
         reply.detail = decision.next_sequence;
         context->counters->fenced++;
         break;
+    case SESSION_AHEAD: /* Who says so may lead no more; whoever leads knows. */
+        request->run.reply.first_sequence = request->sequence;
+        request->run.reply.record_count = request->count;
+        refuse(context, request->run, WIRE_BUSY);
+        request->count = 0;
+        return;
     case SESSION_UNKNOWN:
         reply.status = WIRE_NO_SESSION;
         context->counters->sessions_unknown++;

@@ -213,7 +213,7 @@ void sessions_append(struct sessions *sessions, const uint8_t *entry)
                                              .offset = offset};
             }
             note.count++;
-        } else if (!append) {
+        } else if (!append && (record.kind == RECORD_REGISTER || record.session != 0)) {
             struct session_note other = {
                 .index = header->index, .session = record.session, .kind = record.kind};
             note_read(&other, entry, &record, payload_offset);
@@ -263,7 +263,11 @@ struct session_decision sessions_decide(const struct sessions *sessions,
     ASSERT(claim->count > 0);
     struct session_decision decision = {.verdict = SESSION_UNKNOWN, .count = claim->count};
     const struct session *session = table_find(sessions->tail, claim->session);
-    if (session == NULL || claim->epoch > session->epoch) {
+    if (session == NULL) {
+        return decision;
+    }
+    if (claim->epoch > session->epoch) {
+        decision.verdict = SESSION_AHEAD;
         return decision;
     }
     decision.next_sequence = session->next_sequence;
@@ -347,7 +351,7 @@ refused_check(const uint8_t *entry, const struct record_header *record, uint32_t
         return "a refusal of another length";
     }
     entry_body_read(entry, payload_offset, &body, sizeof body);
-    bool sound = record->session != 0 && body.count > 0 && body.count <= REQUEST_RECORDS_MAX &&
+    bool sound = body.count > 0 && body.count <= REQUEST_RECORDS_MAX &&
                  body.reserved == 0 && body.tail_offset < NUMBER_LIMIT;
     return sound ? NULL : "a refusal of nothing";
 }

@@ -125,6 +125,7 @@ enum session_verdict {
     SESSION_GAP,       /* Others are missing before them, from `next_sequence` on. */
     SESSION_FENCED,    /* By a later writer. */
     SESSION_UNKNOWN,   /* No such session any more. */
+    SESSION_AHEAD,     /* The claim knows of a later epoch than this log. */
 };
 
 struct session_decision {

@@ -62,12 +62,13 @@ static void record_refused(struct sim *sim, struct sim_record *record, uint64_t 
     }
 }
 
-/* Without a session: whatever is refused is so for ever. */
+/* Without a session: whatever is refused is so for ever, and a condition by the log's word. */
 static void
 plain_refused(struct sim *sim, struct sim_record *record, const struct wire_reply *reply)
 {
-    if (record->fate != SIM_UNDECIDED) {
-        sim_violation(sim, "a client is told %s of a record that is committed at offset %" PRIu64,
+    bool by_log = reply->status == WIRE_CONDITION;
+    if (record->fate != (by_log ? SIM_REFUSED_RECORD : SIM_UNDECIDED)) {
+        sim_violation(sim, "a client is told %s, and the log says otherwise, at offset %" PRIu64,
                       wire_status_name((enum wire_status)reply->status), record->offset);
     }
     sim->totals->covers.refused += record->word == SIM_NO_WORD;

@@ -352,7 +352,7 @@ static void refused_apply(struct sim *sim,
 {
     struct session_refused body;
     entry_body_read(entry, payload_offset, &body, sizeof body);
-    if (header->session == 0 || body.tail_offset != sim->offset_end) {
+    if (body.tail_offset != sim->offset_end) {
         sim_violation(sim, "the log refuses a record for the tail %" PRIu64 ", which is %" PRIu64,
                       body.tail_offset, sim->offset_end);
     }
@@ -365,11 +365,14 @@ static void refused_apply(struct sim *sim,
         record->fate = SIM_REFUSED_RECORD;
         record->offset = body.tail_offset;
     }
+    sim->totals->covers.conditions_failed++;
+    if (header->session == 0) {
+        return;
+    }
     run_extend(stream,
                &(struct sim_run){.offset = body.tail_offset, .count = body.count, .refused = true});
     stream->next_sequence += body.count;
     stream->used_index = entry_header_of(entry)->index;
-    sim->totals->covers.conditions_failed++;
 }
 
 static uint8_t *put(uint8_t *to, const void *from, uint32_t bytes)
