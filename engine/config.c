@@ -14,6 +14,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define ALLOWED_SECTIONS "[cluster], [node 1] to [node 63], [net], [storage], [raft]"
@@ -117,23 +118,28 @@ static bool take_number(const char **text, uint32_t most, uint32_t *number)
     return true;
 }
 
-static bool set_address(struct parse *parse, const char *value)
+bool config_parse_address(const char *text, struct nic_address *address)
 {
     uint32_t ipv4 = 0;
     for (uint32_t i = 0; i < 4; i++) {
         uint32_t byte = 0;
-        if (!take_number(&value, 255, &byte) || *value++ != (i < 3 ? '.' : ':')) {
+        if (!take_number(&text, 255, &byte) || *text++ != (i < 3 ? '.' : ':')) {
             return false;
         }
         ipv4 = ipv4 << 8 | byte;
     }
     uint32_t port = 0;
-    if (!take_number(&value, 65535, &port) || *value != '\0' || port == 0 || ipv4 == 0) {
+    if (!take_number(&text, 65535, &port) || *text != '\0' || port == 0 || ipv4 == 0) {
         return false;
     }
-    ASSERT(parse->node != NULL);
-    parse->node->address = (struct nic_address){.ipv4 = ipv4, .port = (uint16_t)port};
+    *address = (struct nic_address){.ipv4 = ipv4, .port = (uint16_t)port};
     return true;
+}
+
+static bool set_address(struct parse *parse, const char *value)
+{
+    ASSERT(parse->node != NULL);
+    return config_parse_address(value, &parse->node->address);
 }
 
 /* A relative path begins where the file is. */
@@ -580,11 +586,9 @@ int config_parse(struct config *config,
     return 0;
 }
 
-int config_load(struct config *config, const char *path, struct fault *fault)
+/* The whole of a file into `text`, of CONFIG_FILE_BYTES_MAX + 1 bytes: how many, or -errno. */
+static int64_t read_file(const char *path, char *text, struct fault *fault)
 {
-    ASSERT(config != NULL);
-    ASSERT(path != NULL);
-    static char text[CONFIG_FILE_BYTES_MAX + 1];
     FILE *file = fopen(path, "re");
     if (file == NULL) {
         int error = errno;
@@ -593,7 +597,7 @@ int config_load(struct config *config, const char *path, struct fault *fault)
         return -error;
     }
     errno = 0;
-    size_t bytes = fread(text, 1, sizeof text, file);
+    size_t bytes = fread(text, 1, CONFIG_FILE_BYTES_MAX + 1, file);
     int error = ferror(file) != 0 ? (errno != 0 ? errno : EIO) : 0;
     fclose(file);
     if (error != 0) {
@@ -606,7 +610,23 @@ int config_load(struct config *config, const char *path, struct fault *fault)
                   CONFIG_FILE_BYTES_MAX);
         return -EINVAL;
     }
-    return config_parse(config, path, text, (uint32_t)bytes, fault);
+    return (int64_t)bytes;
+}
+
+int config_load(struct config *config, const char *path, struct fault *fault)
+{
+    ASSERT(config != NULL);
+    ASSERT(path != NULL);
+    char *text =
+        malloc(CONFIG_FILE_BYTES_MAX + 1); /* Too much for the stack of a caller's thread. */
+    if (text == NULL) {
+        fault_set(fault, FAULT_ENVIRONMENT, "no memory to read the configuration %.200s", path);
+        return -ENOMEM;
+    }
+    int64_t bytes = read_file(path, text, fault);
+    int result = bytes < 0 ? (int)bytes : config_parse(config, path, text, (uint32_t)bytes, fault);
+    free(text);
+    return result;
 }
 
 const struct config_node *

@@ -62,6 +62,9 @@ MUST_USE int config_parse(struct config *config,
                           uint32_t text_bytes,
                           struct fault *fault);
 
+/* "127.0.0.1:7001"; false: it is no such address, and `address` is untouched. */
+MUST_USE bool config_parse_address(const char *text, struct nic_address *address);
+
 /* The node of this number, with what a node needs to run. NULL with the fault told when there is no
  * such node, or no `data` although the log is to be durable. */
 const struct config_node *
