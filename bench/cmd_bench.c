@@ -139,5 +139,6 @@ static int bench_run(int argc, char **argv)
 const struct command command_bench_run = {
     .name = "bench run",
     .summary = "One measured run, open or closed loop",
+    .argp = &bench_argp,
     .run = bench_run,
 };

@@ -44,5 +44,6 @@ static int demo_run(int argc, char **argv)
 const struct command command_demo = {
     .name = "demo",
     .summary = "Replicas, a durable load and its floor in one process",
+    .argp = &demo_argp,
     .run = demo_run,
 };

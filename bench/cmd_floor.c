@@ -247,5 +247,6 @@ static int floor_run(int argc, char **argv)
 const struct command command_floor_disk = {
     .name = "floor disk",
     .summary = "What a durable write costs on this filesystem",
+    .argp = &floor_argp,
     .run = floor_run,
 };

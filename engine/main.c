@@ -12,21 +12,21 @@
 
 #define COMMAND_NAME_BYTES 64
 
-static const struct command *const commands[] = {
+const struct command *const command_list[] = {
     &command_start,           &command_status,     &command_check,      &command_demo,
     &command_bench_run,       &command_floor_disk, &command_log_verify, &command_format,
     &command_append,          &command_read,       &command_tail,       &command_leader_show,
-    &command_leader_transfer, &command_version,
+    &command_leader_transfer, &command_completion, &command_version,
 };
-#define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+const uint32_t command_count = sizeof command_list / sizeof command_list[0];
 
 static void print_help(FILE *out)
 {
     fprintf(out, "Usage: thole COMMAND [OPTION...] [-- EAL ARGUMENTS]\n\n"
                  "A durable Raft log over DPDK and io_uring, and the benchmark that shows its "
                  "latency\nbeside the floor of the machine.\n\n");
-    for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        fprintf(out, "  %-15s %s\n", commands[i]->name, commands[i]->summary);
+    for (uint32_t i = 0; i < command_count; i++) {
+        fprintf(out, "  %-15s %s\n", command_list[i]->name, command_list[i]->summary);
     }
     fprintf(out,
             "\nExit codes: 0 ok; 1 a check failed or a run is invalid; 2 usage; 3 the machine or "
@@ -55,8 +55,8 @@ static int unknown_command(int argc, char **argv)
 {
     fprintf(stderr, "thole: no command `%s%s%s`; the commands are:", argv[1], argc > 2 ? " " : "",
             argc > 2 ? argv[2] : "");
-    for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        fprintf(stderr, "%s %s", i == 0 ? "" : ",", commands[i]->name);
+    for (uint32_t i = 0; i < command_count; i++) {
+        fprintf(stderr, "%s %s", i == 0 ? "" : ",", command_list[i]->name);
     }
     fprintf(stderr, " (see thole --help)\n");
     return FAULT_USAGE;
@@ -74,13 +74,13 @@ int main(int argc, char **argv)
         print_help(stdout);
         return 0;
     }
-    for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        int words = words_matched(commands[i], argc, argv);
+    for (uint32_t i = 0; i < command_count; i++) {
+        int words = words_matched(command_list[i], argc, argv);
         if (words > 0) {
             char name[COMMAND_NAME_BYTES + 8];
-            snprintf(name, sizeof(name), "thole %s", commands[i]->name);
+            snprintf(name, sizeof(name), "thole %s", command_list[i]->name);
             argv[words] = name;
-            return commands[i]->run(argc - words, argv + words);
+            return command_list[i]->run(argc - words, argv + words);
         }
     }
     return unknown_command(argc, argv);

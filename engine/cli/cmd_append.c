@@ -391,5 +391,6 @@ static int append_run(int argc, char **argv)
 const struct command command_append = {
     .name = "append",
     .summary = "Append lines of stdin as records",
+    .argp = &append_argp,
     .run = append_run,
 };

@@ -68,5 +68,6 @@ static int check_run(int argc, char **argv)
 const struct command command_check = {
     .name = "check",
     .summary = "One line and an exit code for monitoring",
+    .argp = &check_argp,
     .run = check_run,
 };

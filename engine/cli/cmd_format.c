@@ -115,5 +115,6 @@ static int format_run(int argc, char **argv)
 const struct command command_format = {
     .name = "format",
     .summary = "Make the empty log of one node",
+    .argp = &format_argp,
     .run = format_run,
 };

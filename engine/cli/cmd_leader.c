@@ -361,11 +361,13 @@ static int transfer_run(int argc, char **argv)
 const struct command command_leader_show = {
     .name = "leader show",
     .summary = "Who leads",
+    .argp = &show_argp,
     .run = show_run,
 };
 
 const struct command command_leader_transfer = {
     .name = "leader transfer",
     .summary = "Hand leadership to another node",
+    .argp = &transfer_argp,
     .run = transfer_run,
 };

@@ -223,5 +223,6 @@ static int verify_run(int argc, char **argv)
 const struct command command_log_verify = {
     .name = "log verify",
     .summary = "Whether a log on disk is whole (offline)",
+    .argp = &verify_argp,
     .run = verify_run,
 };

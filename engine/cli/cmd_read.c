@@ -75,5 +75,6 @@ static int read_run(int argc, char **argv)
 const struct command command_read = {
     .name = "read",
     .summary = "Print records of the log",
+    .argp = &read_argp,
     .run = read_run,
 };

@@ -302,5 +302,6 @@ static int start_run(int argc, char **argv)
 const struct command command_start = {
     .name = "start",
     .summary = "Run one node of a cluster",
+    .argp = &start_argp,
     .run = start_run,
 };

@@ -218,5 +218,6 @@ static int status_run(int argc, char **argv)
 const struct command command_status = {
     .name = "status",
     .summary = "How every node of a cluster stands",
+    .argp = &status_argp,
     .run = status_run,
 };

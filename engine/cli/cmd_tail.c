@@ -74,5 +74,6 @@ static int tail_run(int argc, char **argv)
 const struct command command_tail = {
     .name = "tail",
     .summary = "Print the last records, and follow",
+    .argp = &tail_argp,
     .run = tail_run,
 };

@@ -71,5 +71,6 @@ static int version_run(int argc, char **argv)
 const struct command command_version = {
     .name = "version",
     .summary = "What this program is and what it was built with",
+    .argp = &version_argp,
     .run = version_run,
 };

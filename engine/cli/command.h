@@ -11,12 +11,18 @@
 
 #include <argp.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 struct command {
     const char *name;                  /* "demo", or of a group: "floor disk". */
     const char *summary;               /* One line of `thole --help`. */
+    const struct argp *argp;           /* Its options, for whoever lists them. */
     int (*run)(int argc, char **argv); /* argv[0] is "thole NAME". */
 };
+
+/* Every command of the program, in the order of `thole --help` (engine/main.c). */
+extern const struct command *const command_list[];
+extern const uint32_t command_count;
 
 /* Cut argv at the first `--`: what follows it is for EAL, verbatim. Returns the new argc. */
 int command_split_eal(int argc, char **argv, int *eal_argc, char ***eal_argv);
@@ -29,6 +35,7 @@ bool command_has_colors(FILE *stream);
 
 extern const struct command command_check;
 extern const struct command command_append;
+extern const struct command command_completion;
 extern const struct command command_format;
 extern const struct command command_leader_show;
 extern const struct command command_leader_transfer;

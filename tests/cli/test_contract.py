@@ -11,7 +11,8 @@ from support import Case, QUICK, thole
 
 COMMANDS = [["demo"], ["bench", "run"], ["floor", "disk"], ["log", "verify"], ["format"],
             ["version"], ["start"], ["status"], ["check"],
-            ["append"], ["read"], ["tail"], ["leader", "show"], ["leader", "transfer"]]
+            ["append"], ["read"], ["tail"], ["leader", "show"], ["leader", "transfer"],
+            ["completion"]]
 
 
 class Usage(Case):
