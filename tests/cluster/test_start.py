@@ -1,8 +1,10 @@
 """`thole start`: what it refuses, how it ends, what it costs when idle."""
 import os
+import re
 import resource
 import signal
 import socket
+import subprocess
 import time
 
 import cluster
@@ -121,6 +123,26 @@ class End(Case):
             manager.settimeout(cluster.PATIENCE_S)
             made[1].start(env={**os.environ, "NOTIFY_SOCKET": "@" + name})
             self.assertEqual(manager.recv(100), b"READY=1")
+
+    def test_the_command_of_the_service_tells_its_manager_when_it_serves(self):
+        made = self.cluster(1)
+        made.format()
+        service = os.path.join(cluster.REPOSITORY, "engine/cli/install/node.service.in")
+        with open(service, encoding="utf-8") as file:
+            command = re.search(r"^ExecStart=@bindir@/thole (.*)$", file.read(), re.M).group(1)
+        command = command.replace("/etc/thole/cluster.ini", made.path).replace("%i", "1")
+        name = os.path.join(made.folder, "notify")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind(name)
+            manager.settimeout(cluster.PATIENCE_S)
+            with subprocess.Popen([cluster.THOLE, *command.split()], stderr=subprocess.DEVNULL,
+                                  env={**os.environ, "NOTIFY_SOCKET": name}) as process:
+                try:
+                    self.assertEqual(manager.recv(100), b"READY=1")
+                    self.assertTrue(made.wait_healthy()["available"])
+                finally:
+                    process.terminate()
+                self.assertEqual(process.wait(cluster.PATIENCE_S), 0)
 
     def test_idle_modes_all_serve(self):
         made = self.cluster()
