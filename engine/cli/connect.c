@@ -3,16 +3,15 @@
 
 #include "engine/base/units.h"
 #include "engine/cli/make_log.h"
+#include "engine/client/silence.h"
 #include "net/nic_socket.h"
 
 #include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define NS_PER_MS       1000000u
-#define WAIT_MS_MAX     1000u
-#define ADDRESSES_BYTES (NODES_MAX * 24u)
+#define NS_PER_MS   1000000u
+#define WAIT_MS_MAX 1000u
 
 static struct client_config client_config_of(const struct config *config, uint64_t timeout_ns)
 {
@@ -107,52 +106,17 @@ void connect_wait(const struct connect *connect, uint64_t now_ns, uint64_t deadl
     connect_wait_input(connect, -1, now_ns, deadline_ns);
 }
 
-/* The addresses of the node, or of all of them. */
-static void list_addresses(const struct config *config, uint8_t node, char *text)
-{
-    uint32_t at = 0;
-    text[0] = '\0';
-    for (uint32_t i = 0; i < config->node_count && at < ADDRESSES_BYTES; i++) {
-        struct nic_address address = config->nodes[i].address;
-        if (node == 0 || config->nodes[i].id == node) {
-            at += (uint32_t)snprintf(text + at, ADDRESSES_BYTES - at, "%s%u.%u.%u.%u:%u",
-                                     at == 0 ? "" : ", ", address.ipv4 >> 24,
-                                     address.ipv4 >> 16 & 255u, address.ipv4 >> 8 & 255u,
-                                     address.ipv4 & 255u, address.port);
-        }
-    }
-}
-
 void connect_unavailable(const struct connect *connect,
                          const struct connect_silence *silence,
                          struct fault *fault)
 {
-    char addresses[ADDRESSES_BYTES];
-    char waited[UNITS_TEXT_BYTES];
-    list_addresses(&connect->config, silence->node, addresses);
-    units_format_duration(silence->waited_ns, waited);
-    if (silence->heard && silence->node != 0) {
-        fault_set(fault, FAULT_UNAVAILABLE,
-                  "node %u at %s answers, but for %s without what was asked: it is behind, or its "
-                  "disk is. Ask the leader instead: leave out --node",
-                  silence->node, addresses, waited);
-    } else if (silence->heard && silence->stranger != 0) {
-        fault_set(fault, FAULT_UNAVAILABLE,
-                  "node %u leads, by the word of who answers at %s, but %.200s has no [node %u]: "
-                  "add it, with its address",
-                  silence->stranger, addresses, connect->path, silence->stranger);
-    } else if (silence->heard) {
-        fault_set(fault, FAULT_UNAVAILABLE,
-                  "nodes answer, but for %s none of them leads: a majority of %u must run and "
-                  "reach each other, at the very first start all. See who is missing with "
-                  "`thole status -c %.100s`",
-                  waited, connect->config.node_count, connect->path);
-    } else {
-        fault_set(fault, FAULT_UNAVAILABLE,
-                  "no answer from %s for %s: nothing runs there, or not with this [cluster] id. "
-                  "Start a node with `thole start -c %.100s --node N`",
-                  addresses, waited, connect->path);
-    }
+    struct silence told = {
+        .waited_ns = silence->waited_ns,
+        .node = silence->node,
+        .stranger = silence->stranger,
+        .heard = silence->heard,
+    };
+    silence_tell(&connect->config, connect->path, &told, fault);
 }
 
 uint64_t connect_parse_number(struct argp_state *state, const char *flag, const char *value)
