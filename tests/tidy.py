@@ -37,6 +37,9 @@ INCLUDE_GATES = [
 LAYERS = [
     ('engine/base/', ['engine/base/']),
     ('engine/raft/', ['engine/raft/', 'engine/base/']),
+    ('engine/client/thole.h', []),  # It is installed, alone.
+    ('engine/client/', ['engine/client/', 'engine/wire.h', 'engine/config.h', 'engine/base/',
+                        'net/nic.h', 'net/nic_socket.h']),
     ('net/', ['net/', 'engine/base/']),
     ('storage/', ['storage/', 'engine/base/']),
     ('engine/', ['engine/', 'net/', 'storage/']),
@@ -68,6 +71,9 @@ ALLOCATION_FOLDERS = ('engine/', 'net/', 'storage/')
 # Start-up code, which runs before the memory is sealed.
 ALLOCATION_ALLOWED = ['engine/base/mem.c', 'engine/main.c', 'engine/config*.c', 'engine/cli/*',
                       'net/nic_dpdk*', 'storage/disk_file.c', 'storage/format.c']
+
+# What a header does for C++ alone.
+CONDITIONALS_ALLOWED = {'engine/client/thole.h': '__cplusplus'}
 
 # A list that is expanded (its one parameter is X) and a macro that pastes or quotes a name cannot
 # be functions; so these need no place here. SIM_TRACE evaluates its arguments only when tracing.
@@ -176,7 +182,8 @@ def check_layers(tree):
         allowed = allowed + LAYER_EXCEPTIONS.get(source.path, [])
         for line, quoted, name in includes_of(source):
             if quoted and not name.startswith(tuple(allowed)):
-                what = f'includes "{name}"; this folder includes only {" ".join(allowed)}'
+                only = " ".join(allowed) or 'nothing of the project'
+                what = f'includes "{name}"; what may be included here: {only}'
                 tree.find('layers', source.path, line, what)
 
 
@@ -398,7 +405,8 @@ def check_conditionals(tree):
             continue
         for number, line in enumerate(source.code_lines, 1):
             match = re.match(r'\s*#\s*(if|ifdef|ifndef)\b\s*(.*)', line)
-            if match and not (header and match.group(2).strip() == guard):
+            allowed = [guard, CONDITIONALS_ALLOWED.get(source.path)]
+            if match and not (header and match.group(2).strip() in allowed):
                 tree.find('conditionals', source.path, number,
                           'conditional compilation: choose by file, in meson')
 
@@ -470,6 +478,10 @@ GOOD_TREE = {
                        '#include "engine/replica_counters.h"\n#endif\n',
     'engine/replica_drain.c': '/* replica_drain.c: out. */\n#include "engine/stream.h"\n',
     'engine/node.c': '/* node.c: a process. */\n#include "engine/replica.h"\n',
+    'engine/client/thole.h': '/* thole.h: the public header. */\n'
+                             '#ifndef ENGINE_CLIENT_THOLE_H\n#define ENGINE_CLIENT_THOLE_H\n'
+                             '#ifdef __cplusplus\nextern "C" {\n#endif\n#endif\n',
+    'engine/client/client.c': '/* client.c: requests. */\n#include "net/nic.h"\n',
     'net/n.h': '/* n.h: frames. */\n#ifndef NET_N_H\n#define NET_N_H\n'
                '#define N_LIST(X) X(a)\n#define N_NAME(name) N_##name,\n#endif\n',
     'storage/s.c': '/* s.c: see storage/s.c. */\n#include "engine/base/a.h"\n',
@@ -480,6 +492,8 @@ GOOD_TREE = {
 FAULTS = [
     ('top-level', 'stray.txt', 'a file\n'),
     ('layers', 'engine/raft/core.c', '#include "net/n.h"\n'),
+    ('layers', 'engine/client/thole.h', '#include "engine/base/a.h"\n'),
+    ('layers', 'engine/client/client.c', '/* client.c: x. */\n#include "engine/replica.h"\n'),
     ('layers', 'net/n.h', '#include "storage/s.h"\n'),
     ('layers', 'storage/s.c', '#include "engine/raft/raft.h"\n'),
     ('layers', 'engine/base/a.h', '#include "net/n.h"\n'),
@@ -509,6 +523,7 @@ FAULTS = [
      '}\n' * 6),
     ('macros', 'storage/s.c', '#define TWICE(a) ((a) * 2)\n'),
     ('conditionals', 'storage/s.c', '#ifdef __linux__\n#endif\n'),
+    ('conditionals', 'engine/client/thole.h', '#ifdef NDEBUG\n#endif\n'),
     ('conditionals', 'bench/bad.h', '/* bad.h: x. */\n#ifndef BAD_H\n#define BAD_H\n#endif\n'),
     ('contract', 'storage/other.c', 'int a;\n'),
     ('typedefs', 'storage/s.c', 'typedef struct s s_t;\n'),

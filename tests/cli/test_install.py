@@ -159,5 +159,44 @@ class Installed(Case):
         self.assertNotIn("5", prevented)
 
 
+class Library(Case):
+    """The client library beside the program in the build folder."""
+
+    FOLDER = os.path.join(BUILD, "engine", "client")
+    SHARED = os.path.join(FOLDER, "libthole.so")
+    STATIC = os.path.join(FOLDER, "libthole.a")
+
+    def run_tool(self, *command):
+        return subprocess.run(command, text=True, capture_output=True, check=True,
+                              timeout=60).stdout
+
+    def test_nothing_but_what_the_header_declares_can_be_seen(self):
+        header = os.path.join(support.REPOSITORY, "engine", "client", "thole.h")
+        with open(header, encoding="utf-8") as file:
+            code = re.sub(r"/\*.*?\*/", "", file.read(), flags=re.S)
+        declared = set(re.findall(r"\b(thole_[a-z_]+)\(", code))
+        self.assertGreater(len(declared), 20)
+        for library, how in [(self.SHARED, ["-D"]), (self.STATIC, ["-g"])]:
+            shown = self.run_tool("nm", *how, "--defined-only", "--format=posix", library)
+            found = {line.split()[0] for line in shown.splitlines() if len(line.split()) > 2}
+            self.assertEqual(found, declared, library)
+
+    def test_neither_dpdk_nor_liburing_is_behind_it(self):
+        behind = re.findall(r"^\s*(\S+?)\.so", self.run_tool("ldd", self.SHARED), re.M)
+        self.assertLessEqual({os.path.basename(name) for name in behind},
+                             {"libisal", "libinih", "libc", "linux-vdso", "ld-linux-x86-64"})
+        wanted = self.run_tool("nm", "-u", "--format=posix", self.STATIC)
+        self.assertNotRegex(wanted, r"\b(rte|io_uring)_")
+
+    def test_it_makes_no_threads_touches_no_signals_and_has_no_state(self):
+        wanted = set(self.run_tool("nm", "-u", "--format=posix", self.STATIC).split())
+        self.assertIn("recvmmsg", wanted)
+        self.assertEqual(wanted & {"pthread_create", "fork", "signal", "sigaction", "atexit",
+                                   "pthread_sigmask", "setlocale", "putenv"}, set())
+        sections = dict(re.findall(r"^(\.\w+) +(\d+)", self.run_tool("size", "-A", self.STATIC),
+                                   re.M))
+        self.assertEqual((sections[".data"], sections[".bss"]), ("0", "0"))
+
+
 if __name__ == "__main__":
     support.main()
