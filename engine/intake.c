@@ -118,17 +118,21 @@ static enum wire_status open_entry(struct intake *intake, const struct intake_co
     return WIRE_OK;
 }
 
-static bool entry_has_room(const struct intake *intake, uint32_t bytes, uint32_t session_records)
+/* What something may take of the open entry, at most. */
+struct need {
+    uint32_t bytes;
+    uint32_t session_records;
+};
+
+static bool entry_has_room(const struct intake *intake, struct need need)
 {
-    return intake->body_bytes + bytes <= entry_body_bytes_max(ENTRY_PAGES_MAX) &&
-           intake->session_record_count + session_records <= ENTRY_SESSION_RECORDS_MAX;
+    return intake->body_bytes + need.bytes <= entry_body_bytes_max(ENTRY_PAGES_MAX) &&
+           intake->session_record_count + need.session_records <= ENTRY_SESSION_RECORDS_MAX;
 }
 
 /* Whether records of clients may be taken at all now, and so many bytes of them. */
-static enum wire_status may_take(struct intake *intake,
-                                 const struct intake_context *context,
-                                 uint32_t bytes,
-                                 uint32_t session_records)
+static enum wire_status
+may_take(struct intake *intake, const struct intake_context *context, struct need need)
 {
     if (!raft_is_leader(context->raft)) {
         return WIRE_NOT_LEADER;
@@ -140,7 +144,7 @@ static enum wire_status may_take(struct intake *intake,
     if (intake->run_tail - intake->run_head + SESSION_RUNS_MAX + 2 > CLIENT_RUNS_MAX) {
         return WIRE_BUSY;
     }
-    if (!entry_has_room(intake, bytes, session_records)) {
+    if (!entry_has_room(intake, need)) {
         return WIRE_BUSY;
     }
     return WIRE_OK;
@@ -351,15 +355,16 @@ static void take_session_records(struct intake *intake,
 }
 
 /* Decide a whole request. */
-static void
-take_request(struct intake *intake, const struct intake_context *context, struct request *request)
+static void take_request(struct intake *intake,
+                         const struct intake_context *context,
+                         struct request *request,
+                         struct need need)
 {
     bool has_session = request->session != 0;
     request->run.reply = (struct wire_reply){.session = request->session,
                                              .first_sequence = request->sequence,
                                              .record_count = request->count};
-    enum wire_status status =
-        may_take(intake, context, request->bytes, has_session ? request->count : 0);
+    enum wire_status status = may_take(intake, context, need);
     if (status != WIRE_OK) {
         refuse(context, request->run, status);
         return;
@@ -374,14 +379,25 @@ take_request(struct intake *intake, const struct intake_context *context, struct
 }
 
 /* True when the open entry must be sealed before so much more goes in, and may be. */
-static bool must_seal_first(const struct intake *intake,
-                            const struct intake_context *context,
-                            uint32_t bytes,
-                            uint32_t session_records)
+static bool
+must_seal_first(const struct intake *intake, const struct intake_context *context, struct need need)
 {
     /* The office may have been lost in this very burst: then the request is refused anyway. */
-    return !entry_has_room(intake, bytes, session_records) && raft_takes_proposals(context->raft) &&
+    return !entry_has_room(intake, need) && raft_takes_proposals(context->raft) &&
            intake_is_ripe(intake, context);
+}
+
+/* The records of a request, or the refusal of them, which is larger than the smallest one. */
+static struct need request_need(const struct wire_request *request)
+{
+    struct need need = {.bytes = request->request_bytes,
+                        .session_records = request->session != 0 ? request->record_count : 0};
+    uint32_t refusal_bytes = record_body_bytes(sizeof(struct session_refused));
+    if (request->conditional) {
+        need.bytes = need.bytes < refusal_bytes ? refusal_bytes : need.bytes;
+        need.session_records = need.session_records == 0 ? 1 : need.session_records;
+    }
+    return need;
 }
 
 bool intake_request(struct intake *intake,
@@ -390,8 +406,8 @@ bool intake_request(struct intake *intake,
                     struct nic_address from)
 {
     const struct wire_request *asked = &frame->request;
-    if (must_seal_first(intake, context, asked->request_bytes,
-                        asked->session != 0 ? asked->record_count : 0)) {
+    struct need need = request_need(asked);
+    if (must_seal_first(intake, context, need)) {
         return false;
     }
     struct request request = {
@@ -415,7 +431,7 @@ bool intake_request(struct intake *intake,
             return true;
         }
     }
-    take_request(intake, context, &request);
+    take_request(intake, context, &request, need);
     return true;
 }
 
@@ -461,8 +477,9 @@ bool intake_open(struct intake *intake,
                  const struct wire_frame *frame,
                  struct nic_address from)
 {
-    uint32_t bytes = record_body_bytes(sizeof(struct session_register));
-    if (must_seal_first(intake, context, bytes, 1)) {
+    struct need need = {.bytes = record_body_bytes(sizeof(struct session_register)),
+                        .session_records = 1};
+    if (must_seal_first(intake, context, need)) {
         return false;
     }
     struct intake_run run = {
@@ -471,7 +488,7 @@ bool intake_open(struct intake *intake,
         .address = from,
         .is_open = true,
     };
-    enum wire_status status = may_take(intake, context, bytes, 1);
+    enum wire_status status = may_take(intake, context, need);
     if (status != WIRE_OK) {
         refuse(context, run, status);
         return true;

@@ -351,6 +351,38 @@ static void entry_with_as_many_session_records_as_it_may_hold_is_sealed_first(vo
     }
 }
 
+/* The refusal of the smallest record is larger than the record. Found by the simulator, seed 331.
+ */
+static void refusal_finds_room_in_an_entry_that_has_some_for_the_record_alone(void **state)
+{
+    struct intake_fixture *f = *state;
+    uint32_t most = entry_body_bytes_max(ENTRY_PAGES_MAX);
+    uint32_t filling = 0;
+    uint64_t sequence = 1;
+    uint32_t record_bytes = record_body_bytes(8);
+    while (most - filling >= 2 * record_bytes) { /* What is left holds one record, no refusal. */
+        uint32_t count = (most - filling) / record_bytes - 1;
+        count = count > 200 ? 200 : count;
+        ask(f, (struct asked){.sequence = sequence, .count = count});
+        sequence += count;
+        filling += count * record_bytes;
+    }
+    assert_true(most - filling >= record_bytes);
+    assert_true(most - filling < record_body_bytes(sizeof(struct session_refused)) + record_bytes);
+    while (most - f->intake.body_bytes >= record_body_bytes(sizeof(struct session_refused))) {
+        ask(f, (struct asked){.sequence = sequence++, .count = 1});
+    }
+    ask(f, (struct asked){.sequence = sequence, .count = 1, .conditional = true, .expected = 0});
+    intake_seal_if_ripe(f);
+    intake_drain(f, true);
+    struct wire_frame answer;
+    uint32_t refused = 0;
+    while (intake_answer(f, &answer)) {
+        refused += answer.reply.status == WIRE_CONDITION;
+    }
+    assert_int_equal(refused, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -381,6 +413,9 @@ int main(void)
                                         intake_teardown),
         cmocka_unit_test_setup_teardown(lost_office_takes_back_what_was_decided, intake_setup,
                                         intake_teardown),
+        cmocka_unit_test_setup_teardown(
+            refusal_finds_room_in_an_entry_that_has_some_for_the_record_alone, intake_setup,
+            intake_teardown),
         cmocka_unit_test_setup_teardown(
             entry_with_as_many_session_records_as_it_may_hold_is_sealed_first, intake_setup,
             intake_teardown),
