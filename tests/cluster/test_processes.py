@@ -1,15 +1,12 @@
 """Nodes as processes: they elect, die, come back, wait for each other and know a stranger."""
 import json
 import os
-import random
 import shutil
 import subprocess
 import time
 
 import cluster
 from cluster import Case
-
-SEED = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(1, 1 << 31)
 
 
 class Election(Case):
@@ -79,7 +76,7 @@ class Election(Case):
         for node in made.nodes:
             node.wait_end()
         order = [1, 2, 3]
-        random.Random(SEED).shuffle(order)
+        cluster.rng(self).shuffle(order)
         for number in order:
             made[number].start()
         committed = max(node["commit_index"] for node in before["nodes"])
@@ -165,5 +162,4 @@ class Bootstrap(Case):
 
 
 if __name__ == "__main__":
-    print(f"seed {SEED}", flush=True)
     cluster.main()

@@ -1,0 +1,261 @@
+"""Concurrent clients that append and read through the programs while things go wrong, and record
+what they asked and were told (tests/cluster/history.py)."""
+import base64
+import json
+import re
+import threading
+import time
+from subprocess import DEVNULL, PIPE
+
+import cluster
+import history
+
+# What the programs can do: without sessions nothing in doubt is sent again; without linearizable
+# reads a read may be old.
+SESSIONS = False
+LINEARIZABLE = False
+
+TIMEOUT = "1s"  # Of an append without an acknowledgement.
+LINES_UNDER_WAY_MAX = 64
+READ_BACK = 8  # A read begins so many records before the end that its client knows.
+
+
+def now():
+    return time.monotonic_ns()
+
+
+def parse_record(line):
+    """(offset, bytes) of a line of `thole read --json`."""
+    found = json.loads(line)
+    if "data" in found:
+        return found["offset"], found["data"].encode()
+    return found["offset"], base64.b64decode(found["data_base64"], validate=True)
+
+
+class Stream:
+    """One process of `thole append`: lines go in, acknowledgements come out in their order."""
+
+    def __init__(self, client, number, first):
+        session = ["--session", client.session(number), "--first", str(first)] if SESSIONS else []
+        self.client = client
+        self.appends = []  # Of the lines written, in their order.
+        self.acked = 0
+        self.process = client.place.popen(
+            cluster.THOLE, "append", "-c", client.path, "--timeout", TIMEOUT, "--json", *session,
+            stdin=PIPE, stdout=PIPE, stderr=PIPE)
+        self.changed = threading.Condition()
+        self.thread = threading.Thread(target=self.collect)
+        self.thread.start()
+
+    def collect(self):
+        for line in self.process.stdout:
+            self.appends[self.acked].acknowledge(json.loads(line)["offset"], now())
+            with self.changed:
+                self.acked += 1
+                self.changed.notify()
+
+    def put(self, appends):
+        """Write lines; False when nobody reads them any more."""
+        self.appends += appends
+        try:
+            self.process.stdin.write(b"".join(append.payload + b"\n" for append in appends))
+            self.process.stdin.flush()
+            return True
+        except BrokenPipeError:
+            return False
+
+    def wait_room(self):
+        """Until few enough lines are under way; False when the process has ended."""
+        with self.changed:
+            while len(self.appends) - self.acked > LINES_UNDER_WAY_MAX and self.thread.is_alive():
+                self.changed.wait(0.1)
+        return self.thread.is_alive()
+
+    def end(self):
+        """Close stdin, wait, and settle the fate of every line; returns those in doubt."""
+        try:
+            self.process.stdin.close()
+        except BrokenPipeError:
+            pass
+        self.thread.join()
+        said = self.process.stderr.read().decode()
+        self.process.stderr.close()
+        self.process.stdout.close()
+        code = self.process.wait()
+        left = self.appends[self.acked:]
+        if code == -9:
+            return left  # It was killed and could not tell.
+        if code not in (0, 4) or (code == 0 and left):
+            raise AssertionError(f"{self.client.name}: append exits {code}: {said}")
+        if code == 0:
+            return []
+        named = re.search(r"lines? (\d+)(?: to (\d+))?: sent to node", said)
+        in_doubt = 0
+        if named:
+            if int(named[1]) != self.acked + 1:
+                raise AssertionError(f"{self.acked} lines were acknowledged: {said}")
+            in_doubt = int(named[2] or named[1]) - self.acked
+        elif f"line {self.acked + 1} and those after it are not in the log" not in said:
+            raise AssertionError(f"append does not tell what became of its lines: {said}")
+        if not SESSIONS:
+            for append in left[in_doubt:]:
+                append.refuse(now())
+        return left[:in_doubt] if not SESSIONS else left
+
+
+class Client:
+    """Two threads: one appends, bursts of lines with pauses; one reads what is new."""
+
+    def __init__(self, load, name, place, random):
+        self.load = load
+        self.name = name
+        self.place = place
+        self.path = load.made.path
+        self.random = random
+        self.history = history.History()
+        self.reads = history.History()  # Of the other thread.
+        self.reads_failed = 0
+        self.streams = 0
+        self.stream = None
+        self.sequence = 0
+        self.failure = None
+        self.stopped = threading.Event()
+        self.threads = [threading.Thread(target=self.guard, args=[work])
+                        for work in (self.append, self.read)]
+
+    def session(self, number):
+        """With sessions all of its processes speak for one, otherwise each for itself."""
+        return self.name if SESSIONS else f"{self.name}/{number}"
+
+    def guard(self, work):
+        try:
+            work()
+        except Exception as error:  # To be told by the test's own thread.
+            self.failure = self.failure or error
+            self.stopped.set()
+
+    def append(self):
+        again = []
+        while not self.stopped.is_set() or again:
+            again = self.run_stream(again)
+
+    def run_stream(self, again):
+        """Append through one process until it ends; what to send again."""
+        self.streams += 1
+        first = again[0].sequence if again else self.sequence + 1
+        self.stream = Stream(self, self.streams, first)
+        going = not again or self.stream.put(again)
+        while going and not self.stopped.is_set():
+            made = [self.new_append() for _ in range(self.random.randrange(1, 17))]
+            self.history.appends += made
+            going = self.stream.put(made) and self.stream.wait_room()
+            self.stopped.wait(self.random.choice([0, self.random.uniform(0, 0.04)]))
+        in_doubt = self.stream.end()
+        return in_doubt if SESSIONS else []
+
+    def new_append(self):
+        self.sequence += 1
+        words = f"{self.session(self.streams)} {self.sequence} ".encode()
+        filler = b"x" * self.random.choice([0, 10, 100, 300])
+        return history.Append(self.session(self.streams), self.sequence, words + filler, now())
+
+    def read(self):
+        end = 0
+        while not self.stopped.is_set():
+            first = max(0, end - READ_BACK)
+            invoked = now()
+            done = self.place.run(
+                cluster.THOLE, "read", "-c", self.path, "--json", "--from", str(first),
+                *(["--linearizable"] if LINEARIZABLE else []), stdin=DEVNULL, capture_output=True)
+            returned = now()
+            if done.returncode != 0:
+                if done.returncode != 4:
+                    raise AssertionError(f"{self.name}: read exits {done.returncode}: "
+                                         f"{done.stderr}")
+                self.reads_failed += 1
+                continue
+            records = [parse_record(line) for line in done.stdout.splitlines()]
+            if [offset for offset, _ in records] != list(range(first, first + len(records))):
+                raise AssertionError(f"{self.name}: a read from {first} on: {records}")
+            self.reads.reads.append(history.Read(
+                invoked, returned, first, [payload for _, payload in records],
+                first + len(records), linearizable=LINEARIZABLE))
+            end = max(end, first + len(records))
+            self.stopped.wait(self.random.uniform(0.01, 0.1))
+
+    def kill(self):
+        """The program that appends for it dies at once; another one goes on."""
+        stream = self.stream
+        if stream is not None:
+            stream.process.kill()
+
+
+class Load:
+    """Clients of a cluster, at work from the beginning."""
+
+    def __init__(self, made, rng, places):
+        self.made = made
+        self.clients = [Client(self, name, place, type(rng)(rng.random()))
+                        for name, place in places.items()]
+        for client in self.clients:
+            for thread in client.threads:
+                thread.start()
+
+    def acked(self):
+        """Acknowledged appends of each client."""
+        return [sum(append.fate == history.OK for append in list(client.history.appends))
+                for client in self.clients]
+
+    def check_alive(self):
+        for client in self.clients:
+            if client.failure is not None:
+                raise client.failure
+
+    def wait_progress(self, count=50, of=None):
+        """Until each of these clients (all) has `count` more acknowledgements."""
+        chosen = [i for i, client in enumerate(self.clients) if of is None or client.name in of]
+        before = self.acked()
+
+        def look():
+            self.check_alive()
+            acked = self.acked()
+            return all(acked[i] - before[i] >= count for i in chosen)
+        self.made.wait(look, f"clients {of or 'all'} have {count} more acknowledgements")
+
+    def stop(self):
+        """End all of them; whatever is under way is waited for."""
+        for client in self.clients:
+            client.stopped.set()
+        for client in self.clients:
+            for thread in client.threads:
+                thread.join()
+
+    def history(self):
+        whole = history.History()
+        for client in self.clients:
+            whole.merge(client.history)
+            whole.merge(client.reads)
+        return whole
+
+    def summary(self):
+        whole = self.history()
+        fates = [append.fate for append in whole.appends]
+        counts = ", ".join(f"{fates.count(fate)} {fate}"
+                           for fate in (history.OK, history.UNKNOWN, history.REFUSED))
+        processes = sum(client.streams for client in self.clients)
+        failed = sum(client.reads_failed for client in self.clients)
+        return (f"{len(self.clients)} clients, {processes} processes, {len(fates)} appends: "
+                f"{counts}; {len(whole.reads)} reads, {failed} without an answer")
+
+
+def read_all(made, number):
+    """(start offset, payloads, what was printed) of a node's committed log."""
+    done = made.place.run(cluster.THOLE, "read", "-c", made.path, "--json", "--node", str(number),
+                          stdin=DEVNULL, capture_output=True)
+    if done.returncode != 0:
+        raise AssertionError(f"read of node {number} exits {done.returncode}: {done.stderr}")
+    records = [parse_record(line) for line in done.stdout.splitlines()]
+    start = records[0][0] if records else 0
+    if [offset for offset, _ in records] != list(range(start, start + len(records))):
+        raise AssertionError(f"offsets of node {number} are not consecutive")
+    return start, [payload for _, payload in records], done.stdout
