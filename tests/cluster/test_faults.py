@@ -61,7 +61,8 @@ class Death(FaultCase):
             else:
                 what = self.rng.choice(["kill", "stop"])
             counts[what] = counts.get(what, 0) + 1
-            getattr(node, what)()
+            code = getattr(node, what)()
+            self.assertEqual(code, {"start": None, "stop": 0, "kill": -9}[what], node.said())
             time.sleep(self.rng.uniform(0, 0.5))
         self.say(f"{counts}")
         for node in self.rng.sample(made.nodes, 3):
