@@ -210,6 +210,10 @@ class Load:
         for client in self.clients:
             if client.failure is not None:
                 raise client.failure
+        for node in self.made.nodes:
+            if node.process is not None and node.process.poll() is not None:
+                raise AssertionError(f"node {node.number} has ended with "
+                                     f"{node.process.returncode}: {node.said()[-2000:]}")
 
     def wait_progress(self, count=50, of=None):
         """Until each of these clients (all) has `count` more acknowledgements."""

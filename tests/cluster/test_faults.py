@@ -44,6 +44,23 @@ class Death(FaultCase):
             self.load.wait_progress()
         self.finish()
 
+    def test_a_leader_alone_before_its_death_has_promised_nothing(self):
+        made = self.loaded()
+        for _ in range(3):
+            old = self.leader
+            followers = [node for node in made.nodes if node.number != old]
+            for node in followers:
+                node.process.kill()
+            time.sleep(self.rng.uniform(0, 0.3))
+            made[old].kill()
+            for node in followers:
+                node.wait_end()
+                node.start()
+            self.wait_leader(old)
+            self.load.wait_progress()
+            made[old].start()
+        self.finish()
+
     def test_clients_killed_under_load_leave_no_line_twice(self):
         self.loaded()
         for _ in range(6):
