@@ -5,6 +5,7 @@ Starts, stops, kills and pauses only processes that it started itself; they die 
 that cannot run here skips with its reason. Every program of tests takes `--seed N` (or THOLE_SEED)
 and `--long`, which is what the suite `long` adds.
 """
+import glob
 import json
 import os
 import random
@@ -23,6 +24,7 @@ REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__f
 THOLE = os.environ.get("THOLE", os.path.join(REPOSITORY, "build", "thole"))
 PATIENCE_S = 30  # Of every wait: what has not come by then never will.
 CLUSTER_ID = "9f3c0a4e5b6d7788"
+FOLDER = "thole-cluster-"  # What the name of a cluster's folder begins with.
 PORT = 7001  # Of every node that has a namespace of its own.
 
 
@@ -64,6 +66,13 @@ def free_ports(count):
     finally:
         for one in sockets:
             one.close()
+
+
+def remove_left_behind():
+    """Folders of tests that were killed: their names begin with a process that is no more."""
+    for path in glob.glob(f"{FOLDER}[0-9]*-*"):
+        if not os.path.exists(f"/proc/{path[len(FOLDER):].split('-')[0]}"):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 class Node:
@@ -142,7 +151,8 @@ class Cluster:
 
     def __init__(self, count=3, durability="dsync", extra="", storage="",
                  size="32MiB", net=None):
-        self.folder = tempfile.mkdtemp(prefix="thole-cluster-", dir=os.getcwd())
+        remove_left_behind()
+        self.folder = tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-", dir=os.getcwd())
         self.path = os.path.join(self.folder, "cluster.ini")
         if net is None:
             self.place = network.HERE

@@ -17,6 +17,7 @@ LINEARIZABLE = False
 
 TIMEOUT = "1s"  # Of an append without an acknowledgement.
 LINES_UNDER_WAY_MAX = 64
+STOP_NS = 30 * 10**9  # Longest wait for what is under way at the end.
 READ_BACK = 8  # A read begins so many records before the end that its client knows.
 
 
@@ -49,6 +50,8 @@ class Stream:
 
     def collect(self):
         for line in self.process.stdout:
+            if not line.endswith(b"\n"):
+                break  # It was killed in the middle.
             self.appends[self.acked].acknowledge(json.loads(line)["offset"], now())
             with self.changed:
                 self.acked += 1
@@ -72,7 +75,7 @@ class Stream:
         return self.thread.is_alive()
 
     def end(self):
-        """Close stdin, wait, and settle the fate of every line; returns those in doubt."""
+        """Close stdin and wait; returns the lines that were not acknowledged."""
         try:
             self.process.stdin.close()
         except BrokenPipeError:
@@ -83,12 +86,16 @@ class Stream:
         self.process.stdout.close()
         code = self.process.wait()
         left = self.appends[self.acked:]
-        if code == -9:
-            return left  # It was killed and could not tell.
-        if code not in (0, 4) or (code == 0 and left):
-            raise AssertionError(f"{self.client.name}: append exits {code}: {said}")
-        if code == 0:
+        if code == 0 and not left:
             return []
+        if code not in (4, -9):
+            raise AssertionError(f"{self.client.name}: append exits {code}: {said}")
+        if not SESSIONS and code == 4:
+            self.settle(left, said)
+        return left
+
+    def settle(self, left, said):
+        """What is not acknowledged and by the program's word not in doubt is not in the log."""
         named = re.search(r"lines? (\d+)(?: to (\d+))?: sent to node", said)
         in_doubt = 0
         if named:
@@ -97,10 +104,8 @@ class Stream:
             in_doubt = int(named[2] or named[1]) - self.acked
         elif f"line {self.acked + 1} and those after it are not in the log" not in said:
             raise AssertionError(f"append does not tell what became of its lines: {said}")
-        if not SESSIONS:
-            for append in left[in_doubt:]:
-                append.refuse(now())
-        return left[:in_doubt] if not SESSIONS else left
+        for append in left[in_doubt:]:
+            append.refuse(now())
 
 
 class Client:
@@ -136,11 +141,12 @@ class Client:
 
     def append(self):
         again = []
-        while not self.stopped.is_set() or again:
-            again = self.run_stream(again)
+        while not self.stopped.is_set() or (again and now() < self.load.give_up):
+            left = self.run_stream(again)
+            again = left if SESSIONS else []
 
     def run_stream(self, again):
-        """Append through one process until it ends; what to send again."""
+        """Append through one process until it ends; what it leaves unacknowledged."""
         self.streams += 1
         first = again[0].sequence if again else self.sequence + 1
         self.stream = Stream(self, self.streams, first)
@@ -150,8 +156,7 @@ class Client:
             self.history.appends += made
             going = self.stream.put(made) and self.stream.wait_room()
             self.stopped.wait(self.random.choice([0, self.random.uniform(0, 0.04)]))
-        in_doubt = self.stream.end()
-        return in_doubt if SESSIONS else []
+        return self.stream.end()
 
     def new_append(self):
         self.sequence += 1
@@ -195,6 +200,7 @@ class Load:
 
     def __init__(self, made, rng, places):
         self.made = made
+        self.give_up = history.FOREVER
         self.clients = [Client(self, name, place, type(rng)(rng.random()))
                         for name, place in places.items()]
         for client in self.clients:
@@ -227,7 +233,8 @@ class Load:
         self.made.wait(look, f"clients {of or 'all'} have {count} more acknowledgements")
 
     def stop(self):
-        """End all of them; whatever is under way is waited for."""
+        """End all of them; whatever is under way is waited for, for a while."""
+        self.give_up = now() + STOP_NS
         for client in self.clients:
             client.stopped.set()
         for client in self.clients:

@@ -176,8 +176,9 @@ class Chaos:
         self.made = made
         self.net = net
         self.paused = []
-        self.faults = [self.kill, self.stop, self.start, self.start, self.start, self.pause, self.go,
-                       self.cut, self.one_way, self.heal, self.weather, self.kill_client]
+        self.faults = [self.kill, self.stop, self.start, self.start, self.start, self.pause,
+                       self.go, self.cut, self.one_way, self.heal, self.weather,
+                       self.kill_client]
 
     def running(self):
         return [node for node in self.made.nodes

@@ -3,6 +3,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 
 import cluster
@@ -159,6 +160,37 @@ class Bootstrap(Case):
         self.assertEqual({node["durability"] for node in found["nodes"]}, {"memory"})
         self.assertIn("NOT DURABLE", made[1].said())
         self.assertFalse(os.path.exists(made[1].data))
+
+
+class Tests(Case):
+    """These tests themselves."""
+
+    def test_nothing_runs_on_and_little_stays_when_a_test_is_killed(self):
+        script = "import cluster, sys, time\n" \
+                 "made = cluster.Cluster()\n" \
+                 "made.format()\n" \
+                 "made.start()\n" \
+                 "print(made.folder, *(node.process.pid for node in made.nodes), flush=True)\n" \
+                 "time.sleep(1000)\n"
+        with subprocess.Popen(
+                [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True,
+                env={**os.environ, "THOLE": cluster.THOLE,
+                     "PYTHONPATH": os.path.dirname(cluster.__file__)}) as test:
+            folder, *pids = test.stdout.readline().split()
+            self.assertEqual(len(pids), 3)
+            test.kill()
+        made = self.cluster()
+        self.assertFalse(os.path.exists(folder))
+        made.wait(lambda: not any(is_running(pid) for pid in pids), "its nodes are gone")
+
+
+def is_running(pid):
+    """Whether this is a process, and not the remains of one that nobody has waited for."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 if __name__ == "__main__":
