@@ -13,7 +13,7 @@ import history
 # What the programs can do: without sessions nothing in doubt is sent again; without linearizable
 # reads a read may be old.
 SESSIONS = False
-LINEARIZABLE = False
+LINEARIZABLE = True
 
 TIMEOUT = "1s"  # Of an append without an acknowledgement.
 LINES_UNDER_WAY_MAX = 64
@@ -167,26 +167,36 @@ class Client:
     def read(self):
         end = 0
         while not self.stopped.is_set():
-            first = max(0, end - READ_BACK)
-            invoked = now()
-            done = self.place.run(
-                cluster.THOLE, "read", "-c", self.path, "--json", "--from", str(first),
-                *(["--linearizable"] if LINEARIZABLE else []), stdin=DEVNULL, capture_output=True)
-            returned = now()
-            if done.returncode != 0:
-                if done.returncode != 4:
-                    raise AssertionError(f"{self.name}: read exits {done.returncode}: "
-                                         f"{done.stderr}")
+            more = []
+            if LINEARIZABLE and self.random.randrange(4) == 0:
+                # From any node, up to the end that the leader names.
+                more = ["--node", str(self.random.choice(self.load.made.nodes).number)]
+            one = self.read_once(max(0, end - READ_BACK), *more)
+            if one is None:
                 self.reads_failed += 1
                 continue
-            records = [parse_record(line) for line in done.stdout.splitlines()]
-            if [offset for offset, _ in records] != list(range(first, first + len(records))):
-                raise AssertionError(f"{self.name}: a read from {first} on: {records}")
-            self.reads.reads.append(history.Read(
-                invoked, returned, first, [payload for _, payload in records],
-                first + len(records), linearizable=LINEARIZABLE))
-            end = max(end, first + len(records))
+            self.reads.reads.append(one)
+            end = max(end, one.reached)
             self.stopped.wait(self.random.uniform(0.01, 0.1))
+
+    def read_once(self, first, *more):
+        """A read by a process of its own; None when it was not answered."""
+        if LINEARIZABLE:
+            more = [*more, "--linearizable"]
+        invoked = now()
+        done = self.place.run(
+            cluster.THOLE, "read", "-c", self.path, "--json", "--from", str(first), *more,
+            stdin=DEVNULL, capture_output=True)
+        returned = now()
+        if done.returncode == 4:
+            return None
+        records = [parse_record(line) for line in done.stdout.splitlines()]
+        if (done.returncode != 0
+                or [offset for offset, _ in records] != list(range(first, first + len(records)))):
+            raise AssertionError(f"{self.name}: read from {first} on exits {done.returncode}: "
+                                 f"{done.stderr} {records}")
+        return history.Read(invoked, returned, first, [payload for _, payload in records],
+                            first + len(records), linearizable=LINEARIZABLE)
 
     def kill(self):
         """The program that appends for it dies at once; another one goes on."""

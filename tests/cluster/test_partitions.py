@@ -1,5 +1,6 @@
 """Nodes and clients that cannot hear each other, wholly, in part or in one direction, and a network
 that loses and repeats, under the load of three clients."""
+import threading
 import time
 
 import cluster
@@ -60,6 +61,37 @@ class Cut(PartitionCase):
             self.leader = made.wait_healthy()["leader"]
         self.assert_counted("cut")
         self.finish()
+
+    def test_a_leader_that_wakes_up_cut_off_serves_nothing_old(self):
+        """It slept through its replacement, and for an election timeout it still believes."""
+        made, net = self.rigged()
+        for client in self.rng.sample(CLIENTS, 3):
+            old = self.leader
+            made[old].pause()
+            net.isolate([f"n{old}", client])
+            self.wait_leader(old)
+            self.load.wait_progress(of=[name for name in CLIENTS if name != client])
+            acked = self.load.acked()[CLIENTS.index(client)]
+            readers = [threading.Thread(target=self.read_besides, args=[client])
+                       for _ in range(4)]
+            for reader in readers:
+                reader.start()
+            time.sleep(self.rng.uniform(0.05, 0.15))  # Their questions wait in its socket.
+            made[old].resume()
+            time.sleep(self.rng.uniform(0.3, 0.6))
+            self.assertEqual(self.load.acked()[CLIENTS.index(client)], acked)
+            net.heal()
+            for reader in readers:
+                reader.join()
+            self.load.wait_progress()
+            self.leader = made.wait_healthy()["leader"]
+        self.assert_counted("cut")
+        self.finish()
+
+    def read_besides(self, name):
+        one = self.load.clients[CLIENTS.index(name)].read_once(0)
+        if one is not None:
+            self.besides.reads.append(one)
 
     def test_a_majority_cut_off_from_the_clients_takes_nothing(self):
         made, net = self.rigged()
