@@ -10,11 +10,6 @@ from subprocess import DEVNULL, PIPE
 import cluster
 import history
 
-# What the programs can do: without sessions nothing in doubt is sent again; without linearizable
-# reads a read may be old.
-SESSIONS = False
-LINEARIZABLE = True
-
 TIMEOUT = "1s"  # Of an append without an acknowledgement.
 LINES_UNDER_WAY_MAX = 64
 STOP_NS = 30 * 10**9  # Longest wait for what is under way at the end.
@@ -36,8 +31,8 @@ def parse_record(line):
 class Stream:
     """One process of `thole append`: lines go in, acknowledgements come out in their order."""
 
-    def __init__(self, client, number, first):
-        session = ["--session", client.session(number), "--first", str(first)] if SESSIONS else []
+    def __init__(self, client, first):
+        session = ["--session", client.name, "--first", str(first)] if client.named else []
         self.client = client
         self.appends = []  # Of the lines written, in their order.
         self.acked = 0
@@ -90,30 +85,36 @@ class Stream:
             return []
         if code not in (4, -9):
             raise AssertionError(f"{self.client.name}: append exits {code}: {said}")
-        if not SESSIONS and code == 4:
-            self.settle(left, said)
+        if code == 4:
+            in_doubt = self.read_doubt(said)
+            if not self.client.named:  # With a name they will be sent again.
+                for append in left[in_doubt:]:
+                    append.refuse(now())
         return left
 
-    def settle(self, left, said):
-        """What is not acknowledged and by the program's word not in doubt is not in the log."""
-        named = re.search(r"lines? (\d+)(?: to (\d+))?: sent to node", said)
-        in_doubt = 0
-        if named:
-            if int(named[1]) != self.acked + 1:
-                raise AssertionError(f"{self.acked} lines were acknowledged: {said}")
-            in_doubt = int(named[2] or named[1]) - self.acked
-        elif f"line {self.acked + 1} and those after it are not in the log" not in said:
-            raise AssertionError(f"append does not tell what became of its lines: {said}")
-        for append in left[in_doubt:]:
-            append.refuse(now())
+    def read_doubt(self, said):
+        """How many of the lines that are not acknowledged may be in the log, by its own word."""
+        known = f"lines 1 to {self.acked} are in the log, " if self.acked > 1 else \
+            "line 1 is in the log, " if self.acked == 1 else ""
+        told = re.search(known + r"lines? (\d+)(?: to (\d+)| and those after it)? (may be|are not)",
+                         said)
+        if not told or int(told[1]) != self.acked + 1:
+            raise AssertionError(f"{self.acked} lines were acknowledged: {said}")
+        return int(told[2] or told[1]) - self.acked if told[3] == "may be" else 0
 
 
 class Client:
-    """Two threads: one appends, bursts of lines with pauses; one reads what is new."""
+    """Two threads: one appends, bursts of lines with pauses; one reads what is new.
 
-    def __init__(self, load, name, place, random):
+    Its processes die and give up. With a session of its name the next one sends again what was not
+    acknowledged, under the same numbers, so that every line is in the log in the end. Without one,
+    each has a session of its own, and what it leaves in doubt is in the log once or not at all.
+    """
+
+    def __init__(self, load, name, named, place, random):
         self.load = load
         self.name = name
+        self.named = named
         self.place = place
         self.path = load.made.path
         self.random = random
@@ -128,9 +129,10 @@ class Client:
         self.threads = [threading.Thread(target=self.guard, args=[work])
                         for work in (self.append, self.read)]
 
-    def session(self, number):
-        """With sessions all of its processes speak for one, otherwise each for itself."""
-        return self.name if SESSIONS else f"{self.name}/{number}"
+    @property
+    def session(self):
+        """Whose order the next line takes part in."""
+        return self.name if self.named else f"{self.name}/{self.streams}"
 
     def guard(self, work):
         try:
@@ -143,13 +145,13 @@ class Client:
         again = []
         while not self.stopped.is_set() or (again and now() < self.load.give_up):
             left = self.run_stream(again)
-            again = left if SESSIONS else []
+            again = left if self.named else []
 
     def run_stream(self, again):
         """Append through one process until it ends; what it leaves unacknowledged."""
         self.streams += 1
         first = again[0].sequence if again else self.sequence + 1
-        self.stream = Stream(self, self.streams, first)
+        self.stream = Stream(self, first)
         going = not again or self.stream.put(again)
         while going and not self.stopped.is_set():
             made = [self.new_append() for _ in range(self.random.randrange(1, 17))]
@@ -160,18 +162,18 @@ class Client:
 
     def new_append(self):
         self.sequence += 1
-        words = f"{self.session(self.streams)} {self.sequence} ".encode()
+        words = f"{self.session} {self.sequence} ".encode()
         filler = b"x" * self.random.choice([0, 10, 100, 300])
-        return history.Append(self.session(self.streams), self.sequence, words + filler, now())
+        return history.Append(self.session, self.sequence, words + filler, now())
 
     def read(self):
         end = 0
         while not self.stopped.is_set():
             more = []
-            if LINEARIZABLE and self.random.randrange(4) == 0:
-                # From any node, up to the end that the leader names.
+            if self.random.randrange(4) == 0:  # From any node, up to the end that the leader names.
                 more = ["--node", str(self.random.choice(self.load.made.nodes).number)]
-            one = self.read_once(max(0, end - READ_BACK), *more)
+            one = self.read_once(max(0, end - READ_BACK), *more,
+                                 linearizable=self.random.randrange(8) > 0)
             if one is None:
                 self.reads_failed += 1
                 continue
@@ -179,9 +181,9 @@ class Client:
             end = max(end, one.reached)
             self.stopped.wait(self.random.uniform(0.01, 0.1))
 
-    def read_once(self, first, *more):
+    def read_once(self, first, *more, linearizable=True):
         """A read by a process of its own; None when it was not answered."""
-        if LINEARIZABLE:
+        if linearizable:
             more = [*more, "--linearizable"]
         invoked = now()
         done = self.place.run(
@@ -196,7 +198,7 @@ class Client:
             raise AssertionError(f"{self.name}: read from {first} on exits {done.returncode}: "
                                  f"{done.stderr} {records}")
         return history.Read(invoked, returned, first, [payload for _, payload in records],
-                            first + len(records), linearizable=LINEARIZABLE)
+                            first + len(records), linearizable=linearizable)
 
     def kill(self):
         """The program that appends for it dies at once; another one goes on."""
@@ -206,12 +208,12 @@ class Client:
 
 
 class Load:
-    """Clients of a cluster, at work from the beginning."""
+    """Clients of a cluster, at work from the beginning; c3 has no session of its name."""
 
     def __init__(self, made, rng, places):
         self.made = made
         self.give_up = history.FOREVER
-        self.clients = [Client(self, name, place, type(rng)(rng.random()))
+        self.clients = [Client(self, name, name != "c3", place, type(rng)(rng.random()))
                         for name, place in places.items()]
         for client in self.clients:
             for thread in client.threads:

@@ -148,16 +148,15 @@ class Network:
             words.append(f"add rule bridge faults loss {chance(percent)} counter name lost drop\n")
         self.nft("".join(words))
 
-    def repeat(self, percent, sources=None):
-        """Send so many of the IP packets of these hosts (all) once more, at random; 0 ends it. A
-        copy may be copied again, though the kernel does not let that go deep."""
-        addresses = ", ".join(self.address(name) for name in sources or self.names)
+    def repeat(self, percent):
+        """Send so many of all IP packets once more, at random; 0 ends it. A copy may be copied
+        again, though the kernel does not let that go deep."""
         words = []
         for name in self.names:
             words.append(f"flush chain netdev copies {name}\n")
             if percent:
-                words.append(f"add rule netdev copies {name} ip saddr {{ {addresses} }} "
-                             f'{chance(percent)} counter name repeated dup to "{name}"\n')
+                words.append(f"add rule netdev copies {name} {chance(percent)} "
+                             f'counter name repeated dup to "{name}"\n')
         self.nft("".join(words))
 
     def calm(self):

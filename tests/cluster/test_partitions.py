@@ -4,7 +4,6 @@ import threading
 import time
 
 import cluster
-import load
 import network
 from faults import FaultCase
 
@@ -25,11 +24,6 @@ class PartitionCase(FaultCase):
 
     def others(self, name):
         return [other for other in NODES if other != name]
-
-    def repeat(self, percent):
-        """Without sessions two copies of a client's request rightly are two records, so then only
-        what nodes send is repeated."""
-        self.net.repeat(percent, None if load.SESSIONS else NODES)
 
     def assert_counted(self, *kinds):
         counts = self.net.counts()
@@ -63,7 +57,7 @@ class Cut(PartitionCase):
         self.finish()
 
     def test_a_leader_that_wakes_up_cut_off_serves_nothing_old(self):
-        """It slept through its replacement, and for an election timeout it still believes."""
+        # It slept through its replacement, and for an election timeout it still believes.
         made, net = self.rigged()
         for client in self.rng.sample(CLIENTS, 3):
             old = self.leader
@@ -169,7 +163,7 @@ class Weather(PartitionCase):
     def test_loss_and_repetition_lose_and_double_nothing(self):
         made, net = self.rigged()
         net.lose(5)
-        self.repeat(20)
+        self.net.repeat(20)
         self.load.wait_progress(100)
         old = self.leader
         made[old].kill()
@@ -258,7 +252,7 @@ class Chaos:
 
     def weather(self):
         self.net.lose(self.rng.choice([0, 1, 5, 20]))
-        self.case.repeat(self.rng.choice([0, 5, 50]))
+        self.net.repeat(self.rng.choice([0, 5, 50]))
 
     def kill_client(self):
         self.rng.choice(self.case.load.clients).kill()
