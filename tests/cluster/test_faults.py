@@ -120,8 +120,8 @@ class Absence(FaultCase):
         return int(offsets[-1]) + 1
 
     def test_a_follower_away_for_many_records_catches_up(self):
-        count = 1000000 if cluster.LONG else 300000
-        made = self.loaded(size="512MiB" if cluster.LONG else "128MiB")
+        count = 1000000 if cluster.LONG else 150000
+        made = self.loaded(size="512MiB" if cluster.LONG else "64MiB")
         for turn in range(3 if cluster.LONG else 1):
             away = self.follower()
             made[away].kill()
