@@ -1,10 +1,14 @@
-"""A cluster of real `thole start` processes over loopback, in a scratch folder beside the build.
+"""A cluster of real `thole start` processes, over loopback or in the namespaces of
+tests/cluster/network.py, in a scratch folder beside the build.
 
-Starts, stops, kills and pauses only processes that it started itself. A test that cannot run here
-skips with its reason.
+Starts, stops, kills and pauses only processes that it started itself; they die with it. A test
+that cannot run here skips with its reason. Every program of tests takes `--seed N` (or THOLE_SEED)
+and `--long`, which is what the suite `long` adds.
 """
+import glob
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -14,16 +18,42 @@ import tempfile
 import time
 import unittest
 
+import network
+
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 THOLE = os.environ.get("THOLE", os.path.join(REPOSITORY, "build", "thole"))
 PATIENCE_S = 30  # Of every wait: what has not come by then never will.
 CLUSTER_ID = "9f3c0a4e5b6d7788"
+FOLDER = "thole-cluster-"  # What the name of a cluster's folder begins with.
+PORT = 7001  # Of every node that has a namespace of its own.
 
 
-def thole(*arguments, cwd=None):
+def take_option(name):
+    """The value of `--name VALUE` on the command line, which unittest must not see."""
+    if name not in sys.argv:
+        return None
+    at = sys.argv.index(name)
+    value = sys.argv[at + 1]
+    del sys.argv[at:at + 2]
+    return value
+
+
+SEED = int(take_option("--seed") or os.environ.get("THOLE_SEED", "0"))
+SEED = SEED or random.SystemRandom().randrange(1, 1 << 31)
+LONG = "--long" in sys.argv
+if LONG:
+    sys.argv.remove("--long")
+
+
+def rng(case):
+    """The random numbers of a test: of the seed and its name, so that it can run alone."""
+    return random.Random(f"{SEED} {case.id().split('.', 1)[1]}")
+
+
+def thole(*arguments, cwd=None, place=network.HERE):
     """Run a command to its end; returns the finished process with text output."""
-    return subprocess.run([THOLE, *arguments], cwd=cwd, text=True, timeout=120, check=False,
-                          stdin=subprocess.DEVNULL, capture_output=True)
+    return place.run(THOLE, *arguments, cwd=cwd, text=True,
+                     stdin=subprocess.DEVNULL, capture_output=True)
 
 
 def free_ports(count):
@@ -38,12 +68,21 @@ def free_ports(count):
             one.close()
 
 
+def remove_left_behind():
+    """Folders of tests that were killed: their names begin with a process that is no more."""
+    for path in glob.glob(f"{FOLDER}[0-9]*-*"):
+        if not os.path.exists(f"/proc/{path[len(FOLDER):].split('-')[0]}"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
 class Node:
     """One node: its process while it runs, and what it said."""
 
-    def __init__(self, cluster, number):
+    def __init__(self, cluster, number, address, place):
         self.cluster = cluster
         self.number = number
+        self.address = address
+        self.place = place
         self.process = None
         self.said_path = os.path.join(cluster.folder, f"n{number}.err")
 
@@ -64,11 +103,12 @@ class Node:
         """Start it, and return when it serves."""
         assert self.process is None
         with open(self.said_path, "w", encoding="utf-8") as said:
-            self.process = subprocess.Popen(
-                [THOLE, "start", "-c", self.cluster.path, "--node", str(self.number), *more],
+            self.process = self.place.popen(  # It dies with the thread that calls this.
+                "setpriv", "--pdeathsig", "KILL", "--",
+                THOLE, "start", "-c", self.cluster.path, "--node", str(self.number), *more,
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said,
                 env=env, restore_signals=False)
-        serving = f"serving node {self.number} pid {self.process.pid} address 127.0.0.1:"
+        serving = f"serving node {self.number} pid {self.process.pid} address {self.address}"
         self.cluster.wait(lambda: serving in self.said() or self.process.poll() is not None,
                           f"node {self.number} serves")
         if self.process.poll() is not None:
@@ -103,20 +143,31 @@ class Node:
 
 
 class Cluster:
-    """Nodes 1 to `count` of one configuration, nothing formatted or started yet."""
+    """Nodes 1 to `count` of one configuration, nothing formatted or started yet.
+
+    With a network, node K stands at its host nK, and commands run at `place`, first of all its host
+    `home`, which is to be out of every cut.
+    """
 
     def __init__(self, count=3, durability="dsync", extra="", storage="",
-                 size="32MiB"):
-        self.folder = tempfile.mkdtemp(prefix="thole-cluster-", dir=os.getcwd())
+                 size="32MiB", net=None):
+        remove_left_behind()
+        self.folder = tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-", dir=os.getcwd())
         self.path = os.path.join(self.folder, "cluster.ini")
-        self.nodes = [Node(self, number) for number in range(1, count + 1)]
+        if net is None:
+            self.place = network.HERE
+            self.nodes = [Node(self, number, f"127.0.0.1:{port}", network.HERE)
+                          for number, port in enumerate(free_ports(count), 1)]
+        else:
+            self.place = net["home"]
+            self.nodes = [Node(self, number, f"{net.address(f'n{number}')}:{PORT}",
+                               net[f"n{number}"]) for number in range(1, count + 1)]
         with open(self.path, "w", encoding="ascii") as out:
             out.write(f"[cluster]\nid = {CLUSTER_ID}\n")
-            for node, port in zip(self.nodes, free_ports(count)):
-                out.write(f"[node {node.number}]\naddress = 127.0.0.1:{port}\n"
+            for node in self.nodes:
+                out.write(f"[node {node.number}]\naddress = {node.address}\n"
                           f"data = n{node.number}\n")
-            out.write("[net]\nspec = udp\n[storage]\n"
-                      f"size = {size}\nsegment = 1MiB\n"
+            out.write(f"[net]\nspec = udp\n[storage]\nsize = {size}\nsegment = 1MiB\n"
                       f"durability = {durability}\n{storage}"
                       f"[raft]\nelection = 150ms-300ms\nheartbeat = 15ms\n{extra}")
 
@@ -141,7 +192,7 @@ class Cluster:
 
     def status(self):
         """The object of `thole status --json`, with its exit code and what it says besides."""
-        done = thole("status", "-c", self.path, "--json")
+        done = thole("status", "-c", self.path, "--json", place=self.place)
         found = json.loads(done.stdout)
         found["exit"] = done.returncode
         found["notes"] = done.stderr
@@ -207,6 +258,7 @@ def main():
     global THOLE
     if len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
         THOLE = os.path.abspath(sys.argv.pop(1))
+    print(f"seed {SEED}", flush=True)
     program = unittest.main(module="__main__", exit=False, verbosity=2)
     result = program.result
     if not result.wasSuccessful():

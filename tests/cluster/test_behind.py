@@ -1,14 +1,10 @@
 """A follower that was away for long: behind the log start, and far behind its end."""
 import os
-import random
 import threading
 
 import cluster
 from cluster import Case, thole
 from test_records import Stream, record_of, run
-
-
-SEED = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(1, 1 << 31)
 
 
 class Behind(Case):
@@ -67,7 +63,7 @@ class LogStart(Behind):
 class CatchUp(Behind):
     def test_a_follower_away_for_100000_records_catches_up_under_load(self):
         made, away = self.one_away(size="256MiB", extra="catchup = 16MiB\n")
-        rng = random.Random(SEED)
+        rng = cluster.rng(self)
         padding = rng.randbytes(4096).hex().encode()
         lines = [b"%d " % i + padding[:rng.randrange(400)] for i in range(100000)]
         self.append(made, lines)
@@ -109,5 +105,4 @@ class CatchUp(Behind):
 
 
 if __name__ == "__main__":
-    print(f"SEED={SEED}", flush=True)
     cluster.main()

@@ -1,15 +1,13 @@
 """Nodes as processes: they elect, die, come back, wait for each other and know a stranger."""
 import json
 import os
-import random
 import shutil
 import subprocess
+import sys
 import time
 
 import cluster
 from cluster import Case
-
-SEED = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(1, 1 << 31)
 
 
 class Election(Case):
@@ -79,7 +77,7 @@ class Election(Case):
         for node in made.nodes:
             node.wait_end()
         order = [1, 2, 3]
-        random.Random(SEED).shuffle(order)
+        cluster.rng(self).shuffle(order)
         for number in order:
             made[number].start()
         committed = max(node["commit_index"] for node in before["nodes"])
@@ -164,6 +162,36 @@ class Bootstrap(Case):
         self.assertFalse(os.path.exists(made[1].data))
 
 
+class Tests(Case):
+    """These tests themselves."""
+
+    def test_nothing_runs_on_and_little_stays_when_a_test_is_killed(self):
+        script = "import cluster, sys, time\n" \
+                 "made = cluster.Cluster()\n" \
+                 "made.format()\n" \
+                 "made.start()\n" \
+                 "print(made.folder, *(node.process.pid for node in made.nodes), flush=True)\n" \
+                 "time.sleep(1000)\n"
+        with subprocess.Popen(
+                [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True,
+                env={**os.environ, "THOLE": cluster.THOLE,
+                     "PYTHONPATH": os.path.dirname(cluster.__file__)}) as test:
+            folder, *pids = test.stdout.readline().split()
+            self.assertEqual(len(pids), 3)
+            test.kill()
+        made = self.cluster()
+        self.assertFalse(os.path.exists(folder))
+        made.wait(lambda: not any(is_running(pid) for pid in pids), "its nodes are gone")
+
+
+def is_running(pid):
+    """Whether this is a process, and not the remains of one that nobody has waited for."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 if __name__ == "__main__":
-    print(f"seed {SEED}", flush=True)
     cluster.main()

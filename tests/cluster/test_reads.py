@@ -1,10 +1,10 @@
 """Following the log while nodes die, and reads that must hold all that was committed before."""
-import random
 import threading
 import time
 
+import cluster
 from cluster import Case, main
-from test_records import SEED, Records, Stream, record_of, run
+from test_records import Records, Stream, record_of, run
 
 
 class Writer:
@@ -113,8 +113,7 @@ class Reads(Records):
 class Linearizable(Records):
     def test_a_linearizable_read_holds_what_was_acknowledged_before_on_every_node(self):
         made, _ = self.healthy()
-        rng = random.Random(SEED)
-        print(f"SEED={SEED}", flush=True)
+        rng = cluster.rng(self)
         expected = []
         for turn in range(12):
             lines = [b"%d.%d" % (turn, i) for i in range(rng.randrange(1, 50))]

@@ -2,7 +2,6 @@
 import base64
 import json
 import os
-import random
 import signal
 import subprocess
 import threading
@@ -11,7 +10,6 @@ import time
 import cluster
 from cluster import Case
 
-SEED = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(1, 1 << 31)
 COMMANDS = "append", "read", "tail"
 
 
@@ -104,8 +102,7 @@ def record_of(line):
 class Content(Records):
     def test_lines_are_read_back_as_they_are_from_every_node(self):
         made, _ = self.healthy()
-        rng = random.Random(SEED)
-        print(f"SEED={SEED}", flush=True)
+        rng = cluster.rng(self)
         lines = [b"first", b"", b"", b"\xff\xfe\x00 binary", "h\u00e4nd \U0001f600 \u0000".encode(),
                  b'quote " and \\', b"\xed\xa0\x80", b"\r", b"x" * 60000, b"",
                  rng.randbytes(60000).replace(b"\n", b"-")]
@@ -233,8 +230,7 @@ class Faults(Records):
 
     def test_a_leader_killed_under_load_loses_and_doubles_no_line(self):
         made, found = self.healthy()
-        rng = random.Random(SEED)
-        print(f"SEED={SEED}", flush=True)
+        rng = cluster.rng(self)
         total = []  # In the log, from offset 0 on.
         for turn in range(4):
             stream = Stream(self, "append", "-c", made.path)

@@ -1,12 +1,8 @@
 """`thole append` through sessions: each line once, whatever is repeated, killed or fenced."""
-import os
-import random
 import threading
 
 import cluster
 from test_records import Records, Stream, run
-
-SEED = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(1, 1 << 31)
 
 
 class Sessions(Records):
@@ -110,8 +106,7 @@ class Conditions(Records):
 class Kills(Records):
     def test_a_leader_killed_twice_under_a_long_append_costs_no_line(self):
         made, found = self.healthy()
-        rng = random.Random(SEED)
-        print(f"SEED={SEED}", flush=True)
+        rng = cluster.rng(self)
         lines = [b"%d " % i + b"x" * rng.randrange(200) for i in range(60000)]
         stream = Stream(self, "append", "-c", made.path, "--session", "long", "--first", "1")
         writer = threading.Thread(target=lambda: all(map(stream.put, lines)))
@@ -132,8 +127,7 @@ class Kills(Records):
 
     def test_an_append_killed_and_repeated_appends_each_line_once(self):
         made, _ = self.healthy()
-        rng = random.Random(SEED)
-        print(f"SEED={SEED}", flush=True)
+        rng = cluster.rng(self)
         lines = [b"%d" % i for i in range(30000)]
         numbered = ["append", "-c", made.path, "--session", "s", "--first", "1"]
         for _ in range(3):
