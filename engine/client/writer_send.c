@@ -109,6 +109,7 @@ static void note_silence(struct writer *writer, uint64_t sent_ns)
         return;
     }
     writer->silences = 0;
+    writer->backoff = 0; /* The next one is asked as patiently as the first, and as often. */
     writer->shunned = client_leader(writer->client);
     writer->shunned_until_ns = writer->now_ns + WRITER_RETRY_MAX_NS;
     client_silent(writer->client, writer->shunned, writer->now_ns);
