@@ -501,7 +501,7 @@ bool intake_open(struct intake *intake,
                                             .next_sequence = session->next_sequence,
                                             .epoch = epoch,
                                             .status = WIRE_OK};
-    } else if (epoch != frame->open.epoch) {
+    } else if (epoch != frame->open.epoch || epoch == UINT32_MAX) { /* No epoch is used twice. */
         run.open = (struct wire_open_reply){.epoch = epoch, .status = WIRE_FENCED};
     } else {
         status = intake->slot == NULL ? open_entry(intake, context) : WIRE_OK;

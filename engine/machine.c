@@ -70,9 +70,18 @@ bool machine_begin_state(struct machine *machine,
                           state_bytes - CONFIGURATION_BODY_BYTES);
 }
 
-void machine_opened(struct machine *machine)
+void machine_opened(struct machine *machine, uint64_t end_position)
 {
     machine->recovering = false;
+    /* The log was let grow to its end only when there was room for what follows these. */
+    uint64_t end_segment = end_position / machine->segment_bytes;
+    while (machine->state_head < machine->state_tail) {
+        uint64_t segment = machine_state_owed(machine)->boundary.position / machine->segment_bytes;
+        if (segment + STATES_AHEAD + 1 >= end_segment) {
+            return;
+        }
+        machine_state_written(machine);
+    }
 }
 
 const struct raft_configuration *machine_configuration(const struct machine *machine)

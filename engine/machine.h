@@ -94,9 +94,11 @@ void machine_cut(struct machine *machine, uint64_t keep, uint64_t position);
 /* Entries up to `index` are committed. True when the wanted start has moved. */
 MUST_USE bool machine_apply(struct machine *machine, uint64_t index);
 
-/* Recovery is over. Until now, states that found no room in the FIFO were given up: they were
- * written in an earlier life, in which the FIFO never overflowed. */
-void machine_opened(struct machine *machine);
+/* Recovery is over, and the log ends at `end_position`. States that found no room in the FIFO were
+ * given up, and so are now all that lie too far below the end: machine_room_position() let the log
+ * grow so far only when they had been handed to the disk, one after the other, and all but the
+ * newest of those are durable. */
+void machine_opened(struct machine *machine, uint64_t end_position);
 
 /* Entries may be taken up to this position: so far the FIFO of states cannot overflow. It never
  * falls. */

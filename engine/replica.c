@@ -10,10 +10,6 @@
 
 COUNTERS_DEFINE(replica, REPLICA_COUNTERS);
 
-/* A write not complete after this long never will be: the node exits with its reason (design D11).
- */
-#define DISK_DEAD_NS 10000000000ull
-
 static uint32_t peers_of(const struct replica_config *config)
 {
     ASSERT(config->node_count >= 1);
@@ -174,7 +170,7 @@ static void start_core(struct replica *r, uint64_t now_ns)
     r->told_start = wal_start_durable(r->wal);
     r->write_first = r->log.last.index + 1;
     r->write_last = r->log.last.index;
-    machine_opened(&r->machine);
+    machine_opened(&r->machine, r->log.end_position);
 }
 
 /* The log's configuration rules; the file must say where its members are. */

@@ -351,8 +351,8 @@ refused_check(const uint8_t *entry, const struct record_header *record, uint32_t
         return "a refusal of another length";
     }
     entry_body_read(entry, payload_offset, &body, sizeof body);
-    bool sound = body.count > 0 && body.count <= REQUEST_RECORDS_MAX &&
-                 body.reserved == 0 && body.tail_offset < NUMBER_LIMIT;
+    bool sound = body.count > 0 && body.count <= REQUEST_RECORDS_MAX && body.reserved == 0 &&
+                 body.tail_offset < NUMBER_LIMIT;
     return sound ? NULL : "a refusal of nothing";
 }
 

@@ -216,14 +216,16 @@ static int look_up(struct append *append, const struct writer_outcome *outcome, 
     uint64_t missing = outcome->first_number + recall->found + 1;
     if (result != 0) {
         fault_set(fault, why.code,
-                  "line %" PRIu64 " was appended before, and its offset could not be read: %s",
+                  "the number of line %" PRIu64
+                  " was used before, and whether its record is in the log could not be read: %s",
                   missing, why.text);
     } else if (recall->found < outcome->count) {
         fault_set(fault, FAULT_FAILED,
                   "line %" PRIu64 " is done with: its number %" PRIu64
                   " was used before, and its record is trimmed, or failed its --expect. Go on with "
                   "a later --first; lines up to %" PRIu64 " have their numbers in the log",
-                  missing, outcome->first_sequence + recall->found, append->handed);
+                  missing, outcome->first_sequence + recall->found,
+                  outcome->first_number + outcome->count);
     }
     return fault->code;
 }

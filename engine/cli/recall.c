@@ -3,9 +3,6 @@
 
 #include "engine/base/clock.h"
 
-/* Longer than a new leader needs to know what is committed. */
-#define RECALL_LAG_NS 500000000u
-
 static void take(void *context, const struct fetch_record *record)
 {
     struct recall *recall = context;
@@ -33,17 +30,16 @@ uint64_t recall_memory_bytes(void)
 
 void recall_init(struct recall *recall, struct mem *mem, const struct connect *connect)
 {
-    struct fetch_config config = {.take = take, .context = recall};
+    struct fetch_config config = {.linearizable = true, .take = take, .context = recall};
     recall->connect = connect;
     fetch_init(&recall->fetch, mem, connect->client, &config, clock_now_ns());
 }
 
-/* The whole log was read, and a part was trimmed: what was not found stood there. */
-static bool is_read_in_vain(const struct recall *recall, uint64_t waited_ns)
+/* All that was committed when the numbers were known to be used is read: what was not found is
+ * trimmed, or was refused and so never had an offset. */
+static bool is_read_in_vain(const struct recall *recall)
 {
-    const struct fetch *fetch = &recall->fetch;
-    return !fetch->looking && fetch->view.start_offset > 0 &&
-           recall->next >= fetch->view.committed_offset && waited_ns >= RECALL_LAG_NS;
+    return recall->begun && recall->next >= recall->log_end;
 }
 
 /* Poll until the fetch is done. */
@@ -54,7 +50,7 @@ static int run(struct recall *recall, uint64_t timeout_ns, struct fault *fault)
     fetch->progress_ns = begun_ns;
     while (!fetch_is_done(fetch)) {
         uint64_t now_ns = clock_now_ns();
-        if (is_read_in_vain(recall, now_ns - begun_ns)) {
+        if (is_read_in_vain(recall)) {
             recall->gone = true;
             return 0;
         }
@@ -93,6 +89,7 @@ int recall_find(struct recall *recall,
         }
         recall->begun = true;
         recall->next = recall->fetch.view.start_offset;
+        recall->log_end = recall->fetch.view.committed_offset;
     }
     do {
         fetch_range(&recall->fetch, recall->next, FETCH_NO_END);

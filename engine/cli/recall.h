@@ -15,12 +15,13 @@
 struct recall {
     const struct connect *connect;
     struct fetch fetch;
-    bool begun;    /* The log's start is known. */
-    uint64_t next; /* Offset to read on from. */
+    bool begun;       /* The log's start and end are known. */
+    uint64_t log_end; /* By the leader's word; nothing asked for stands behind. */
+    uint64_t next;    /* Offset to read on from. */
     uint64_t session;
     uint64_t wanted; /* Number of the next record. */
     uint64_t end;    /* Of the numbers asked for. */
-    bool gone;       /* `wanted` is in the log no more. */
+    bool gone;       /* `wanted` is not in the log: trimmed, or refused. */
     uint32_t found;
     uint64_t offsets[RECALL_RECORDS_MAX];
 };
@@ -36,7 +37,7 @@ struct recall_range {
 };
 
 /* Find them, into recall->offsets. 0: the first recall->found are there, and if these are not all,
- * the next one is in the log no more. Otherwise -1 with the fault told, after `timeout_ns` without
+ * the next one is not in the log. Otherwise -1 with the fault told, after `timeout_ns` without
  * progress. When not all are found nothing more may be asked. */
 MUST_USE int recall_find(struct recall *recall,
                          const struct recall_range *range,

@@ -61,7 +61,8 @@ enum thole_reason {
     THOLE_CONDITION, /* The expected offset was not the end of the log; `detail` was. */
     THOLE_FENCED,    /* Another client has opened the session since. */
     THOLE_EXPIRED,   /* The session is gone: too many others were opened since. */
-    THOLE_FULL,      /* The log of some node has no room. */
+    THOLE_FULL,      /* The log of some node has no room. A datagram that is late beyond all measure
+                        could be taken after room was made; thole_reopen() rules that out. */
     THOLE_GAP,       /* thole_set_first() was beyond what the session expects: `detail`. */
 };
 

@@ -35,7 +35,9 @@ enum writer_state {
 
 enum writer_fate {
     WRITER_COMMITTED, /* On stable storage at a quorum, at its offset. */
-    WRITER_REJECTED,  /* Not in the log, and it will not be: `status` says why. */
+    WRITER_REJECTED,  /* Not in the log, and it will not be: `status` says why. WIRE_FULL: for as
+                         long as the log is full; a copy that is late beyond all measure could be
+                         taken after room was made, unless writer_reopen() came before. */
     WRITER_UNSENT,    /* Never sent, so not in the log: `status` says why; WIRE_OK: no time left. */
     WRITER_UNKNOWN,   /* Sent, and what became of it is not known. `status` as above. */
 };

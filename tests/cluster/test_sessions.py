@@ -35,6 +35,17 @@ class Sessions(Records):
         self.assertEqual(again, b"".join(b'{"offset":%d}\n' % offset for offset in offsets))
         self.assertEqual(len(self.read(made)), 120)
 
+    def test_a_forgotten_number_that_was_refused_is_named_at_once(self):
+        made, _ = self.healthy()
+        self.append(made, b"0\n", "--session", "s")
+        for _ in range(14):  # Runs of their own: the oldest are forgotten.
+            done = run("append", "-c", made.path, "--session", "s", "--expect", "99", stdin=b"x\n")
+            self.assertEqual(done.returncode, 1, done.stderr)
+        done = run("append", "-c", made.path, "--session", "s", "--first", "2", stdin=b"x\n")
+        self.assert_ran(done, 1, "line 1", "its number 2", "failed its --expect")
+        self.assertEqual(done.stdout, b"")
+        self.assertEqual(len(self.read(made)), 1)
+
     def test_a_forgotten_offset_that_was_trimmed_is_named(self):
         made = self.cluster()
         with open(made.path, encoding="ascii") as file:

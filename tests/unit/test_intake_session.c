@@ -383,6 +383,27 @@ static void refusal_finds_room_in_an_entry_that_has_some_for_the_record_alone(vo
     assert_int_equal(refused, 1);
 }
 
+static void refusal_without_a_session_is_counted_among_the_records_of_sessions(void **state)
+{
+    struct intake_fixture *f = *state;
+    struct wire_open_reply session = opened(f, "a", INTAKE_CLIENT);
+    struct asked asked = {.session = session.session, .sequence = 1, .epoch = 1, .count = 128};
+    for (uint32_t i = 0; i < ENTRY_SESSION_RECORDS_MAX / 128; i++) {
+        ask(f, asked);
+        asked.sequence += 128;
+    }
+    assert_int_equal(f->intake.session_record_count, ENTRY_SESSION_RECORDS_MAX);
+    ask(f, (struct asked){.sequence = 1, .count = 1, .conditional = true, .expected = 0});
+    intake_seal_if_ripe(f);
+    intake_drain(f, true);
+    struct wire_frame answer;
+    uint32_t refused = 0;
+    while (intake_answer(f, &answer)) {
+        refused += answer.reply.status == WIRE_CONDITION;
+    }
+    assert_int_equal(refused, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -415,6 +436,9 @@ int main(void)
                                         intake_teardown),
         cmocka_unit_test_setup_teardown(
             refusal_finds_room_in_an_entry_that_has_some_for_the_record_alone, intake_setup,
+            intake_teardown),
+        cmocka_unit_test_setup_teardown(
+            refusal_without_a_session_is_counted_among_the_records_of_sessions, intake_setup,
             intake_teardown),
         cmocka_unit_test_setup_teardown(
             entry_with_as_many_session_records_as_it_may_hold_is_sealed_first, intake_setup,

@@ -40,7 +40,7 @@ static int setup(void **state)
     struct machine_origin origin = {
         .configuration = three_voters(0), .ring_bytes = RING, .segment_bytes = SEGMENT};
     machine_begin(&f->machine, &origin);
-    machine_opened(&f->machine);
+    machine_opened(&f->machine, 0);
     *state = f;
     return 0;
 }
@@ -248,6 +248,31 @@ static void entries_are_taken_only_as_far_as_states_find_room(void **state)
     assert_true(machine_room_position(&f->machine) > room);
 }
 
+/* After a recovery that met more boundaries than the FIFO holds, those that were written before
+ * make room for the ones that are not known to be committed yet. */
+static void states_of_an_earlier_life_make_room_when_recovery_is_over(void **state)
+{
+    struct fixture *f = *state;
+    struct machine_origin origin = {
+        .configuration = three_voters(0), .ring_bytes = RING, .segment_bytes = SEGMENT};
+    machine_begin(&f->machine, &origin);
+    while (f->position < 20 * SEGMENT) {
+        append_client(f, 8); /* Ends exactly at every boundary. */
+    }
+    assert_false(machine_apply(&f->machine, f->index - 2));
+    machine_opened(&f->machine, f->position);
+    const struct machine_state *owed = machine_state_owed(&f->machine);
+    assert_non_null(owed);
+    assert_true(owed->boundary.position <= f->position - (MACHINE_STATES_MAX - 1) * SEGMENT);
+    assert_false(machine_apply(&f->machine, f->index)); /* Asserts that there is room. */
+    uint64_t last = 0;
+    while ((owed = machine_state_owed(&f->machine)) != NULL) {
+        last = owed->boundary.position;
+        machine_state_written(&f->machine);
+    }
+    assert_int_equal(last, 20 * SEGMENT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -261,6 +286,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(state_is_owed_once_for_each_boundary_applied, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(boundary_that_was_cut_is_forgotten, setup, teardown),
+        cmocka_unit_test_setup_teardown(states_of_an_earlier_life_make_room_when_recovery_is_over,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(entries_are_taken_only_as_far_as_states_find_room, setup,
                                         teardown),
     };
