@@ -452,7 +452,8 @@ int nic_dpdk_ring_open(struct nic **nics, const struct nic_ring_config *given, s
     struct nic_ring_config config = config_complete(given);
     uint64_t bytes = nic_dpdk_ring_memory_bytes(given);
     struct eal_arguments arguments = {.count = config.eal_argc, .values = config.eal_argv};
-    int result = eal_start(bytes, &arguments, fault);
+    struct eal_needs needs = {.memory_bytes = bytes};
+    int result = eal_start(&needs, &arguments, fault);
     if (result != 0) {
         return result;
     }
