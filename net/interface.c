@@ -297,6 +297,26 @@ int interface_check(const struct nic_spec *spec,
     return result;
 }
 
+int interface_tap_check(const struct nic_spec *spec, struct fault *fault)
+{
+    if (if_nametoindex(spec->device) != 0) {
+        fault_set(fault, FAULT_ENVIRONMENT,
+                  "there is an interface %s already, and tap makes a new one. Choose another name, "
+                  "or take it away with `ip link del dev %s`",
+                  spec->device, spec->device);
+        return -EEXIST;
+    }
+    if ((rights_of_this_process() >> CAP_NET_ADMIN & 1u) == 0) {
+        fault_set(fault, FAULT_ENVIRONMENT,
+                  "cannot make the interface %s: this process lacks CAP_NET_ADMIN. Run it as root, "
+                  "in a namespace of its own (`unshare -Urn`), or grant it: `setcap "
+                  "cap_net_admin+ep $(which thole)`",
+                  spec->device);
+        return -EPERM;
+    }
+    return 0;
+}
+
 int interface_pci_check(const char *bdf, struct fault *fault)
 {
     char path[LINE_BYTES];

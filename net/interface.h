@@ -34,6 +34,9 @@ MUST_USE int interface_check(const struct nic_spec *spec,
  * -EADDRINUSE with `fault` set. */
 MUST_USE int interface_address_check(uint32_t ipv4, struct fault *fault);
 
+/* An interface that is yet to be made: nobody has the name, and this process may make it. */
+MUST_USE int interface_tap_check(const struct nic_spec *spec, struct fault *fault);
+
 /* A card for a driver in user space: it is there, and bound to one. Binds nothing. */
 MUST_USE int interface_pci_check(const char *bdf, struct fault *fault);
 

@@ -231,15 +231,18 @@ static int queues_start(struct nic_port *own, const struct plan *plan)
         return -ENOTSUP;
     }
     struct rte_eth_conf plain = {0};
-    if (!has_interface(own->kind) && plan->mtu > RTE_ETHER_MTU) {
-        if (plan->mtu > info.max_mtu) {
-            return -EMSGSIZE;
-        }
-        plain.rxmode.mtu = plan->mtu; /* A kernel's interface has its MTU from the kernel. */
+    /* An interface that was there before has its MTU from who made it. */
+    bool sets_mtu = !has_interface(own->kind) && plan->mtu > RTE_ETHER_MTU;
+    if (sets_mtu && plan->mtu > info.max_mtu) {
+        return -EMSGSIZE;
     }
+    plain.rxmode.mtu = sets_mtu ? plan->mtu : 0;
     uint16_t rx_descriptors = PORT_DESCRIPTORS;
     uint16_t tx_descriptors = PORT_DESCRIPTORS;
     result = rte_eth_dev_configure(own->port, 1, 1, &plain);
+    if (result == 0 && sets_mtu) {
+        result = rte_eth_dev_set_mtu(own->port, (uint16_t)plan->mtu);
+    }
     if (result == 0) {
         result = rte_eth_dev_adjust_nb_rx_tx_desc(own->port, &rx_descriptors, &tx_descriptors);
     }
@@ -257,9 +260,9 @@ static int queues_start(struct nic_port *own, const struct plan *plan)
 static int device_start(struct nic_port *own, struct plan *plan, struct fault *fault)
 {
     static const int no_domain = -1;
-    int domain = no_domain;
-    domain = own->kind == NIC_AF_PACKET ? AF_PACKET : domain;
-    domain = own->kind == NIC_AF_XDP ? AF_XDP : domain;
+    bool is_xdp = own->kind == NIC_AF_XDP;
+    int domain = own->kind == NIC_AF_PACKET ? AF_PACKET : no_domain;
+    domain = is_xdp ? AF_XDP : domain;
     struct interface_sockets sockets;
     interface_sockets_note(&sockets, domain);
     int result = device_probe(own, plan, fault);
@@ -271,10 +274,10 @@ static int device_start(struct nic_port *own, struct plan *plan, struct fault *f
     if (result != 0) {
         fault_set(fault, FAULT_ENVIRONMENT,
                   "cannot start the port `%s:%s` (%s): it needs %llu MiB of DPDK's memory, one "
-                  "queue each way and packets of %u bytes. DPDK said: %s",
+                  "queue each way and packets of %u bytes. DPDK said: %s%s%s",
                   nic_kind_name(own->kind), plan->spec->device, strerror(-result),
                   (unsigned long long)(pool_bytes(plan) >> 20) + 1, plan->mtu + ETHERNET_BYTES,
-                  eal_last_words());
+                  eal_last_words(), is_xdp ? "; libxdp: " : "", is_xdp ? xdp_last_words() : "");
         return result;
     }
     own->started = true;
@@ -285,12 +288,14 @@ static int device_start(struct nic_port *own, struct plan *plan, struct fault *f
     return 0;
 }
 
-/* Which MAC is ours. The kernel's end of a tap has the port's own, so there we take another. */
+/* Which MAC is ours. The kernel's end of a tap has the port's own, and would take what we send for
+ * its own words: there we take another. */
 static struct mac mac_choose(const struct nic_port *own, uint32_t ipv4)
 {
     struct rte_ether_addr address;
     struct mac mac = {{0}};
-    if (own->kind != NIC_TAP && rte_eth_macaddr_get(own->port, &address) == 0) {
+    bool is_tap = strcmp(own->facts.driver, "net_tap") == 0;
+    if (!is_tap && rte_eth_macaddr_get(own->port, &address) == 0) {
         memcpy(mac.bytes, address.addr_bytes, MAC_BYTES);
     }
     return mac_is_unicast(&mac) ? mac : headers_mac_of(ipv4);
@@ -364,6 +369,9 @@ static int look(const struct nic_port_config *config,
         result = interface_check(spec, config->self, pinned_bytes, interface, fault);
     } else {
         result = interface_address_check(config->self.ipv4, fault);
+    }
+    if (result == 0 && spec->kind == NIC_TAP) {
+        result = interface_tap_check(spec, fault);
     }
     if (result == 0 && spec->kind == NIC_PCI) {
         result = interface_pci_check(spec->device, fault);

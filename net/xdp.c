@@ -6,13 +6,53 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <xdp/libxdp.h>
 
-#define TEXT_BYTES 64u
+#define TEXT_BYTES  64u
+#define WORDS_BYTES 160u
+
+/* The last warning of either library: they would print it. One process, one thread at start. */
+static char words[WORDS_BYTES];
+
+static void words_keep(bool is_warning, const char *format, va_list arguments)
+    __attribute__((format(printf, 2, 0)));
+
+static void words_keep(bool is_warning, const char *format, va_list arguments)
+{
+    if (is_warning) {
+        (void)vsnprintf(words, sizeof(words), format, arguments);
+        words[strcspn(words, "\n")] = '\0';
+    }
+}
+
+static int libbpf_said(enum libbpf_print_level level, const char *format, va_list arguments)
+    __attribute__((format(printf, 2, 0)));
+
+static int libbpf_said(enum libbpf_print_level level, const char *format, va_list arguments)
+{
+    words_keep(level == LIBBPF_WARN, format, arguments);
+    return 0;
+}
+
+static int libxdp_said(enum libxdp_print_level level, const char *format, va_list arguments)
+    __attribute__((format(printf, 2, 0)));
+
+static int libxdp_said(enum libxdp_print_level level, const char *format, va_list arguments)
+{
+    words_keep(level == LIBXDP_WARN, format, arguments);
+    return 0;
+}
+
+const char *xdp_last_words(void)
+{
+    return words;
+}
 
 static uint32_t attached(uint32_t index)
 {
@@ -86,6 +126,8 @@ stale_detach(struct xdp_claim *claim, const struct interface *interface, struct 
 
 int xdp_claim(struct xdp_claim *claim, const struct interface *interface, struct fault *fault)
 {
+    (void)libbpf_set_print(libbpf_said);
+    (void)libxdp_set_print(libxdp_said);
     claim->index = interface->index;
     int result = claim_open(claim, interface);
     if (result != 0) {

@@ -28,4 +28,7 @@ void xdp_note(struct xdp_claim *claim);
 /* The port is closed: see that our program is gone, and give the interface free. */
 void xdp_release(struct xdp_claim *claim);
 
+/* What libbpf or libxdp warned of last; "" before. From the first claim on they print nothing. */
+const char *xdp_last_words(void);
+
 #endif
