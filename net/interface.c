@@ -10,6 +10,7 @@
 #include <net/if.h>
 #include <net/if_arp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -18,6 +19,7 @@
 #define LINE_BYTES    256u
 #define ADDRESS_BYTES 16u
 #define ROUTES_MAX    4096u
+#define ROUTE_WORDS   8u
 #define BPF_BIT       39u /* CAP_BPF, since Linux 5.8. */
 
 struct right {
@@ -91,23 +93,30 @@ void interface_restore(const struct interface *before)
     }
 }
 
+/* A line of /proc/net/route: interface, destination, ..., the mask as its eighth word. */
+static bool is_default_route_of(char *line, const char *name)
+{
+    char *rest = NULL;
+    const char *words[ROUTE_WORDS] = {0};
+    char *word = strtok_r(line, " \t\n", &rest);
+    for (uint32_t i = 0; i < ROUTE_WORDS && word != NULL; i++) {
+        words[i] = word;
+        word = strtok_r(NULL, " \t\n", &rest);
+    }
+    return words[ROUTE_WORDS - 1] != NULL && strcmp(words[0], name) == 0 &&
+           strcmp(words[1], "00000000") == 0 && strcmp(words[ROUTE_WORDS - 1], "00000000") == 0;
+}
+
 static bool has_default_route(const char *name)
 {
     FILE *file = fopen("/proc/net/route", "re");
     char line[LINE_BYTES];
     bool found = false;
-    for (uint32_t i = 0; file != NULL && i < ROUTES_MAX; i++) {
-        char interface[LINE_BYTES];
-        unsigned long destination = 0;
-        unsigned long mask = 0;
+    for (uint32_t i = 0; file != NULL && i < ROUTES_MAX && !found; i++) {
         if (fgets(line, sizeof(line), file) == NULL) {
             break;
         }
-        if (sscanf(line, "%255s %lx %*s %*s %*s %*s %*s %lx", interface, &destination, &mask) ==
-                3 &&
-            destination == 0 && mask == 0 && strcmp(interface, name) == 0) {
-            found = true;
-        }
+        found = is_default_route_of(line, name);
     }
     if (file != NULL) {
         (void)fclose(file);
@@ -150,7 +159,8 @@ static uint64_t rights_of_this_process(void)
     FILE *file = fopen("/proc/self/status", "re");
     char line[LINE_BYTES];
     while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
-        if (sscanf(line, "CapEff: %llx", &rights) == 1) {
+        if (strncmp(line, "CapEff:", 7) == 0) {
+            rights = strtoull(line + 7, NULL, 16);
             break;
         }
     }

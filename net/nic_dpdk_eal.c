@@ -8,6 +8,7 @@
 #include <rte_log.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -144,18 +145,16 @@ static bool places_memory(const struct eal_arguments *arguments)
 static uint64_t huge_free_bytes(uint64_t page_kib)
 {
     char path[LINE_BYTES];
-    unsigned long long count = 0;
+    char line[LINE_BYTES] = "";
     (void)snprintf(path, sizeof(path), "/sys/kernel/mm/hugepages/hugepages-%llukB/free_hugepages",
                    (unsigned long long)page_kib);
     FILE *file = fopen(path, "re");
     if (file == NULL) {
         return 0;
     }
-    if (fscanf(file, "%llu", &count) != 1) {
-        count = 0;
-    }
+    const char *read = fgets(line, sizeof(line), file);
     (void)fclose(file);
-    return count * page_kib << 10;
+    return read == NULL ? 0 : strtoull(read, NULL, 10) * page_kib << 10;
 }
 
 static bool has_huge_pages(uint64_t memory_bytes)

@@ -76,11 +76,11 @@ static void program_name(uint32_t id, char name[TEXT_BYTES])
 static uint32_t noted(int fd, long *process)
 {
     char text[TEXT_BYTES] = "";
-    unsigned long id = 0;
-    *process = 0;
-    if (pread(fd, text, sizeof(text) - 1, 0) <= 0 || sscanf(text, "%lu %ld", &id, process) < 1) {
-        return 0;
-    }
+    char *rest = text;
+    ssize_t bytes = pread(fd, text, sizeof(text) - 1, 0);
+    text[bytes < 0 ? 0 : bytes] = 0;
+    unsigned long id = strtoul(text, &rest, 10);
+    *process = strtol(rest, NULL, 10);
     return (uint32_t)id;
 }
 
