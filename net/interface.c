@@ -7,6 +7,7 @@
 #include <ifaddrs.h>
 #include <limits.h>
 #include <linux/capability.h>
+#include <linux/if_packet.h>
 #include <net/if.h>
 #include <net/if_arp.h>
 #include <stdio.h>
@@ -387,6 +388,13 @@ int interface_sockets_new(const struct interface_sockets *before, int domain)
         }
     }
     return -1;
+}
+
+uint32_t interface_packets_dropped(int fd)
+{
+    struct tpacket_stats stats = {0};
+    socklen_t bytes = sizeof(stats);
+    return getsockopt(fd, SOL_PACKET, PACKET_STATISTICS, &stats, &bytes) == 0 ? stats.tp_drops : 0;
 }
 
 void interface_socket_clear(int fd)

@@ -57,6 +57,10 @@ void interface_sockets_note(struct interface_sockets *sockets, int domain);
 /* The lowest that is not among `before`, -1: none. */
 int interface_sockets_new(const struct interface_sockets *before, int domain);
 
+/* Packets that a packet socket has dropped since the last question, for nobody took those before
+ * them. */
+uint32_t interface_packets_dropped(int fd);
+
 /* Forget an error that such a socket has been told (its link went down): until then it looks
  * readable to poll(). */
 void interface_socket_clear(int fd);

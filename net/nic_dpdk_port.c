@@ -35,14 +35,26 @@ static bool link_is_up(const struct nic_port *own)
     return rte_eth_link_get_nowait(own->port, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
 }
 
-/* A link that comes back may be another segment's: say who is here. */
-static void link_look(struct nic_port *own)
+/* What the port lost for want of buffers, as far as its driver or the kernel says. */
+static void losses_count(struct nic_port *own)
+{
+    struct rte_eth_stats stats;
+    if (own->kind == NIC_AF_PACKET && own->wait_fd >= 0) {
+        own->nic.counters.rx_no_buffer += interface_packets_dropped(own->wait_fd);
+    } else if (rte_eth_stats_get(own->port, &stats) == 0) {
+        own->nic.counters.rx_no_buffer = stats.imissed + stats.rx_nombuf;
+    }
+}
+
+/* Now and then: a link that comes back may be another segment's, so say who is here. */
+static void port_look(struct nic_port *own)
 {
     own->looked_ns = own->now_ns;
     bool up = link_is_up(own);
     if (own->wait_fd >= 0) {
         interface_socket_clear(own->wait_fd);
     }
+    losses_count(own);
     if (UNLIKELY(up != own->link_up)) {
         own->link_up = up;
         own->nic.counters.link_losses += !up;
@@ -104,7 +116,7 @@ static uint32_t port_rx_burst(struct nic *nic, struct nic_frame *frames, uint32_
     ASSERT(own->held_count == 0);
     own->now_ns = coarse_now_ns();
     if (UNLIKELY(own->now_ns - own->looked_ns >= PORT_LOOK_NS)) {
-        link_look(own);
+        port_look(own);
     }
     struct rte_mbuf *buffers[RX_BURST_MAX];
     struct rte_mbuf *answers[RX_BURST_MAX];

@@ -155,6 +155,9 @@ static void an_overflow_loses_frames_and_recovers(void **state)
     struct nic_cases cases;
     ports_open(&cases, &plain);
     nic_case_an_overflow_loses_frames_and_recovers(&cases);
+    ports_poll(&cases, 2 * PORT_LOOK_NS / 1000000);
+    assert_true(cases.nics[1]->counters.rx_no_buffer > 0);
+    assert_int_equal(cases.nics[0]->counters.rx_no_buffer, 0);
     ports_close(&cases);
 }
 
