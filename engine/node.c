@@ -301,10 +301,26 @@ int node_failure(const struct node *node)
     return atomic_load_explicit(&node->failure, memory_order_acquire);
 }
 
-void node_stop(struct node *node)
+/* One line of what is not 0. */
+static void print_counters(const struct node *node, FILE *out)
+{
+    const struct nic_counters *counters = &node->nic->counters;
+    uint64_t values[sizeof(*counters) / sizeof(uint64_t)];
+    memcpy(values, counters, sizeof values);
+    fprintf(out, "port counted:");
+    for (uint32_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        if (values[i] > 0) {
+            fprintf(out, " %s %llu", nic_counter_names[i], (unsigned long long)values[i]);
+        }
+    }
+    fprintf(out, "\n");
+}
+
+void node_stop(struct node *node, FILE *counters_out)
 {
     ASSERT(node->started);
     core_stop(&node->core);
+    print_counters(node, counters_out);
     node->started = false;
     close_all(node);
 }

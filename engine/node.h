@@ -58,7 +58,8 @@ MUST_USE int node_start(struct node *node,
 /* 0; or -errno of the disk that failed while serving: nothing is polled any more. */
 int node_failure(const struct node *node);
 
-/* Stop cleanly and close everything; takes CORE_STOP_NS at most, and what a hanging disk takes. */
-void node_stop(struct node *node);
+/* Stop cleanly and close everything; takes CORE_STOP_NS at most, and what a hanging disk takes.
+ * What the port counted, bad frames by their reason, goes to `counters_out`. */
+void node_stop(struct node *node, FILE *counters_out);
 
 #endif

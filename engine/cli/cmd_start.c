@@ -251,7 +251,7 @@ static int serve(struct node *node, const struct node_config *config, struct fau
     notify_ready();
     wait_for_end(node, &signals);
     int failure = node_failure(node);
-    node_stop(node);
+    node_stop(node, stderr);
     if (failure == 0) {
         failure = node_failure(node); /* While stopping. */
     }

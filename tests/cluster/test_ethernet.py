@@ -86,7 +86,14 @@ class Serve(EthernetCase):
             old.start("--net", spec, *more)
             found = made.wait_healthy()
         self.assertEqual(self.read(made), LINES + ["while it is away"] * 2)
+        for node in made.nodes:
+            self.ping(made, node)
         self.assertEqual([node.stop() for node in made.nodes], [0, 0, 0])
+        for node in made.nodes:
+            counted = dict(re.findall(r"(\w+) (\d+)", node.said().split("port counted:")[1]))
+            self.assertEqual(int(counted["rx_echoes"]) % 2, 0)
+            self.assertNotIn("rx_checksum", counted)
+            self.assertNotIn("rx_arp_conflicts", counted)
         self.assertEqual({name: self.link(name) for name in NODES}, before)
 
     def test_af_packet(self):
