@@ -146,6 +146,47 @@ class Serve(EthernetCase):
             self.assertEqual(made[1].stop(), 0)
 
 
+USER_NAMESPACE = """
+ip link add br0 type bridge
+ip link set br0 up
+ip address add 10.0.0.100/24 dev br0
+for n in 1 2 3; do
+    ip link add p$n type veth peer name b$n
+    ip link set b$n master br0 up
+    ip link set p$n up
+    "$THOLE" format -c cluster.ini --node $n
+    "$THOLE" start -c cluster.ini --node $n --net af_packet:p$n & pids="$pids $!"
+done
+trap 'kill $pids' EXIT
+printf 'one\\ntwo\\n' | "$THOLE" append -c cluster.ini
+"$THOLE" read -c cluster.ini
+"""
+
+
+class Unprivileged(Case):
+    def test_three_nodes_serve_in_a_user_namespace_without_any_privilege(self):
+        made = self.cluster()
+        with open(made.path, encoding="ascii") as file:
+            numbers = iter(range(1, 4))
+            text = re.sub(r"127\.0\.0\.1:\d+", lambda _: f"10.0.0.{next(numbers)}:7001", file.read())
+        with open(made.path, "w", encoding="ascii") as file:
+            file.write(text)
+        plain = []
+        if os.geteuid() == 0:  # Then as nobody.
+            os.chown(made.folder, 65534, 65534)
+            plain = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups",
+                     "--bounding-set", "-all", "--inh-caps", "-all", "--"]
+        probe = subprocess.run([*plain, "unshare", "-Urn", "ip", "link", "add", "br0", "type",
+                                "bridge"], capture_output=True, text=True, check=False)
+        if probe.returncode != 0:
+            self.skipTest(f"no bridge in a user namespace here: {probe.stderr.strip()}")
+        done = subprocess.run([*plain, "unshare", "-Urn", "sh", "-ec", USER_NAMESPACE],
+                              cwd=made.folder, env={**os.environ, "THOLE": cluster.THOLE},
+                              text=True, timeout=120, check=False, capture_output=True)
+        self.assert_exit(done, 0)
+        self.assertEqual(done.stdout.split(), ["0", "1", "one", "two"])
+
+
 class Change(EthernetCase):
     def test_a_node_that_comes_back_with_another_mac_is_followed(self):
         for spec in ["af_packet:eth0", "af_xdp:eth0"]:
