@@ -125,15 +125,15 @@ static bool has_default_route(const char *name)
     return found;
 }
 
-/* The first interface that has an IPv4 address: this one (0: any), on this interface (NULL: any).
- */
-static bool
+/* The first of the kernel's IPv4 addresses that is wanted: this one (0: any), on this interface
+ * (NULL: any). 1: found, with its interface and its text; 0: there is none; or -errno. */
+static int
 kernel_address_find(uint32_t ipv4, const char *name, char *interface, char text[ADDRESS_BYTES])
 {
     struct ifaddrs *list = NULL;
     bool found = false;
     if (getifaddrs(&list) != 0) {
-        return false;
+        return -errno;
     }
     for (const struct ifaddrs *entry = list; entry != NULL && !found; entry = entry->ifa_next) {
         struct sockaddr_in address;
@@ -149,7 +149,17 @@ kernel_address_find(uint32_t ipv4, const char *name, char *interface, char text[
         }
     }
     freeifaddrs(list);
-    return found;
+    return found ? 1 : 0;
+}
+
+static int addresses_unknown(int error, struct fault *fault)
+{
+    fault_set(fault, FAULT_ENVIRONMENT,
+              "cannot see which addresses the kernel has (%s), and so not whether a node would "
+              "disturb it. A sandbox may forbid it: a service needs AF_NETLINK among its "
+              "RestrictAddressFamilies=",
+              strerror(-error));
+    return error;
 }
 
 /* ---- Judging ---- */
@@ -222,8 +232,9 @@ int interface_address_check(uint32_t ipv4, struct fault *fault)
 {
     char interface[INTERFACE_NAME_BYTES];
     char text[ADDRESS_BYTES];
-    if (!kernel_address_find(ipv4, NULL, interface, text)) {
-        return 0;
+    int found = kernel_address_find(ipv4, NULL, interface, text);
+    if (found <= 0) {
+        return found == 0 ? 0 : addresses_unknown(found, fault);
     }
     fault_set(fault, FAULT_ENVIRONMENT,
               "the kernel has the address %s itself, on %s: it would answer what is meant for the "
@@ -248,7 +259,14 @@ static int use_check(const struct nic_spec *spec, struct fault *fault)
                   spec->device, nic_kind_name(spec->kind), spec->device);
         return -EBUSY;
     }
-    if (spec->kind == NIC_AF_XDP && kernel_address_find(0, spec->device, interface, text)) {
+    int found = 0;
+    if (spec->kind == NIC_AF_XDP) {
+        found = kernel_address_find(0, spec->device, interface, text);
+    }
+    if (found < 0) {
+        return addresses_unknown(found, fault);
+    }
+    if (found > 0) {
         fault_set(fault, FAULT_ENVIRONMENT,
                   "the kernel uses %s itself (it has %s there), and AF_XDP takes all that arrives "
                   "on it. Choose another interface or af_packet, take the address away with `ip "

@@ -167,8 +167,9 @@ class Unprivileged(Case):
     def test_three_nodes_serve_in_a_user_namespace_without_any_privilege(self):
         made = self.cluster()
         with open(made.path, encoding="ascii") as file:
-            numbers = iter(range(1, 4))
-            text = re.sub(r"127\.0\.0\.1:\d+", lambda _: f"10.0.0.{next(numbers)}:7001", file.read())
+            text = file.read()
+        for node in made.nodes:
+            text = text.replace(node.address, f"10.0.0.{node.number}:7001")
         with open(made.path, "w", encoding="ascii") as file:
             file.write(text)
         plain = []
@@ -290,6 +291,20 @@ class Manners(EthernetCase):
         self.start_refused(made, "af_packet:eth0", "CAP_NET_RAW", "unshare -Urn", prefix=plain)
         self.start_refused(made, "af_xdp:eth0", "CAP_NET_RAW", prefix=plain)
         self.start_refused(made, "tap:thole0", "CAP_NET_ADMIN", prefix=plain)
+
+    def test_two_rights_are_enough_for_af_packet(self):
+        made = self.rigged(["n1", "home"], durability="memory")
+        os.chmod(made.folder, 0o755)
+        rights = "+net_raw,+net_admin"
+        place = made[1].place
+        made[1].place = network.Place(
+            [*place.prefix, "setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups",
+             "--inh-caps", f"-all,{rights}", "--ambient-caps", f"-all,{rights}",
+             "--bounding-set", f"-all,{rights}", "--"], place.fds)
+        made[1].start("--net", "af_packet:eth0")
+        made.wait_healthy()
+        self.append(made, LINES)
+        self.assertEqual(made[1].stop(), 0)
 
     def test_an_address_that_another_host_has_is_refused(self):
         made = self.rigged(["n1", "home"], durability="memory")
