@@ -49,6 +49,7 @@ static void losses_count(struct nic_port *own)
 /* Now and then: a link that comes back may be another segment's, so say who is here. */
 static void port_look(struct nic_port *own)
 {
+    bool first = own->looked_ns == 0;
     own->looked_ns = own->now_ns;
     bool up = link_is_up(own);
     if (own->wait_fd >= 0) {
@@ -57,7 +58,7 @@ static void port_look(struct nic_port *own)
     losses_count(own);
     if (UNLIKELY(up != own->link_up)) {
         own->link_up = up;
-        own->nic.counters.link_losses += !up;
+        own->nic.counters.link_losses += !up && !first;
         if (up) {
             nic_port_send_own(own, nic_port_announce);
         }
