@@ -7,6 +7,7 @@
 #include "engine/config.h"
 
 #include "engine/base/units.h"
+#include "net/spec.h"
 #include "storage/segment.h"
 
 #include <errno.h>
@@ -18,9 +19,6 @@
 #include <string.h>
 
 #define ALLOWED_SECTIONS "[cluster], [node 1] to [node 63], [net], [storage], [raft]"
-#define SPEC_FORM                                                                                  \
-    "ring, udp, af_packet:IF, af_xdp:IF[,q=N], tap:NAME, pci:BDF or vdev:RAW, shorter than 64"
-
 enum section {
     SECTION_NONE,
     SECTION_CLUSTER,
@@ -155,17 +153,8 @@ static bool set_data(struct parse *parse, const char *value)
 
 static bool spec_is_sound(const char *value)
 {
-    static const char *const with_device[] = {"af_packet:", "af_xdp:", "tap:", "pci:", "vdev:"};
-    if (strcmp(value, "ring") == 0 || strcmp(value, "udp") == 0) {
-        return true;
-    }
-    for (uint32_t i = 0; i < sizeof with_device / sizeof with_device[0]; i++) {
-        size_t bytes = strlen(with_device[i]);
-        if (strncmp(value, with_device[i], bytes) == 0) {
-            return value[bytes] != '\0' && strlen(value) < CONFIG_SPEC_BYTES;
-        }
-    }
-    return false;
+    struct nic_spec spec;
+    return nic_spec_parse(value, &spec);
 }
 
 static bool set_node_spec(struct parse *parse, const char *value)
@@ -243,8 +232,8 @@ static const struct {
     [KEY_ID] = {SECTION_CLUSTER, "id", set_id, "1 to 16 hexadecimal digits, not 0"},
     [KEY_ADDRESS] = {SECTION_NODE, "address", set_address, "IPV4:PORT, e.g. 127.0.0.1:7001"},
     [KEY_DATA] = {SECTION_NODE, "data", set_data, "a path shorter than 512 bytes"},
-    [KEY_NODE_SPEC] = {SECTION_NODE, "spec", set_node_spec, SPEC_FORM},
-    [KEY_NET_SPEC] = {SECTION_NET, "spec", set_net_spec, SPEC_FORM},
+    [KEY_NODE_SPEC] = {SECTION_NODE, "spec", set_node_spec, NIC_SPEC_FORM},
+    [KEY_NET_SPEC] = {SECTION_NET, "spec", set_net_spec, NIC_SPEC_FORM},
     [KEY_SIZE] = {SECTION_STORAGE, "size", set_size, UNITS_SIZE_FORM ", in whole pages of 4KiB"},
     [KEY_SEGMENT] = {SECTION_STORAGE, "segment", set_segment, "a power of two, 256KiB or more"},
     [KEY_RETENTION] = {SECTION_STORAGE, "retention", set_retention, UNITS_SIZE_FORM},

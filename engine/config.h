@@ -19,11 +19,12 @@
 #include "engine/base/fault.h"
 #include "engine/base/limits.h"
 #include "net/nic.h"
+#include "net/spec.h"
 
 #include <stdint.h>
 
 #define CONFIG_PATH_BYTES     512u
-#define CONFIG_SPEC_BYTES     64u
+#define CONFIG_SPEC_BYTES     NIC_SPEC_BYTES
 #define CONFIG_FILE_BYTES_MAX 65536u
 
 enum config_durability { CONFIG_DSYNC, CONFIG_MEMORY };

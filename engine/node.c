@@ -6,6 +6,8 @@
 #include "engine/node.h"
 
 #include "engine/wire.h"
+#include "net/nic_dpdk.h"
+#include "net/nic_dpdk_port.h"
 #include "net/nic_socket.h"
 #include "storage/disk_memory.h"
 #include "storage/disk_uring.h"
@@ -130,7 +132,7 @@ static int open_memory(struct node *node, const struct replica_config *replica, 
     return result;
 }
 
-static int open_nic(struct node *node, struct fault *fault)
+static int open_socket(struct node *node, uint32_t frame_bytes_min, struct fault *fault)
 {
     const struct config *cluster = node->config.cluster;
     struct nic_address peers[VOTERS_MAX];
@@ -144,9 +146,45 @@ static int open_nic(struct node *node, struct fault *fault)
         .bind = node->config.self->address,
         .peers = peers,
         .peer_count = peer_count,
-        .frame_bytes_min = wire_head_bytes(WIRE_ENTRY) + FRAGMENT_BYTES_MIN,
+        .frame_bytes_min = frame_bytes_min,
     };
     return nic_socket_open(&node->nic, &node->mem, &config, fault);
+}
+
+static bool is_socket(const struct node *node)
+{
+    ASSERT(node->config.spec->kind != NIC_RING);
+    return node->config.spec->kind == NIC_UDP;
+}
+
+static int open_nic(struct node *node, struct fault *fault)
+{
+    uint32_t frame_bytes_min = wire_head_bytes(WIRE_ENTRY) + FRAGMENT_BYTES_MIN;
+    if (is_socket(node)) {
+        return open_socket(node, frame_bytes_min, fault);
+    }
+    struct nic_port_config config = {
+        .spec = node->config.spec,
+        .self = node->config.self->address,
+        .frame_bytes_min = frame_bytes_min,
+        .eal_argc = node->config.eal_argc,
+        .eal_argv = node->config.eal_argv,
+    };
+    return nic_dpdk_port_open(&node->nic, &config, fault);
+}
+
+/* What the port is, beside the memory it took. */
+static void print_port(const struct node *node, FILE *out)
+{
+    if (is_socket(node)) {
+        return;
+    }
+    struct nic_port_facts facts = nic_dpdk_port_facts(node->nic);
+    fprintf(out,
+            "port %s:%s driver %s mac %02x:%02x:%02x:%02x:%02x:%02x mtu %u, buffers of %llu KiB\n",
+            nic_kind_name(node->config.spec->kind), node->config.spec->device, facts.driver,
+            facts.mac[0], facts.mac[1], facts.mac[2], facts.mac[3], facts.mac[4], facts.mac[5],
+            facts.mtu, (unsigned long long)(facts.memory_bytes >> 10));
 }
 
 static int open_disk(struct node *node, struct fault *fault)
@@ -177,6 +215,8 @@ static int start_core(struct node *node, struct fault *fault)
         .cpu = node->config.cpu,
         .idle = node->config.idle,
         .mem = &node->mem,
+        .enter = is_socket(node) ? NULL : nic_dpdk_thread_enter,
+        .leave = is_socket(node) ? NULL : nic_dpdk_thread_leave,
     };
     struct core_set set = {
         .task_count = 1,
@@ -217,6 +257,9 @@ static void close_all(struct node *node)
         nic_close(node->nic);
         node->nic = NULL;
     }
+    if (!is_socket(node)) {
+        nic_dpdk_stop();
+    }
     if (node->mem.base != NULL && !hangs) {
         mem_close(&node->mem);
     }
@@ -244,6 +287,7 @@ int node_start(struct node *node,
     if (result == 0) {
         node->replica = replica_create(&node->mem, &replica, node->nic, node->disk);
         mem_print(&node->mem, memory_out);
+        print_port(node, memory_out);
         result = start_core(node, fault);
     }
     if (result != 0) {
@@ -257,10 +301,26 @@ int node_failure(const struct node *node)
     return atomic_load_explicit(&node->failure, memory_order_acquire);
 }
 
-void node_stop(struct node *node)
+/* One line of what is not 0. */
+static void print_counters(const struct node *node, FILE *out)
+{
+    const struct nic_counters *counters = &node->nic->counters;
+    uint64_t values[sizeof(*counters) / sizeof(uint64_t)];
+    memcpy(values, counters, sizeof values);
+    fprintf(out, "port counted:");
+    for (uint32_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        if (values[i] > 0) {
+            fprintf(out, " %s %llu", nic_counter_names[i], (unsigned long long)values[i]);
+        }
+    }
+    fprintf(out, "\n");
+}
+
+void node_stop(struct node *node, FILE *counters_out)
 {
     ASSERT(node->started);
     core_stop(&node->core);
+    print_counters(node, counters_out);
     node->started = false;
     close_all(node);
 }

@@ -29,7 +29,10 @@ struct node_config {
     uint64_t store;                 /* Of the log that memory mode formats; random. */
     uint64_t seed;                  /* Of the election's chance; random. */
     enum idle_mode idle;
-    int cpu; /* -1: not pinned. */
+    int cpu;                     /* -1: not pinned. */
+    const struct nic_spec *spec; /* Not NIC_RING: a node of its own has no ring. */
+    uint32_t eal_argc;           /* For DPDK, verbatim; with NIC_UDP none. */
+    char *const *eal_argv;
     /* Called once on the loop's thread when the disk has failed while serving; NULL: nobody. */
     void (*failed)(void);
 };
@@ -55,7 +58,8 @@ MUST_USE int node_start(struct node *node,
 /* 0; or -errno of the disk that failed while serving: nothing is polled any more. */
 int node_failure(const struct node *node);
 
-/* Stop cleanly and close everything; takes CORE_STOP_NS at most, and what a hanging disk takes. */
-void node_stop(struct node *node);
+/* Stop cleanly and close everything; takes CORE_STOP_NS at most, and what a hanging disk takes.
+ * What the port counted, bad frames by their reason, goes to `counters_out`. */
+void node_stop(struct node *node, FILE *counters_out);
 
 #endif

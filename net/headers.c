@@ -1,6 +1,8 @@
 /* headers.c: see headers.h. Knows bytes only: no port, no buffer type. */
 #include "net/headers.h"
 
+#include "net/bytes.h"
+
 #include <string.h>
 
 COUNTERS_DEFINE(nic, NIC_COUNTERS);
@@ -25,50 +27,23 @@ COUNTERS_DEFINE(nic, NIC_COUNTERS);
 _Static_assert(ETHERNET_BYTES + IPV4_BYTES + UDP_BYTES == HEADERS_BYTES, "no gap between headers");
 _Static_assert(IPV4_BYTES + UDP_BYTES + FRAME_BYTES_MAX <= 65535, "IPv4's length field holds it");
 
-static uint16_t load16(const uint8_t *at)
-{
-    return (uint16_t)((uint32_t)at[0] << 8 | at[1]);
-}
-
-static uint32_t load32(const uint8_t *at)
-{
-    return (uint32_t)load16(at) << 16 | load16(at + 2);
-}
-
-static void store16(uint8_t *at, uint32_t value)
-{
-    ASSERT(value <= UINT16_MAX);
-    at[0] = (uint8_t)(value >> 8);
-    at[1] = (uint8_t)value;
-}
-
-static void store32(uint8_t *at, uint32_t value)
-{
-    store16(at, value >> 16);
-    store16(at + 2, value & UINT16_MAX);
-}
-
-/* One's complement sum of the IPv4 header, folded: 0xffff when its checksum field is right. */
+/* 0xffff when the IPv4 header's checksum is right. */
 static uint32_t ipv4_sum(const uint8_t *header)
 {
-    uint32_t sum = 0;
-    for (uint32_t offset = 0; offset < IPV4_BYTES; offset += 2) {
-        sum += load16(header + offset);
-    }
-    sum = (sum & UINT16_MAX) + (sum >> 16);
-    return (sum & UINT16_MAX) + (sum >> 16);
+    return bytes_sum(header, IPV4_BYTES);
 }
+
+const struct mac mac_broadcast = {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
 
 static bool mac_is_broadcast(const uint8_t *mac)
 {
-    static const uint8_t broadcast[MAC_BYTES] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
-    return memcmp(mac, broadcast, MAC_BYTES) == 0;
+    return memcmp(mac, mac_broadcast.bytes, MAC_BYTES) == 0;
 }
 
 struct mac headers_mac_of(uint32_t ipv4)
 {
     struct mac mac = {.bytes = {0x02}};
-    store32(mac.bytes + 2, ipv4);
+    bytes_store32(mac.bytes + 2, ipv4);
     return mac;
 }
 
@@ -82,24 +57,25 @@ void headers_build(uint8_t *out,
 
     memcpy(out, to->mac.bytes, MAC_BYTES);
     memcpy(out + MAC_BYTES, from->mac.bytes, MAC_BYTES);
-    store16(out + OFFSET_ETHERTYPE, ETHERTYPE_IPV4);
+    bytes_store16(out + OFFSET_ETHERTYPE, ETHERTYPE_IPV4);
 
     out[OFFSET_IPV4] = VERSION_AND_IHL;
     out[OFFSET_IPV4 + 1] = 0; /* DSCP and ECN. */
-    store16(out + OFFSET_IPV4_LENGTH, IPV4_BYTES + UDP_BYTES + payload_bytes);
-    store16(out + OFFSET_IPV4_LENGTH + 2, 0); /* Identification: never fragmented (RFC 6864). */
-    store16(out + OFFSET_IPV4_FLAGS, IPV4_FLAG_DF);
+    bytes_store16(out + OFFSET_IPV4_LENGTH, IPV4_BYTES + UDP_BYTES + payload_bytes);
+    bytes_store16(out + OFFSET_IPV4_LENGTH + 2,
+                  0); /* Identification: never fragmented (RFC 6864). */
+    bytes_store16(out + OFFSET_IPV4_FLAGS, IPV4_FLAG_DF);
     out[OFFSET_IPV4_TTL] = IPV4_TTL;
     out[OFFSET_PROTOCOL] = PROTOCOL_UDP;
-    store16(out + OFFSET_IPV4_SUM, 0);
-    store32(out + OFFSET_IPV4_FROM, from->address.ipv4);
-    store32(out + OFFSET_IPV4_TO, to->address.ipv4);
-    store16(out + OFFSET_IPV4_SUM, ~ipv4_sum(out + OFFSET_IPV4) & UINT16_MAX);
+    bytes_store16(out + OFFSET_IPV4_SUM, 0);
+    bytes_store32(out + OFFSET_IPV4_FROM, from->address.ipv4);
+    bytes_store32(out + OFFSET_IPV4_TO, to->address.ipv4);
+    bytes_store16(out + OFFSET_IPV4_SUM, ~ipv4_sum(out + OFFSET_IPV4) & UINT16_MAX);
 
-    store16(out + OFFSET_UDP_FROM, from->address.port);
-    store16(out + OFFSET_UDP_TO, to->address.port);
-    store16(out + OFFSET_UDP_LENGTH, UDP_BYTES + payload_bytes);
-    store16(out + OFFSET_UDP_SUM, 0);
+    bytes_store16(out + OFFSET_UDP_FROM, from->address.port);
+    bytes_store16(out + OFFSET_UDP_TO, to->address.port);
+    bytes_store16(out + OFFSET_UDP_LENGTH, UDP_BYTES + payload_bytes);
+    bytes_store16(out + OFFSET_UDP_SUM, 0);
 }
 
 enum headers_verdict headers_check(const uint8_t *packet,
@@ -115,7 +91,7 @@ enum headers_verdict headers_check(const uint8_t *packet,
     if (memcmp(packet, self->mac.bytes, MAC_BYTES) != 0 && !mac_is_broadcast(packet)) {
         return HEADERS_NOT_MINE;
     }
-    if (load16(packet + OFFSET_ETHERTYPE) != ETHERTYPE_IPV4) {
+    if (bytes_load16(packet + OFFSET_ETHERTYPE) != ETHERTYPE_IPV4) {
         return HEADERS_NOT_IPV4;
     }
     if (packet_bytes < ETHERNET_BYTES + IPV4_BYTES) {
@@ -127,26 +103,26 @@ enum headers_verdict headers_check(const uint8_t *packet,
     if (ipv4_sum(packet + OFFSET_IPV4) != UINT16_MAX) {
         return HEADERS_CHECKSUM;
     }
-    uint32_t ipv4_bytes = load16(packet + OFFSET_IPV4_LENGTH);
+    uint32_t ipv4_bytes = bytes_load16(packet + OFFSET_IPV4_LENGTH);
     if (ipv4_bytes < IPV4_BYTES || ipv4_bytes > packet_bytes - ETHERNET_BYTES) {
         return HEADERS_SHORT;
     }
-    if ((load16(packet + OFFSET_IPV4_FLAGS) & FRAGMENT_MASK) != 0) {
+    if ((bytes_load16(packet + OFFSET_IPV4_FLAGS) & FRAGMENT_MASK) != 0) {
         return HEADERS_FRAGMENTED;
     }
     if (packet[OFFSET_PROTOCOL] != PROTOCOL_UDP) {
         return HEADERS_NOT_UDP;
     }
-    if (load32(packet + OFFSET_IPV4_TO) != self->address.ipv4) {
+    if (bytes_load32(packet + OFFSET_IPV4_TO) != self->address.ipv4) {
         return HEADERS_NOT_MINE;
     }
     if (ipv4_bytes <= IPV4_BYTES + UDP_BYTES) {
         return HEADERS_SHORT; /* No UDP header, or one with nothing behind it. */
     }
-    if (load16(packet + OFFSET_UDP_TO) != self->address.port) {
+    if (bytes_load16(packet + OFFSET_UDP_TO) != self->address.port) {
         return HEADERS_NOT_MINE;
     }
-    if (load16(packet + OFFSET_UDP_LENGTH) != ipv4_bytes - IPV4_BYTES) {
+    if (bytes_load16(packet + OFFSET_UDP_LENGTH) != ipv4_bytes - IPV4_BYTES) {
         return HEADERS_NOT_UDP;
     }
     uint32_t payload_bytes = ipv4_bytes - IPV4_BYTES - UDP_BYTES;
@@ -154,8 +130,8 @@ enum headers_verdict headers_check(const uint8_t *packet,
         return HEADERS_LONG;
     }
     found->from = (struct nic_address){
-        .ipv4 = load32(packet + OFFSET_IPV4_FROM),
-        .port = load16(packet + OFFSET_UDP_FROM),
+        .ipv4 = bytes_load32(packet + OFFSET_IPV4_FROM),
+        .port = bytes_load16(packet + OFFSET_UDP_FROM),
     };
     found->payload_bytes = payload_bytes;
     ASSERT(found->payload_bytes > 0);

@@ -11,6 +11,8 @@
 
 #include "net/nic.h"
 
+#include <string.h>
+
 #define HEADERS_BYTES  42u
 #define ETHERNET_BYTES 14u
 #define IPV4_BYTES     20u
@@ -19,11 +21,30 @@
 #define IPV4_TTL       64u
 #define IPV4_FLAG_DF   0x4000u
 #define ETHERTYPE_IPV4 0x0800u
+#define ETHERTYPE_ARP  0x0806u
+#define PROTOCOL_ICMP  1u
 #define PROTOCOL_UDP   17u
+
+/* The least that an Ethernet frame has, without its check sequence. */
+#define ETHERNET_PACKET_MIN 60u
 
 struct mac {
     uint8_t bytes[MAC_BYTES];
 };
+
+extern const struct mac mac_broadcast;
+
+static inline bool mac_equal(const struct mac *a, const struct mac *b)
+{
+    return memcmp(a->bytes, b->bytes, MAC_BYTES) == 0;
+}
+
+/* Of one card: neither a group's, nor zero. */
+static inline bool mac_is_unicast(const struct mac *mac)
+{
+    static const struct mac zero;
+    return (mac->bytes[0] & 1u) == 0 && !mac_equal(mac, &zero);
+}
 
 /* One end of a path. */
 struct headers_end {

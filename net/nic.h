@@ -44,7 +44,9 @@ struct nic_send {
 #define NIC_COUNTERS(X) \
     X(rx_frames) X(rx_bytes) X(tx_frames) X(tx_bytes) X(tx_dropped) X(rx_not_ipv4) X(rx_not_udp) \
     X(rx_not_mine) X(rx_short) X(rx_long) X(rx_checksum) X(rx_fragmented) X(rx_no_buffer) \
-    X(tx_no_buffer) X(tx_unknown)
+    X(tx_no_buffer) X(tx_unknown) \
+    X(rx_arp) X(rx_arp_bad) X(rx_arp_conflicts) X(rx_echoes) X(rx_echoes_bad) X(tx_arp) \
+    X(tx_unresolved) X(neighbours_moved) X(neighbours_evicted) X(link_losses)
 /* clang-format on */
 COUNTERS_DECLARE(nic, NIC_COUNTERS);
 

@@ -31,7 +31,7 @@ _Static_assert(DATA_OFFSET >= RTE_PKTMBUF_HEADROOM, "a driver's headroom stays f
 #define CACHE_LINE        64u
 #define POOL_CACHE_MAX    128u
 #define POOL_OBJECT_EXTRA 384u /* Pool header, mbuf, and padding that spreads over channels. */
-#define PORT_DESCRIPTORS  512u /* Nominal: net_ring has none. */
+#define RING_DESCRIPTORS  512u /* Nominal: net_ring has none. */
 #define NAME_BYTES        24u
 #define RING_BUFFERS_MIN  64u
 
@@ -385,10 +385,10 @@ static int port_start(const struct nic_dpdk *dpdk)
     uint16_t tx_count = (uint16_t)dpdk->group->count;
     int result = rte_eth_dev_configure(dpdk->port, 1, tx_count, &plain);
     if (result == 0) {
-        result = rte_eth_rx_queue_setup(dpdk->port, 0, PORT_DESCRIPTORS, 0, NULL, dpdk->pool);
+        result = rte_eth_rx_queue_setup(dpdk->port, 0, RING_DESCRIPTORS, 0, NULL, dpdk->pool);
     }
     for (uint16_t i = 0; i < tx_count && result == 0; i++) {
-        result = rte_eth_tx_queue_setup(dpdk->port, i, PORT_DESCRIPTORS, 0, NULL);
+        result = rte_eth_tx_queue_setup(dpdk->port, i, RING_DESCRIPTORS, 0, NULL);
     }
     return result == 0 ? rte_eth_dev_start(dpdk->port) : result;
 }
@@ -452,7 +452,8 @@ int nic_dpdk_ring_open(struct nic **nics, const struct nic_ring_config *given, s
     struct nic_ring_config config = config_complete(given);
     uint64_t bytes = nic_dpdk_ring_memory_bytes(given);
     struct eal_arguments arguments = {.count = config.eal_argc, .values = config.eal_argv};
-    int result = eal_start(bytes, &arguments, fault);
+    struct eal_needs needs = {.memory_bytes = bytes};
+    int result = eal_start(&needs, &arguments, fault);
     if (result != 0) {
         return result;
     }

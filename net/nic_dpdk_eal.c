@@ -8,11 +8,13 @@
 #include <rte_log.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #define ARGUMENTS_MAX      64
+#define OWN_ARGUMENTS_MAX  12
 #define LINE_BYTES         200u
 #define OUTPUT_BYTES       4096
 #define EAL_OVERHEAD_BYTES (16u << 20) /* What EAL and a port need for themselves. */
@@ -111,16 +113,53 @@ static bool asks_for_help(const struct eal_arguments *arguments)
     return false;
 }
 
-static bool places_lcores(const struct eal_arguments *arguments)
+/* Whether the user has said something himself: an option that begins so. */
+static bool says(const struct eal_arguments *arguments, const char *const *options, uint32_t count)
 {
     for (uint32_t i = 0; i < arguments->count; i++) {
-        const char *value = arguments->values[i];
-        if (strncmp(value, "-l", 2) == 0 || strncmp(value, "-c", 2) == 0 ||
-            strncmp(value, "--lcores", 8) == 0) {
-            return true;
+        for (uint32_t j = 0; j < count; j++) {
+            if (strncmp(arguments->values[i], options[j], strlen(options[j])) == 0) {
+                return true;
+            }
         }
     }
     return false;
+}
+
+static bool places_lcores(const struct eal_arguments *arguments)
+{
+    static const char *const options[] = {"-l", "-c", "--lcores"};
+    return says(arguments, options, 3);
+}
+
+static bool places_memory(const struct eal_arguments *arguments)
+{
+    static const char *const options[] = {"--in-memory",   "--no-huge",    "--huge-dir",
+                                          "--huge-unlink", "--legacy-mem", "--socket-mem"};
+    return says(arguments, options, 6);
+}
+
+/* ---- Huge pages ---- */
+
+/* Bytes of free huge pages of one size. */
+static uint64_t huge_free_bytes(uint64_t page_kib)
+{
+    char path[LINE_BYTES];
+    char line[LINE_BYTES] = "";
+    (void)snprintf(path, sizeof(path), "/sys/kernel/mm/hugepages/hugepages-%llukB/free_hugepages",
+                   (unsigned long long)page_kib);
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        return 0;
+    }
+    const char *read = fgets(line, sizeof(line), file);
+    (void)fclose(file);
+    return read == NULL ? 0 : strtoull(read, NULL, 10) * page_kib << 10;
+}
+
+static bool has_huge_pages(uint64_t memory_bytes)
+{
+    return huge_free_bytes(2048) >= memory_bytes || huge_free_bytes(1048576) >= memory_bytes;
 }
 
 /* The first CPU of a set: where EAL's only lcore is said to be. */
@@ -134,22 +173,54 @@ static int first_cpu(const cpu_set_t *set)
     return 0;
 }
 
-static int eal_init_quietly(uint64_t memory_bytes, const struct eal_arguments *arguments)
+/* What is said to EAL besides the user's words. Returns how many; `text` holds the numbers. */
+static int own_arguments(const struct eal_needs *needs,
+                         const struct eal_arguments *arguments,
+                         int cpu,
+                         char text[2][LINE_BYTES],
+                         const char **own)
+{
+    int count = 0;
+    uint64_t bytes = needs->memory_bytes + EAL_OVERHEAD_BYTES;
+    (void)snprintf(text[0], LINE_BYTES, "%llu", (unsigned long long)(bytes >> 20) + 1);
+    /* One lcore, so that EAL starts no worker threads: the threads that poll are ours. */
+    (void)snprintf(text[1], LINE_BYTES, "0@%d", cpu);
+    own[count++] = "thole";
+    own[count++] = "--no-telemetry";
+    own[count++] = "-m";
+    own[count++] = text[0];
+    if (needs->pci == NULL) {
+        own[count++] = "--no-pci";
+        own[count++] = "--iova-mode=va";
+    } else {
+        own[count++] = "-a";
+        own[count++] = needs->pci;
+    }
+    if (!places_memory(arguments)) {
+        bool huge = needs->huge_pages && has_huge_pages(bytes);
+        own[count++] = huge ? "--in-memory" : "--no-huge";
+        if (!huge) {
+            own[count++] = "--no-shconf";
+        }
+    }
+    if (!places_lcores(arguments)) {
+        own[count++] = "--lcores";
+        own[count++] = text[1];
+    }
+    ASSERT(count <= OWN_ARGUMENTS_MAX);
+    return count;
+}
+
+static int eal_init_quietly(const struct eal_needs *needs, const struct eal_arguments *arguments)
 {
     cpu_set_t affinity;
     CPU_ZERO(&affinity);
     int result = sched_getaffinity(0, sizeof(affinity), &affinity);
     bool affinity_known = result == 0;
 
-    char memory[32];
-    char lcores[32];
-    (void)snprintf(memory, sizeof(memory), "%llu",
-                   (unsigned long long)((memory_bytes + EAL_OVERHEAD_BYTES) >> 20) + 1);
-    /* One lcore, so that EAL starts no worker threads: the threads that poll are ours. */
-    (void)snprintf(lcores, sizeof(lcores), "0@%d", first_cpu(&affinity));
-    const char *own[] = {"thole",          "--no-huge", "--no-pci", "--no-shconf", "--no-telemetry",
-                         "--iova-mode=va", "-m",        memory,     "--lcores",    lcores};
-    int own_count = (int)(sizeof(own) / sizeof(own[0])) - (places_lcores(arguments) ? 2 : 0);
+    char text[2][LINE_BYTES];
+    const char *own[OWN_ARGUMENTS_MAX];
+    int own_count = own_arguments(needs, arguments, first_cpu(&affinity), text, own);
 
     /* EAL permutes its arguments and may write into them. */
     static char copies[ARGUMENTS_MAX][LINE_BYTES];
@@ -204,9 +275,19 @@ static void start_fault(int error, uint64_t mib, const struct eal_arguments *giv
               strerror(error), (unsigned long long)mib, eal_last_words());
 }
 
-static int
-first_start(uint64_t memory_bytes, const struct eal_arguments *arguments, struct fault *fault)
+static int first_start(const struct eal_needs *needs,
+                       const struct eal_arguments *arguments,
+                       struct fault *fault)
 {
+    uint64_t mib = (needs->memory_bytes + EAL_OVERHEAD_BYTES) >> 20;
+    if (needs->pci != NULL && !places_memory(arguments) &&
+        !has_huge_pages(needs->memory_bytes + EAL_OVERHEAD_BYTES)) {
+        fault_set(fault, FAULT_ENVIRONMENT,
+                  "a card needs %llu MiB of free huge pages, and there are too few. Set some "
+                  "aside as root: `echo %llu > /proc/sys/vm/nr_hugepages`",
+                  (unsigned long long)mib + 1, (unsigned long long)mib / 2 + 8);
+        return -ENOMEM;
+    }
     if (!arguments_fit(arguments)) {
         fault_set(fault, FAULT_USAGE, "too many or too long arguments after `--`");
         return -E2BIG;
@@ -223,19 +304,21 @@ first_start(uint64_t memory_bytes, const struct eal_arguments *arguments, struct
         (void)setvbuf(eal.log, NULL, _IOLBF, BUFSIZ);
         (void)rte_openlog_stream(eal.log); /* Before EAL's first word. */
     }
-    int result = eal_init_quietly(memory_bytes, arguments);
+    int result = eal_init_quietly(needs, arguments);
     eal.state = result == 0 ? EAL_RUNNING : EAL_FAILED;
     if (result != 0) {
-        start_fault(-result, (memory_bytes + EAL_OVERHEAD_BYTES) >> 20, arguments, fault);
+        start_fault(-result, mib, arguments, fault);
     }
     return result;
 }
 
-int eal_start(uint64_t memory_bytes, const struct eal_arguments *arguments, struct fault *fault)
+int eal_start(const struct eal_needs *needs,
+              const struct eal_arguments *arguments,
+              struct fault *fault)
 {
     switch (eal.state) {
     case EAL_NEVER:
-        return first_start(memory_bytes, arguments, fault);
+        return first_start(needs, arguments, fault);
     case EAL_RUNNING:
         return 0;
     case EAL_FAILED:

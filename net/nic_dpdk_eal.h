@@ -9,6 +9,7 @@
 #include "engine/base/assert.h"
 #include "engine/base/fault.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* What the user wrote after `--`. */
@@ -17,11 +18,21 @@ struct eal_arguments {
     char *const *values;
 };
 
-/* Start EAL with `memory_bytes` of plain pages and no device, for ports that live in memory. The
- * first call of a process starts it, the later ones find it there. The calling thread keeps its CPU
- * affinity. 0, or -errno with the reason in `fault`. */
-MUST_USE int
-eal_start(uint64_t memory_bytes, const struct eal_arguments *arguments, struct fault *fault);
+/* What the first opener needs. */
+struct eal_needs {
+    uint64_t memory_bytes;
+    /* Where enough huge pages are free, they are used: for ports of devices. Else, and for ports in
+     * memory, plain pages. */
+    bool huge_pages;
+    const char *pci; /* The one card to look for; NULL: no PCI bus. Needs huge pages. */
+};
+
+/* Start EAL without any device, or with one card. The first call of a process starts it, the later
+ * ones find it there. The calling thread keeps its CPU affinity. 0, or -errno with the reason in
+ * `fault`. */
+MUST_USE int eal_start(const struct eal_needs *needs,
+                       const struct eal_arguments *arguments,
+                       struct fault *fault);
 
 /* The last line that EAL or a driver logged, "nothing" before the first. */
 const char *eal_last_words(void);

@@ -31,6 +31,7 @@ INCLUDE_GATES = [
     (r'liburing', ['storage/disk_uring.c', 'bench/floor_disk.c']),
     (r'cmocka', ['tests/*']),
     (r'isa-l', ['engine/base/crc.c']),
+    (r'^(bpf|xdp)/', ['net/xdp.c']),
 ]
 
 # Folders whose files may name only these (quoted includes).

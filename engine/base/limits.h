@@ -94,6 +94,17 @@
 #define NIC_RING_SLOTS_MAX 65536u
 #define NIC_BUFFERS        3071u /* Of one endpoint; two full rings leave it a third. */
 #define NIC_SOCKET_BYTES   (4u * 1024u * 1024u) /* Asked of the kernel for each way of a socket. */
+#define PORT_BUFFERS       8191u /* Of one Ethernet port; AF_XDP's fill ring alone parks 2048. */
+#define PORT_DESCRIPTORS   2048u /* Of each way of it. */
+#define PORT_MTU_DEFAULT   1500u
+#define PORT_MTU_MAX       9000u
+#define PORT_LOOK_NS       100000000u /* Between looks at a port's link. */
+#define PORT_PROBE_NS      60000000u  /* For each question whether an address is taken ... */
+#define PORT_PROBES        2u         /* ... and how often it is asked, at start. */
+#define NEIGHBOURS_MAX     1024u      /* MACs known on a segment: peers and clients. */
+#define NEIGHBOUR_WAYS     8u
+#define NEIGHBOUR_FRESH_NS 30000000000ull /* Unheard for longer, it is asked for again. */
+#define NEIGHBOUR_ASK_NS   50000000u      /* Between questions for one address. */
 #define CORE_SETS_MAX      2u  /* Of one poll loop: replicas, and a benchmark's floor. */
 #define CORE_TASKS_MAX     16u /* Polled together by one loop. */
 #define IDLE_FDS_MAX       32u

@@ -9,7 +9,7 @@
 #include "engine/cli/make_log.h"
 
 #include "engine/node.h"
-#include "net/nic_socket.h"
+#include "net/spec.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -40,7 +40,10 @@ enum { KEY_NODE = 256, KEY_NET, KEY_IDLE, KEY_CPU };
 static const struct argp_option start_options[] = {
     {"config", 'c', "FILE", 0, "The cluster's configuration", 0},
     {"node", KEY_NODE, "N", 0, "Which of its nodes to be", 0},
-    {"net", KEY_NET, "SPEC", 0, "Network port instead of the configuration's `spec`: udp", 0},
+    {"net", KEY_NET, "SPEC", 0,
+     "Network port instead of the configuration's `spec`: udp, af_packet:IF, af_xdp:IF, tap:NAME, "
+     "pci:BDF or vdev:RAW",
+     0},
     {"idle", KEY_IDLE, "MODE", 0,
      "When there is nothing to do: auto, spin, yield, block or sleep (auto)", 0},
     {"cpu", KEY_CPU, "LIST", 0, "The CPU to run on (any)", 0},
@@ -118,17 +121,23 @@ static const struct argp start_argp = {
 
 /* ---- What must hold before anything is opened. ---- */
 
-static int
-check_spec(const struct start_arguments *arguments, const char *spec, struct fault *fault)
+static int check_spec(const struct start_arguments *arguments,
+                      const char *text,
+                      struct nic_spec *spec,
+                      struct fault *fault)
 {
-    if (strcmp(spec, "udp") != 0) {
-        fault_set(fault, FAULT_ENVIRONMENT,
-                  "cannot start on `%s`: the only network port of a node of its own is the kernel "
-                  "socket so far; set `spec = udp` or give --net udp",
-                  spec);
+    if (!nic_spec_parse(text, spec)) {
+        fault_set(fault, FAULT_USAGE, "--net: `%.64s` is not " NIC_SPEC_FORM, text);
+        return FAULT_USAGE;
+    }
+    if (spec->kind == NIC_RING) {
+        fault_set(
+            fault, FAULT_ENVIRONMENT,
+            "cannot start on `ring`: it joins the nodes of one process, and this is a node of "
+            "its own. Set `spec = udp`, give --net udp, or name a device");
         return FAULT_ENVIRONMENT;
     }
-    if (arguments->eal_argc > 0) {
+    if (spec->kind == NIC_UDP && arguments->eal_argc > 0) {
         fault_set(fault, FAULT_USAGE, "what follows `--` is for DPDK, and udp is no port of it");
         return FAULT_USAGE;
     }
@@ -242,7 +251,7 @@ static int serve(struct node *node, const struct node_config *config, struct fau
     notify_ready();
     wait_for_end(node, &signals);
     int failure = node_failure(node);
-    node_stop(node);
+    node_stop(node, stderr);
     if (failure == 0) {
         failure = node_failure(node); /* While stopping. */
     }
@@ -272,8 +281,9 @@ static int start_run(int argc, char **argv)
         return command_fail(&fault);
     }
     const struct config_node *self = config_node_of(&cluster, arguments.node, &fault);
-    if (self == NULL ||
-        check_spec(&arguments, arguments.spec != NULL ? arguments.spec : self->spec, &fault) != 0) {
+    struct nic_spec spec;
+    if (self == NULL || check_spec(&arguments, arguments.spec != NULL ? arguments.spec : self->spec,
+                                   &spec, &fault) != 0) {
         return command_fail(&fault);
     }
     bool durable = cluster.durability == CONFIG_DSYNC;
@@ -290,6 +300,9 @@ static int start_run(int argc, char **argv)
         .seed = make_log_random_id(),
         .idle = arguments.idle,
         .cpu = arguments.cpu,
+        .spec = &spec,
+        .eal_argc = (uint32_t)arguments.eal_argc,
+        .eal_argv = eal_argv,
         .failed = tell_failed,
     };
     int result = serve(&node, &config, &fault);

@@ -2,8 +2,8 @@
 tests/cluster/network.py, in a scratch folder beside the build.
 
 Starts, stops, kills and pauses only processes that it started itself; they die with it. A test
-that cannot run here skips with its reason. Every program of tests takes `--seed N` (or THOLE_SEED)
-and `--long`, which is what the suite `long` adds.
+that cannot run here skips with its reason. Every program of tests takes `--seed N` (or THOLE_SEED),
+`--long`, which is what the suite `long` adds, and `--net SPEC`, the port of nodes in namespaces.
 """
 import glob
 import json
@@ -40,6 +40,7 @@ def take_option(name):
 
 SEED = int(take_option("--seed") or os.environ.get("THOLE_SEED", "0"))
 SEED = SEED or random.SystemRandom().randrange(1, 1 << 31)
+NET = take_option("--net")  # Instead of a kernel socket: then their kernel gives the address up.
 LONG = "--long" in sys.argv
 if LONG:
     sys.argv.remove("--long")
@@ -102,6 +103,9 @@ class Node:
     def start(self, *more, env=None):
         """Start it, and return when it serves."""
         assert self.process is None
+        if NET and self.place is not network.HERE:
+            self.place.run("ip", "address", "flush", "dev", "eth0")
+            more = ["--net", NET, *more]
         with open(self.said_path, "w", encoding="utf-8") as said:
             self.process = self.place.popen(  # It dies with the thread that calls this.
                 "setpriv", "--pdeathsig", "KILL", "--",

@@ -70,10 +70,17 @@ class Refused(Case):
         self.assert_exit(thole("start", "--node", "1"), 2, "-c FILE")
         self.assert_exit(thole("start", "-c", "nowhere.ini", "--node", "1"), 2, "nowhere.ini")
 
-    def test_a_port_of_another_kind_exits_3(self):
+    def test_a_ring_exits_3_and_what_is_no_port_2(self):
         made = self.cluster()
-        for spec in ["af_xdp:veth1", "ring", "bogus"]:
-            self.assert_exit(self.start(made, "--net", spec), 3, spec, "udp")
+        self.assert_exit(self.start(made, "--net", "ring"), 3, "ring", "udp")
+        for spec in ["bogus", "af_xdp:", "af_packet:eth0,q=1", "udp:eth0"]:
+            self.assert_exit(self.start(made, "--net", spec), 2, spec, "af_packet:IF")
+
+    def test_a_port_that_is_not_there_exits_3(self):
+        made = self.cluster(1)
+        made.format()
+        for spec in ["af_xdp:nowhere0", "af_packet:nowhere0"]:
+            self.assert_exit(self.start(made, "--net", spec), 3, "nowhere0", "ip -brief link")
 
     def test_status_and_check_of_a_wrong_file_exit_2(self):
         for command in ["status", "check"]:

@@ -18,6 +18,8 @@
 
 #define RECEIVE_TRIES 100000u
 #define HEAD_BYTES    40u
+#define MEET_TRIES    1000u
+#define OVERFLOW      20000u
 
 void nic_case_receive(struct nic *nic, struct nic_frame *frame)
 {
@@ -49,11 +51,51 @@ void nic_case_fill(uint8_t *bytes, uint32_t count, uint32_t salt)
     }
 }
 
+/* Whether a frame from one port reaches another within a moment; all are polled meanwhile. */
+static bool meet_once(const struct nic_cases *cases, struct nic *from, struct nic *to)
+{
+    static const uint8_t byte = 1;
+    struct nic_send send = {.to = to->self, .head = &byte, .head_bytes = 1};
+    (void)nic_tx_burst(from, &send, 1);
+    for (uint32_t try = 0; try < 100; try++) {
+        uint32_t met = 0;
+        for (uint32_t i = 0; i < NIC_CASES_PORTS; i++) {
+            struct nic_frame frame;
+            uint32_t count = nic_rx_burst(cases->nics[i], &frame, 1);
+            met += count > 0 && cases->nics[i] == to && nic_address_equal(frame.from, from->self);
+            nic_rx_release(cases->nics[i], &frame, count);
+        }
+        if (met > 0) {
+            return true;
+        }
+        struct timespec nap = {.tv_nsec = 100000};
+        (void)nanosleep(&nap, NULL);
+    }
+    return false;
+}
+
+void nic_case_meet(const struct nic_cases *cases)
+{
+    for (uint32_t pair = 0; pair < NIC_CASES_PORTS * NIC_CASES_PORTS; pair++) {
+        struct nic *from = cases->nics[pair / NIC_CASES_PORTS];
+        struct nic *to = cases->nics[pair % NIC_CASES_PORTS];
+        uint32_t try = 0;
+        while (from != to && !meet_once(cases, from, to)) {
+            assert_in_range(try++, 0, MEET_TRIES);
+        }
+    }
+    nic_case_drain(cases);
+}
+
 static void size_case(const struct nic_cases *cases, uint32_t bytes)
 {
     static uint8_t sent[FRAME_BYTES_MAX];
     struct nic *to = cases->nics[bytes % NIC_CASES_PORTS];
-    struct nic *from = cases->nics[bytes / NIC_CASES_PORTS % NIC_CASES_PORTS];
+    uint32_t sender = bytes / NIC_CASES_PORTS % NIC_CASES_PORTS;
+    if (cases->not_to_itself && sender == bytes % NIC_CASES_PORTS) {
+        sender = (sender + 1) % NIC_CASES_PORTS;
+    }
+    struct nic *from = cases->nics[sender];
     nic_case_fill(sent, bytes, bytes);
     uint32_t head_bytes = bytes < HEAD_BYTES ? bytes : HEAD_BYTES;
     struct nic_send send = {
@@ -118,14 +160,69 @@ void nic_case_a_mixed_burst_reaches_each_destination(const struct nic_cases *cas
             .head_bytes = sizeof(numbers[i]),
         };
     }
+    uint32_t first = cases->not_to_itself ? 1 : 0; /* Of the destinations that are reached. */
+    uint32_t reached = TX_BURST_MAX / NIC_CASES_PORTS * (NIC_CASES_PORTS - first);
     struct nic_counters before = cases->nics[0]->counters;
-    assert_int_equal(nic_tx_burst(cases->nics[0], sends, TX_BURST_MAX), TX_BURST_MAX);
+    assert_int_equal(nic_tx_burst(cases->nics[0], sends, TX_BURST_MAX), reached);
     struct nic_counters after = cases->nics[0]->counters;
-    for (uint32_t to = 0; to < NIC_CASES_PORTS; to++) {
+    for (uint32_t to = first; to < NIC_CASES_PORTS; to++) {
         numbers_check(cases, to);
     }
-    assert_int_equal(after.tx_frames - before.tx_frames, TX_BURST_MAX);
-    assert_int_equal(after.tx_bytes - before.tx_bytes, TX_BURST_MAX * sizeof(numbers[0]));
+    assert_int_equal(after.tx_frames - before.tx_frames, reached);
+    assert_int_equal(after.tx_bytes - before.tx_bytes, reached * sizeof(numbers[0]));
+    assert_int_equal(after.tx_dropped - before.tx_dropped, TX_BURST_MAX - reached);
+}
+
+/* ---- Too much ---- */
+
+/* Number `i` and its complement, so that a broken frame shows. */
+static uint32_t overflow_send(struct nic *from, struct nic_address to, uint32_t first)
+{
+    uint32_t words[TX_BURST_MAX][2];
+    struct nic_send sends[TX_BURST_MAX];
+    for (uint32_t i = 0; i < TX_BURST_MAX; i++) {
+        words[i][0] = first + i;
+        words[i][1] = ~(first + i);
+        sends[i] = (struct nic_send){
+            .to = to, .head = (const uint8_t *)words[i], .head_bytes = sizeof(words[i])};
+    }
+    return nic_tx_burst(from, sends, TX_BURST_MAX);
+}
+
+void nic_case_an_overflow_loses_frames_and_recovers(const struct nic_cases *cases)
+{
+    struct nic *from = cases->nics[0];
+    struct nic *to = cases->nics[1];
+    struct nic_counters before = from->counters;
+    uint64_t sent = 0;
+    for (uint32_t first = 0; first < OVERFLOW; first += TX_BURST_MAX) {
+        sent += overflow_send(from, to->self, first);
+    }
+    assert_int_equal(from->counters.tx_frames - before.tx_frames, sent);
+    assert_int_equal(from->counters.tx_dropped - before.tx_dropped, OVERFLOW - sent);
+    static uint8_t seen[OVERFLOW];
+    memset(seen, 0, sizeof(seen));
+    uint64_t received = 0;
+    for (uint32_t empty = 0; empty < 1000; empty++) {
+        struct nic_frame frames[RX_BURST_MAX];
+        uint32_t count = nic_rx_burst(to, frames, RX_BURST_MAX);
+        for (uint32_t i = 0; i < count; i++) {
+            uint32_t words[2];
+            assert_int_equal(frames[i].bytes, sizeof(words));
+            memcpy(words, frames[i].data, sizeof(words));
+            assert_int_equal(words[0], ~words[1]);
+            assert_in_range(words[0], 0, OVERFLOW - 1);
+            assert_int_equal(seen[words[0]], 0);
+            seen[words[0]] = 1;
+        }
+        nic_rx_release(to, frames, count);
+        received += count;
+        empty = count > 0 ? 0 : empty;
+        (void)sched_yield();
+    }
+    assert_in_range(received, 1, sent);
+    assert_true(received < OVERFLOW);
+    nic_case_a_mixed_burst_reaches_each_destination(cases);
 }
 
 /* ---- Two threads ---- */

@@ -13,7 +13,8 @@
 
 struct nic_cases {
     struct nic *nics[NIC_CASES_PORTS];
-    bool in_order; /* The port promises more than the contract. */
+    bool in_order;      /* The port promises more than the contract. */
+    bool not_to_itself; /* It carries nothing back to its sender: a segment does not. */
     uint32_t storm_rounds;
     uint32_t hop_rounds;
     void (*thread_enter)(void); /* Of threads of the storm; NULL: nothing to do. */
@@ -28,8 +29,16 @@ void nic_case_drain(const struct nic_cases *cases);
 
 void nic_case_fill(uint8_t *bytes, uint32_t count, uint32_t salt);
 
+/* Let every port reach every other one, however many frames that costs: on a segment the first ones
+ * are lost to the question for a MAC. */
+void nic_case_meet(const struct nic_cases *cases);
+
 void nic_case_every_frame_size_arrives_whole(const struct nic_cases *cases);
 void nic_case_a_mixed_burst_reaches_each_destination(const struct nic_cases *cases);
+
+/* More frames than anything on the way holds, to a port that does not poll: some are lost, none is
+ * broken, what was counted is what was said, and afterwards all is as before. */
+void nic_case_an_overflow_loses_frames_and_recovers(const struct nic_cases *cases);
 
 /* Frames may still wait at the ports after it. Returns how many were sent and not received. */
 uint64_t nic_case_two_threads_send_to_each_other(const struct nic_cases *cases, uint64_t seed);

@@ -115,6 +115,16 @@ static void a_mixed_burst_reaches_each_destination_in_order(void **state)
     group_close(nics);
 }
 
+static void an_overflow_loses_frames_and_recovers(void **state)
+{
+    (void)state;
+    struct nic *nics[ENDPOINTS];
+    group_open(nics, 0, 0);
+    struct nic_cases cases = cases_of(nics);
+    nic_case_an_overflow_loses_frames_and_recovers(&cases);
+    group_close(nics);
+}
+
 static void a_full_ring_takes_part_of_a_burst_and_counts_the_rest(void **state)
 {
     (void)state;
@@ -317,6 +327,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_frame_size_arrives_whole),
         cmocka_unit_test(a_mixed_burst_reaches_each_destination_in_order),
+        cmocka_unit_test(an_overflow_loses_frames_and_recovers),
         cmocka_unit_test(a_full_ring_takes_part_of_a_burst_and_counts_the_rest),
         cmocka_unit_test(an_exhausted_pool_drops_and_recovers),
         cmocka_unit_test(an_unknown_destination_is_dropped_and_counted),

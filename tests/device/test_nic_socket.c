@@ -189,6 +189,17 @@ static void a_mixed_burst_reaches_each_destination(void **state)
     ports_close(&cases);
 }
 
+static void an_overflow_loses_frames_and_recovers(void **state)
+{
+    (void)state;
+    struct nic_cases cases;
+    struct nic_socket_config config = plain;
+    config.rx_buffer_bytes = 65536;
+    ports_open(&cases, &config);
+    nic_case_an_overflow_loses_frames_and_recovers(&cases);
+    ports_close(&cases);
+}
+
 static void two_threads_send_to_each_other(void **state)
 {
     (void)state;
@@ -667,6 +678,7 @@ int main(void)
         cmocka_unit_test(an_address_of_another_machine_is_refused_with_what_mends_it),
         cmocka_unit_test(a_privileged_port_is_refused_with_what_mends_it),
         cmocka_unit_test(a_small_mtu_lowers_the_frame_limit_and_nothing_is_fragmented),
+        cmocka_unit_test(an_overflow_loses_frames_and_recovers),
         cmocka_unit_test(two_threads_send_to_each_other),
         cmocka_unit_test(hop_cost_is_printed),
     };

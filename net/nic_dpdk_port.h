@@ -1,0 +1,44 @@
+/* nic_dpdk_port.h: the nic over one Ethernet port: af_packet, af_xdp, tap, a card, or any other
+ * driver of DPDK.
+ *
+ * The port is used as its driver offers it, with no offload asked for: one receive and one transmit
+ * queue, frames copied into single buffers, UDP checksum zero. The node's address need not be known
+ * to the kernel, and must not be its own: ARP and ping are answered here (net/endpoint.h).
+ *
+ * No rte_*.h here, as in nic_dpdk.h, whose EAL this shares.
+ */
+#ifndef NET_NIC_DPDK_PORT_H
+#define NET_NIC_DPDK_PORT_H
+
+#include "engine/base/fault.h"
+#include "net/nic.h"
+#include "net/spec.h"
+
+struct nic_port_config {
+    const struct nic_spec *spec; /* Neither NIC_RING nor NIC_UDP. */
+    struct nic_address self;
+    uint32_t frame_bytes_min; /* What the caller can work with; 0: FRAME_BYTES_MIN. */
+    uint64_t fresh_ns;        /* Of neighbours; 0: NEIGHBOUR_FRESH_NS. */
+    uint32_t buffers;         /* Frames under way in the port; 0: as many as its rings need. */
+    uint32_t eal_argc;        /* What the user wrote after `--`, handed to EAL verbatim. */
+    char *const *eal_argv;
+};
+
+/* What the port turned out to be. */
+struct nic_port_facts {
+    char driver[32];
+    uint8_t mac[6];
+    uint32_t mtu;
+    uint64_t memory_bytes; /* Of its buffers, from EAL's. */
+};
+
+/* Open the port, ask the segment whether the address is taken, and announce it. Blocks for about
+ * PORT_PROBES x PORT_PROBE_NS. Used by one thread at a time. Returns 0, or -errno with the reason
+ * in `fault` and nothing left open or changed. */
+MUST_USE int
+nic_dpdk_port_open(struct nic **out, const struct nic_port_config *config, struct fault *fault);
+
+/* `nic` was opened by nic_dpdk_port_open(). */
+struct nic_port_facts nic_dpdk_port_facts(const struct nic *nic);
+
+#endif

@@ -1,0 +1,182 @@
+/* xdp.c: see xdp.h. */
+#define _GNU_SOURCE /* flock, O_CLOEXEC */
+#include "net/xdp.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xdp/libxdp.h>
+
+#define TEXT_BYTES  64u
+#define WORDS_BYTES 160u
+
+/* The last warning of either library: they would print it. One process, one thread at start. */
+static char words[WORDS_BYTES];
+
+static void words_keep(bool is_warning, const char *format, va_list arguments)
+    __attribute__((format(printf, 2, 0)));
+
+static void words_keep(bool is_warning, const char *format, va_list arguments)
+{
+    if (is_warning) {
+        (void)vsnprintf(words, sizeof(words), format, arguments);
+        words[strcspn(words, "\n")] = '\0';
+    }
+}
+
+static int libbpf_said(enum libbpf_print_level level, const char *format, va_list arguments)
+    __attribute__((format(printf, 2, 0)));
+
+static int libbpf_said(enum libbpf_print_level level, const char *format, va_list arguments)
+{
+    words_keep(level == LIBBPF_WARN, format, arguments);
+    return 0;
+}
+
+static int libxdp_said(enum libxdp_print_level level, const char *format, va_list arguments)
+    __attribute__((format(printf, 2, 0)));
+
+static int libxdp_said(enum libxdp_print_level level, const char *format, va_list arguments)
+{
+    words_keep(level == LIBXDP_WARN, format, arguments);
+    return 0;
+}
+
+const char *xdp_last_words(void)
+{
+    return words;
+}
+
+static uint32_t attached(uint32_t index)
+{
+    uint32_t id = 0;
+    return bpf_xdp_query_id((int)index, 0, &id) == 0 ? id : 0;
+}
+
+static void program_name(uint32_t id, char name[TEXT_BYTES])
+{
+    struct bpf_prog_info info = {0};
+    uint32_t bytes = sizeof(info);
+    int fd = bpf_prog_get_fd_by_id(id);
+    bool known = fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &bytes) == 0;
+    (void)snprintf(name, TEXT_BYTES, "%.15s", known ? info.name : "?");
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+}
+
+/* The number that the file holds, and the process that wrote it. */
+static uint32_t noted(int fd, long *process)
+{
+    char text[TEXT_BYTES] = "";
+    char *rest = text;
+    ssize_t bytes = pread(fd, text, sizeof(text) - 1, 0);
+    text[bytes < 0 ? 0 : bytes] = 0;
+    unsigned long id = strtoul(text, &rest, 10);
+    *process = strtol(rest, NULL, 10);
+    return (uint32_t)id;
+}
+
+/* An interface's number belongs to its network namespace. */
+static int claim_open(struct xdp_claim *claim, const struct interface *interface)
+{
+    struct stat namespace = {0};
+    (void)stat("/proc/self/ns/net", &namespace);
+    (void)snprintf(claim->path, sizeof(claim->path), "/run/thole-xdp-%lu-%u",
+                   (unsigned long)namespace.st_ino, interface->index);
+    claim->fd = open(claim->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    return claim->fd < 0 ? -errno : 0;
+}
+
+static int
+stale_detach(struct xdp_claim *claim, const struct interface *interface, struct fault *fault)
+{
+    long process;
+    uint32_t id = attached(interface->index);
+    if (id == 0) {
+        return 0;
+    }
+    if (id == noted(claim->fd, &process)) {
+        int result = bpf_xdp_detach((int)interface->index, 0, NULL);
+        if (result == 0) {
+            return 0;
+        }
+        fault_set(fault, FAULT_ENVIRONMENT,
+                  "cannot take away the XDP program that an earlier run left on %s: %s. Try `ip "
+                  "link set dev %s xdp off`",
+                  interface->name, strerror(-result), interface->name);
+        return result;
+    }
+    char name[TEXT_BYTES];
+    program_name(id, name);
+    fault_set(fault, FAULT_ENVIRONMENT,
+              "%s has an XDP program (`%s`, number %u) that is not this node's. See what it is for "
+              "with `bpftool net`; when nobody needs it, take it away with `ip link set dev %s xdp "
+              "off`",
+              interface->name, name, id, interface->name);
+    return -EBUSY;
+}
+
+int xdp_claim(struct xdp_claim *claim, const struct interface *interface, struct fault *fault)
+{
+    (void)libbpf_set_print(libbpf_said);
+    (void)libxdp_set_print(libxdp_said);
+    claim->index = interface->index;
+    int result = claim_open(claim, interface);
+    if (result != 0) {
+        fault_set(fault, FAULT_ENVIRONMENT,
+                  "cannot write %s: %s. af_xdp notes there what it attaches to %s, so that a "
+                  "later start can take it away; run it as root, or use af_packet",
+                  claim->path, strerror(-result), interface->name);
+        return result;
+    }
+    if (flock(claim->fd, LOCK_EX | LOCK_NB) != 0) {
+        long process;
+        (void)noted(claim->fd, &process);
+        fault_set(fault, FAULT_ENVIRONMENT,
+                  "another process (%ld) has AF_XDP on %s, and one at a time can. Stop it, or "
+                  "choose another interface",
+                  process, interface->name);
+        result = -EBUSY;
+    } else {
+        result = stale_detach(claim, interface, fault);
+    }
+    if (result != 0) {
+        (void)close(claim->fd);
+        claim->fd = -1;
+    }
+    return result;
+}
+
+void xdp_note(struct xdp_claim *claim)
+{
+    char text[TEXT_BYTES];
+    int bytes = snprintf(text, sizeof(text), "%u %ld\n", attached(claim->index), (long)getpid());
+    ASSERT(claim->fd >= 0);
+    if (ftruncate(claim->fd, 0) == 0) {
+        ssize_t written = pwrite(claim->fd, text, (size_t)bytes, 0);
+        (void)written; /* A full /run: a later start names the program and how to detach it. */
+    }
+}
+
+void xdp_release(struct xdp_claim *claim)
+{
+    if (claim->fd < 0) {
+        return;
+    }
+    long process;
+    uint32_t id = noted(claim->fd, &process);
+    if (id != 0 && attached(claim->index) == id) {
+        (void)bpf_xdp_detach((int)claim->index, 0, NULL);
+    }
+    (void)unlink(claim->path);
+    (void)close(claim->fd);
+    claim->fd = -1;
+}

@@ -1,0 +1,34 @@
+/* xdp.h: the XDP program on an interface: whose it is, and taking away one that we left behind.
+ *
+ * DPDK's AF_XDP driver attaches the default program of libxdp and detaches it at its end; after a
+ * kill -9 the program stays, and a new start must not stumble over it. So its number stands in a
+ * file for as long as the port is open. A program with that number is ours, any other one is not
+ * touched. The file is locked: one process an interface.
+ */
+#ifndef NET_XDP_H
+#define NET_XDP_H
+
+#include "engine/base/fault.h"
+#include "net/interface.h"
+
+struct xdp_claim {
+    int fd; /* -1: none. */
+    uint32_t index;
+    char path[80];
+};
+
+/* Claim the interface, and detach what an ended process of ours left on it. 0, or -errno with
+ * `fault` set: another process has it, or another's program is attached. */
+MUST_USE int
+xdp_claim(struct xdp_claim *claim, const struct interface *interface, struct fault *fault);
+
+/* The driver has attached: write down what. */
+void xdp_note(struct xdp_claim *claim);
+
+/* The port is closed: see that our program is gone, and give the interface free. */
+void xdp_release(struct xdp_claim *claim);
+
+/* What libbpf or libxdp warned of last; "" before. From the first claim on they print nothing. */
+const char *xdp_last_words(void);
+
+#endif
