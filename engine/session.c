@@ -45,7 +45,8 @@ static struct session *table_find(struct session_table *table, uint64_t id)
 
 static bool name_is(const struct session *session, const uint8_t *name, uint32_t name_bytes)
 {
-    return session->name_bytes == name_bytes && memcmp(session->name, name, name_bytes) == 0;
+    return session->name_bytes == name_bytes &&
+           (name_bytes == 0 || memcmp(session->name, name, name_bytes) == 0);
 }
 
 /* `a` gives way before `b`: those without a name first, then what was unused for longest. */

@@ -105,8 +105,8 @@
 #define NEIGHBOUR_WAYS     8u
 #define NEIGHBOUR_FRESH_NS 30000000000ull /* Unheard for longer, it is asked for again. */
 #define NEIGHBOUR_ASK_NS   50000000u      /* Between questions for one address. */
-#define CORE_SETS_MAX      2u  /* Of one poll loop: replicas, and a benchmark's floor. */
-#define CORE_TASKS_MAX     16u /* Polled together by one loop. */
+#define CORE_SETS_MAX      2u             /* Of one poll loop: replicas, and a benchmark's floor. */
+#define CORE_TASKS_MAX     16u            /* Polled together by one loop. */
 #define IDLE_FDS_MAX       32u
 #define IDLE_SPIN_NS       50000u    /* Of empty polls before a wait. */
 #define IDLE_NAP_NS        100000u   /* Longest nap where a port has no descriptor. */

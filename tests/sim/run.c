@@ -103,6 +103,7 @@ static void seed_begin(struct sim *sim, uint64_t seed)
         prng_init(streams[i], seed * 64 + i);
     }
     sim->seed = seed;
+    sim->full_before = sim->totals->replies[WIRE_FULL];
     sim->now_ns = SIM_START_NS;
     sim->events = 0;
     sim->hash = seed;
@@ -319,7 +320,8 @@ static void liveness_prove(struct sim *sim)
             probe_ns = sim->now_ns + swarm->election_max_ns / 2;
         }
         /* Without retention a full log is a lawful answer. */
-        full = full || (swarm->retention_bytes == 0 && sim->totals->replies[WIRE_FULL] > 0);
+        full = full ||
+               (swarm->retention_bytes == 0 && sim->totals->replies[WIRE_FULL] > sim->full_before);
         for (uint64_t i = first_probe; i < client->next_sequence; i++) {
             const struct sim_record *record = ledger_record(sim, ledger_stream(sim, 0, i), i);
             bool answered = record->word == SIM_OK || (full && record->word == SIM_REFUSED_WORD);

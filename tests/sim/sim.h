@@ -403,6 +403,7 @@ struct sim {
     struct sim_committed committed[SIM_INDEX_MAX];
     uint8_t leaders[SIM_TERMS_MAX]; /* By term: node id. */
     struct sim_offset offsets[SIM_OFFSETS_MAX];
+    uint64_t full_before; /* Answers `full` of the seeds before. */
     uint32_t told_count;
     struct sim_told told[SIM_TOLD_MAX];
     struct sim_ledger ledger;
