@@ -92,6 +92,22 @@ session_by_name(struct session_model *model, const struct wire_open *open, uint6
     return NULL;
 }
 
+static struct model_session *session_make(struct session_model *model,
+                                          const struct model_entry *entry)
+{
+    ASSERT(model->session_count < SESSION_MODEL_MAX);
+    struct model_session *session = &model->sessions[model->session_count++];
+    uint32_t *places = session->places;
+    *session = (struct model_session){.id = entry->session, .next = 1, .places = places};
+    if (places == NULL) {
+        session->places = calloc(SESSION_MODEL_LOG, sizeof *places);
+        ASSERT(session->places != NULL);
+    }
+    memcpy(session->name, entry->name, entry->name_bytes);
+    session->name_bytes = entry->name_bytes;
+    return session;
+}
+
 static void apply(struct session_model *model, uint32_t place)
 {
     const struct model_entry *entry = &model->log[place];
@@ -106,18 +122,7 @@ static void apply(struct session_model *model, uint32_t place)
     case RECORD_REFUSED:
         break;
     case RECORD_REGISTER:
-        if (session == NULL) {
-            ASSERT(model->session_count < SESSION_MODEL_MAX);
-            session = &model->sessions[model->session_count++];
-            uint32_t *places = session->places;
-            *session = (struct model_session){.id = entry->session, .next = 1, .places = places};
-            if (places == NULL) {
-                session->places = calloc(SESSION_MODEL_LOG, sizeof *places);
-                ASSERT(session->places != NULL);
-            }
-            memcpy(session->name, entry->name, entry->name_bytes);
-            session->name_bytes = entry->name_bytes;
-        }
+        session = session == NULL ? session_make(model, entry) : session;
         session->owner = entry->owner;
         session->epoch = entry->epoch;
         return;
@@ -328,6 +333,31 @@ static void answer_runs(struct session_model *model,
     }
 }
 
+/* A number never comes again with other bytes. */
+static void check_repeated(const struct model_entry *old,
+                           const struct record_header *header,
+                           const uint8_t *payload)
+{
+    bool refused = old->kind == RECORD_REFUSED;
+    ASSERT(refused || old->bytes == header->bytes);
+    ASSERT(refused || memcmp(old->payload, payload, header->bytes) == 0);
+}
+
+static void take_one(struct session_model *model,
+                     struct model_entry *entry,
+                     const struct record_header *header,
+                     const uint8_t *payload)
+{
+    entry->sequence = header->sequence;
+    entry->bytes = header->bytes;
+    if (entry->kind == RECORD_APPEND) {
+        entry->payload = malloc(header->bytes + 1);
+        ASSERT(entry->payload != NULL);
+        memcpy(entry->payload, payload, header->bytes);
+    }
+    apply(model, model->log_count - 1);
+}
+
 /* Take the new ones of the records, or refuse them; a repeated one must be what it was. */
 static void take_records(struct session_model *model,
                          const struct model_session *session,
@@ -344,9 +374,7 @@ static void take_records(struct session_model *model,
         const uint8_t *payload = records + at + sizeof header;
         at += record_body_bytes(header.bytes);
         if (header.sequence < session->next) {
-            const struct model_entry *old = &model->log[session->places[header.sequence]];
-            ASSERT(old->kind == RECORD_REFUSED || old->bytes == header.bytes);
-            ASSERT(old->kind == RECORD_REFUSED || memcmp(old->payload, payload, header.bytes) == 0);
+            check_repeated(&model->log[session->places[header.sequence]], &header, payload);
             continue;
         }
         if (!decided) {
@@ -355,15 +383,8 @@ static void take_records(struct session_model *model,
         }
         struct model_entry *entry = push(model, refused ? RECORD_REFUSED : RECORD_APPEND);
         entry->session = id;
-        entry->sequence = header.sequence;
         entry->epoch = request->epoch;
-        entry->bytes = header.bytes;
-        if (!refused) {
-            entry->payload = malloc(header.bytes + 1);
-            ASSERT(entry->payload != NULL);
-            memcpy(entry->payload, payload, header.bytes);
-        }
-        apply(model, model->log_count - 1);
+        take_one(model, entry, &header, payload);
     }
 }
 

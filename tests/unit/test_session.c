@@ -383,6 +383,54 @@ static void records_that_no_leader_makes_are_named(void **state)
     assert_string_equal(sessions_check(m->entry), "a registration of another length");
 }
 
+/* Sessions that append at random, as the leader notes them and as a follower reads them. */
+struct crowd {
+    uint64_t ids[8];
+    uint64_t next[8];
+    struct prng prng;
+};
+
+/* One registration, refusal or run of appends into the follower's entry; the leader's note of it.
+ */
+static struct session_note crowd_act(struct crowd *crowd, struct maker *m)
+{
+    uint32_t which = (uint32_t)prng_below(&crowd->prng, 8);
+    struct session_note note = {.index = m->header.index, .offset = m->offset};
+    if (crowd->ids[which] == 0) {
+        char name[2] = {(char)('a' + which), 0};
+        crowd->ids[which] = put_register(m, name, 50 + which, 1, 0);
+        crowd->next[which] = 1;
+        return (struct session_note){.index = m->header.index,
+                                     .session = crowd->ids[which],
+                                     .owner = 50 + which,
+                                     .epoch = 1,
+                                     .kind = RECORD_REGISTER,
+                                     .name_bytes = 1,
+                                     .name = {(uint8_t)name[0]}};
+    }
+    note.session = crowd->ids[which];
+    note.sequence = crowd->next[which];
+    note.count = (uint32_t)prng_between(&crowd->prng, 1, 9);
+    if (prng_below(&crowd->prng, 5) == 0) {
+        note.kind = RECORD_REFUSED;
+        put_refused(m, note.session, note.sequence, note.count);
+    }
+    for (uint32_t i = 0; note.kind == RECORD_APPEND && i < note.count; i++) {
+        put_append(m, note.session, note.sequence + i);
+    }
+    crowd->next[which] += note.count;
+    return note;
+}
+
+static void assert_same_tables(const struct fixture *a, const struct fixture *b)
+{
+    static uint8_t bytes[2][SESSIONS_BYTES_MAX];
+    uint32_t count = sessions_encode(&a->sessions, bytes[0]);
+    assert_int_equal(sessions_encode(&b->sessions, bytes[1]), count);
+    assert_memory_equal(bytes[0], bytes[1], count);
+    assert_memory_equal(a->sessions.tail, b->sessions.tail, sizeof *a->sessions.tail);
+}
+
 /* A leader that takes and one that reads the same entries hold the same table, however records were
  * grouped into requests, whatever was cut and taken back on the way. */
 static void leader_and_follower_hold_the_same_table(void **state)
@@ -391,63 +439,31 @@ static void leader_and_follower_hold_the_same_table(void **state)
     void *other_state = NULL;
     assert_int_equal(setup(&other_state), 0);
     struct fixture *follower = other_state;
-    struct prng prng;
+    struct crowd crowd = {0};
     uint64_t seed = 20261121;
     printf("seed %llu\n", (unsigned long long)seed);
-    prng_init(&prng, seed);
-    uint64_t ids[8] = {0};
-    uint64_t next[8] = {0};
-    static uint8_t bytes[2][SESSIONS_BYTES_MAX];
+    prng_init(&crowd.prng, seed);
     for (uint32_t round = 0; round < 3000; round++) {
         struct maker *m = &follower->maker;
         entry_begin(m);
-        uint32_t groups = (uint32_t)prng_between(&prng, 1, 6);
+        uint32_t groups = (uint32_t)prng_between(&crowd.prng, 1, 6);
         for (uint32_t group = 0; group < groups; group++) {
-            uint32_t which = (uint32_t)prng_below(&prng, 8);
-            struct session_note note = {.index = m->header.index, .offset = m->offset};
-            if (ids[which] == 0) {
-                char name[2] = {(char)('a' + which), 0};
-                ids[which] = put_register(m, name, 50 + which, 1, 0);
-                next[which] = 1;
-                note = (struct session_note){.index = m->header.index,
-                                             .session = ids[which],
-                                             .owner = 50 + which,
-                                             .epoch = 1,
-                                             .kind = RECORD_REGISTER,
-                                             .name_bytes = 1,
-                                             .name = {(uint8_t)name[0]}};
-            } else {
-                note.session = ids[which];
-                note.sequence = next[which];
-                note.count = (uint32_t)prng_between(&prng, 1, 9);
-                if (prng_below(&prng, 5) == 0) {
-                    note.kind = RECORD_REFUSED;
-                    put_refused(m, note.session, note.sequence, note.count);
-                }
-                for (uint32_t i = 0; note.kind == RECORD_APPEND && i < note.count; i++) {
-                    put_append(m, note.session, note.sequence + i);
-                }
-                next[which] += note.count;
-            }
+            struct session_note note = crowd_act(&crowd, m);
             sessions_take(&leader->sessions, &note);
         }
-        if (prng_below(&prng, 4) == 0) {
+        if (prng_below(&crowd.prng, 4) == 0) {
             put_append(m, 0, 1); /* Without a session. */
         }
         entry_end(follower);
-        uint64_t committed = m->index - prng_below(&prng, 4 > m->index ? 1 : 4);
+        uint64_t committed = m->index - prng_below(&crowd.prng, 4 > m->index ? 1 : 4);
         sessions_commit(&leader->sessions, committed);
         sessions_commit(&follower->sessions, committed);
-        uint32_t count = sessions_encode(&leader->sessions, bytes[0]);
-        assert_int_equal(sessions_encode(&follower->sessions, bytes[1]), count);
-        assert_memory_equal(bytes[0], bytes[1], count);
-        if (prng_below(&prng, 10) == 0) { /* Rebuilt for nothing: the tail stays what it was. */
+        if (prng_below(&crowd.prng, 10) == 0) { /* Rebuilt for nothing: it stays what it was. */
             struct session_note note = {.index = m->index + 1, .session = 1, .count = 1};
             sessions_take(&follower->sessions, &note);
             sessions_cut(&follower->sessions, m->index);
         }
-        assert_memory_equal(leader->sessions.tail, follower->sessions.tail,
-                            sizeof *leader->sessions.tail);
+        assert_same_tables(leader, follower);
     }
     assert_int_equal(leader->sessions.void_notes, 0);
     teardown(&other_state);
