@@ -36,7 +36,7 @@ static int interface_ioctl(const char *name, unsigned long request, struct ifreq
     if (fd < 0) {
         return -errno;
     }
-    (void)snprintf(entry->ifr_name, sizeof(entry->ifr_name), "%s", name);
+    (void)snprintf(entry->ifr_name, sizeof(entry->ifr_name), "%.*s", IFNAMSIZ - 1, name);
     int result = ioctl(fd, request, entry) == 0 ? 0 : -errno;
     (void)close(fd);
     return result;
@@ -46,7 +46,7 @@ static int interface_read(const char *name, struct interface *interface)
 {
     struct ifreq entry = {0};
     *interface = (struct interface){0};
-    (void)snprintf(interface->name, sizeof(interface->name), "%s", name);
+    (void)snprintf(interface->name, sizeof(interface->name), "%.*s", IFNAMSIZ - 1, name);
     int result = interface_ioctl(name, SIOCGIFFLAGS, &entry);
     if (result != 0) {
         return result;

@@ -74,7 +74,7 @@ static int try_open(struct nic **nic,
 {
     char text[NIC_SPEC_BYTES];
     struct nic_spec spec;
-    (void)snprintf(text, sizeof(text), "%s:p%u%s", driver, port, options);
+    (void)snprintf(text, sizeof(text), "%.16s:p%u%.32s", driver, port, options);
     assert_true(nic_spec_parse(text, &spec));
     struct nic_port_config config = *more;
     config.spec = &spec;
