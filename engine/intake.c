@@ -203,6 +203,10 @@ static void decide(struct intake *intake,
     struct intake_run run = request->run;
     run.reply = reply;
     settle(intake, context, &run);
+    if (count == request->count) {
+        request->count = 0;
+        return; /* All that is left, as nearly always: nothing to step over. */
+    }
     for (uint32_t i = 0; i < count; i++) {
         struct record_header record;
         memcpy(&record, request->records, sizeof record);

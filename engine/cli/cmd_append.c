@@ -83,9 +83,6 @@ static error_t append_parse(int key, char *value, struct argp_state *state)
 {
     struct append_arguments *arguments = state->input;
     switch (key) {
-    case 'c':
-        arguments->path = value;
-        return 0;
     case KEY_SESSION:
         arguments->session = value;
         if (value[0] == '\0' || strlen(value) > SESSION_NAME_MAX) {
@@ -107,19 +104,13 @@ static error_t append_parse(int key, char *value, struct argp_state *state)
     case 'j':
         arguments->json = true;
         return 0;
-    case ARGP_KEY_ARG:
-        argp_error(state, "`%s`: no argument is expected", value);
-        return 0;
     case ARGP_KEY_END:
-        if (arguments->path == NULL) {
-            argp_error(state, "-c FILE is needed");
-        }
         if (arguments->first != 0 && arguments->session == NULL) {
             argp_error(state, "--first numbers the lines of a session: it needs --session NAME");
         }
-        return 0;
+        return command_parse_config(key, value, state, &arguments->path);
     default:
-        return ARGP_ERR_UNKNOWN;
+        return command_parse_config(key, value, state, &arguments->path);
     }
 }
 

@@ -17,21 +17,7 @@ static const struct argp_option check_options[] = {
 static error_t check_parse(int key, char *value, struct argp_state *state)
 {
     struct check_arguments *arguments = state->input;
-    switch (key) {
-    case 'c':
-        arguments->path = value;
-        return 0;
-    case ARGP_KEY_ARG:
-        argp_error(state, "`%s`: no argument is expected", value);
-        return 0;
-    case ARGP_KEY_END:
-        if (arguments->path == NULL) {
-            argp_error(state, "-c FILE is needed");
-        }
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
+    return command_parse_config(key, value, state, &arguments->path);
 }
 
 static const struct argp check_argp = {

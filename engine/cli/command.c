@@ -22,6 +22,25 @@ int command_split_eal(int argc, char **argv, int *eal_argc, char ***eal_argv)
     return argc;
 }
 
+error_t command_parse_config(int key, char *value, struct argp_state *state, const char **path)
+{
+    switch (key) {
+    case 'c':
+        *path = value;
+        return 0;
+    case ARGP_KEY_ARG:
+        argp_error(state, "`%s`: no argument is expected", value);
+        return 0;
+    case ARGP_KEY_END:
+        if (*path == NULL) {
+            argp_error(state, "-c FILE is needed");
+        }
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
 int command_fail(const struct fault *fault)
 {
     ASSERT(fault->code != 0);

@@ -27,6 +27,9 @@ extern const uint32_t command_count;
 /* Cut argv at the first `--`: what follows it is for EAL, verbatim. Returns the new argc. */
 int command_split_eal(int argc, char **argv, int *eal_argc, char ***eal_argv);
 
+/* The default of the parsers of commands that need `-c FILE` and take no argument. */
+error_t command_parse_config(int key, char *value, struct argp_state *state, const char **path);
+
 /* Print `fault` on stderr, one line after the program's name, and return its exit code. */
 int command_fail(const struct fault *fault);
 

@@ -3,6 +3,7 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/units.h"
+#include "engine/cli/command.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -30,9 +31,6 @@ static error_t flag_parse(int key, char *value, struct argp_state *state)
 {
     struct pull_options *options = state->input;
     switch (key) {
-    case 'c':
-        options->path = value;
-        return 0;
     case KEY_NODE:
         options->node = connect_parse_node(state, value);
         return 0;
@@ -46,16 +44,8 @@ static error_t flag_parse(int key, char *value, struct argp_state *state)
     case 'j':
         options->json = true;
         return 0;
-    case ARGP_KEY_ARG:
-        argp_error(state, "`%s`: no argument is expected", value);
-        return 0;
-    case ARGP_KEY_END:
-        if (options->path == NULL) {
-            argp_error(state, "-c FILE is needed");
-        }
-        return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return command_parse_config(key, value, state, &options->path);
     }
 }
 
