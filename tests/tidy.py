@@ -292,22 +292,30 @@ def check_allocation(tree):
             tree.find('allocation', source.path, line_of(source.bare, match.start()), what)
 
 
+def last_word(text):
+    """The word that a text ends with, '' for none. A search for it would walk all the text."""
+    begin = len(text)
+    while begin > 0 and (text[begin - 1].isalnum() or text[begin - 1] == '_'):
+        begin -= 1
+    return text[begin:]
+
+
 def opener_of(bare, at):
     """The keyword that a '{' belongs to, 'function' for a body, None for a list or a struct."""
     before = bare[:at].rstrip()
-    word = re.search(r'(\w+)$', before)
+    word = last_word(before)
     if word:
-        return word.group(1) if word.group(1) in BLOCK_WORDS else None
+        return word if word in BLOCK_WORDS else None
     if not before.endswith(')'):
         return None
     depth = 0
     for i in range(len(before) - 1, -1, -1):
         depth += (before[i] == ')') - (before[i] == '(')
         if depth == 0:
-            word = re.search(r'(\w+)\s*$', before[:i])
+            word = last_word(before[:i].rstrip())
             if not word:
                 return None
-            return word.group(1) if word.group(1) in BLOCK_WORDS else 'function'
+            return word if word in BLOCK_WORDS else 'function'
     return None
 
 
