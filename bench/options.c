@@ -138,22 +138,11 @@ static uint64_t parse_time(struct argp_state *state, const char *flag, const cha
 static void parse_cpus(struct argp_state *state, const char *value)
 {
     struct options *options = state->input;
-    options->cpu_count = 0;
-    for (const char *cursor = value; options->cpu_count < OPTIONS_CPUS_MAX; cursor++) {
-        char one[UNITS_TEXT_BYTES];
-        size_t bytes = strcspn(cursor, ",");
-        uint64_t cpu = 0;
-        snprintf(one, sizeof(one), "%.*s", (int)bytes, cursor);
-        if (bytes >= sizeof(one) || !units_parse_number(one, 0, CPU_SETSIZE - 1, &cpu)) {
-            argp_error(state, "--cpu: `%s` is not a list of CPUs such as 0,1", value);
-        }
-        options->cpus[options->cpu_count++] = (int)cpu;
-        cursor += bytes;
-        if (*cursor == '\0') {
-            return;
-        }
+    if (!units_parse_numbers(value, CPU_SETSIZE - 1, options->cpus, OPTIONS_CPUS_MAX,
+                             &options->cpu_count)) {
+        argp_error(state, "--cpu: `%s` is not a list of up to %u CPUs such as 0,1", value,
+                   OPTIONS_CPUS_MAX);
     }
-    argp_error(state, "--cpu: more than %u CPUs", OPTIONS_CPUS_MAX);
 }
 
 static void parse_word(struct argp_state *state, int key, const char *value)

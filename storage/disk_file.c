@@ -3,57 +3,22 @@
 #include "storage/disk_file.h"
 
 #include "engine/base/limits.h"
+#include "storage/filesystem.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <linux/fs.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
-
-/* Filesystems that cannot hold a log, and why. The numbers are statfs(2)'s f_type. */
-static const struct {
-    uint32_t type;
-    const char *name;
-    const char *why;
-} filesystems_unfit[] = {
-    {0x9123683eu, "btrfs", "it copies on write: an overwrite may find no space"},
-    {0x2fc12fc1u, "zfs", "it copies on write: an overwrite may find no space"},
-    {0xca451a4eu, "bcachefs", "it copies on write: an overwrite may find no space"},
-    {0x01021994u, "tmpfs", "it is memory: nothing on it survives a power cut"},
-    {0x858458f6u, "ramfs", "it is memory: nothing on it survives a power cut"},
-};
-
-#define FILESYSTEM_MEND "put it on ext4 or xfs, or give a block device"
-
-/* 0, or -EOPNOTSUPP when the filesystem of this open file or folder is one of the unfit. */
-static int filesystem_check(int fd, const char *path, struct fault *fault)
-{
-    struct statfs status;
-    if (fstatfs(fd, &status) != 0) {
-        int error = errno;
-        fault_set(fault, FAULT_ENVIRONMENT, "cannot ask for the filesystem of %s: %s", path,
-                  strerror(error));
-        return -error;
-    }
-    for (uint32_t i = 0; i < sizeof(filesystems_unfit) / sizeof(filesystems_unfit[0]); i++) {
-        if ((uint32_t)status.f_type == filesystems_unfit[i].type) {
-            fault_set(fault, FAULT_ENVIRONMENT,
-                      "%s is on %s, which cannot hold a durable log (%s); " FILESYSTEM_MEND, path,
-                      filesystems_unfit[i].name, filesystems_unfit[i].why);
-            return -EOPNOTSUPP;
-        }
-    }
-    return 0;
-}
 
 static void open_fault(const char *path, int error, struct fault *fault)
 {
@@ -68,19 +33,17 @@ static void open_fault(const char *path, int error, struct fault *fault)
         return;
     case EACCES:
     case EPERM:
-        fault_set(fault, FAULT_ENVIRONMENT,
-                  "may not open %s (%s); see its owner and mode with `ls -l %s`", path,
-                  strerror(error), path);
+        fault_set(fault, FAULT_ENVIRONMENT, "may not open %s (%s); see its owner and mode with",
+                  path, strerror(error));
+        fault_mend(fault, "ls -l %s", path);
         return;
     case EINVAL:
-        fault_set(fault, FAULT_ENVIRONMENT,
-                  "the filesystem of %s has no direct I/O (O_DIRECT is refused); " FILESYSTEM_MEND,
-                  path);
+        filesystem_no_direct(path, fault);
         return;
     case EBUSY:
         fault_set(fault, FAULT_ENVIRONMENT,
-                  "%s is in use: mounted, or opened by another process; see `lsblk %s`", path,
-                  path);
+                  "%s is in use: mounted, or opened by another process; see", path);
+        fault_mend(fault, "lsblk %s", path);
         return;
     default:
         fault_set(fault, FAULT_ENVIRONMENT, "cannot open %s: %s", path, strerror(error));
@@ -242,6 +205,20 @@ static int folder_check(int folder, const char *path, uint64_t bytes, struct fau
     return 0;
 }
 
+int disk_file_folder_check(const char *folder, uint64_t bytes, struct fault *fault)
+{
+    int fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        int error = errno;
+        fault_set(fault, FAULT_ENVIRONMENT, "cannot open the folder %s: %s", folder,
+                  strerror(error));
+        return -error;
+    }
+    int result = folder_check(fd, folder, bytes, fault);
+    (void)close(fd);
+    return result;
+}
+
 /* Write zeros over [0, bytes) and wait until they are durable. */
 static int zeros_write(int fd, uint64_t bytes)
 {
@@ -369,5 +346,60 @@ int disk_file_create(const char *path, uint64_t bytes, struct fault *fault)
         result = file_create_in(folder, path, bytes, fault);
     }
     (void)close(folder);
+    return result;
+}
+
+/* A scratch file in the folder, without its name; or the device, for reading. */
+static int probe_open(const char *path, bool device)
+{
+    char scratch[PATH_MAX];
+    if (device) {
+        return open(path, O_RDONLY | O_DIRECT | O_EXCL | O_CLOEXEC);
+    }
+    int bytes = snprintf(scratch, sizeof(scratch), "%s/.thole-probe-%ld", path, (long)getpid());
+    if (bytes < 0 || (size_t)bytes >= sizeof(scratch)) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    int fd = open(scratch, O_RDWR | O_CREAT | O_EXCL | O_DIRECT | O_DSYNC | O_CLOEXEC, 0600);
+    int error = errno;
+    if (fd >= 0 || error == EINVAL) {
+        (void)unlink(scratch); /* Without O_DIRECT the kernel makes the file, then refuses it. */
+    }
+    errno = error;
+    return fd;
+}
+
+int disk_file_probe(const char *path, struct fault *fault)
+{
+    bool device = path_is_block_device(path);
+    int fd = probe_open(path, device);
+    if (fd < 0) {
+        int error = errno;
+        if (error == EINVAL) {
+            filesystem_no_direct(path, fault);
+        } else if (error == EBUSY) {
+            open_fault(path, error, fault);
+        } else {
+            fault_set(fault, FAULT_ENVIRONMENT,
+                      "may not write to %s (%s); see its owner and mode with", path,
+                      strerror(error));
+            fault_mend(fault, "ls -ld %s", path);
+        }
+        return -error;
+    }
+    void *page = NULL;
+    int result = posix_memalign(&page, PAGE_BYTES, PAGE_BYTES) == 0 ? 0 : -ENOMEM;
+    if (result == 0) {
+        memset(page, 0, PAGE_BYTES);
+        ssize_t moved = device ? pread(fd, page, PAGE_BYTES, 0) : pwrite(fd, page, PAGE_BYTES, 0);
+        result = moved == (ssize_t)PAGE_BYTES ? 0 : moved >= 0 ? -EIO : -errno;
+        free(page);
+    }
+    (void)close(fd);
+    if (result != 0) {
+        fault_set(fault, FAULT_ENVIRONMENT, "a direct, durable page of 4 KiB fails in %s: %s", path,
+                  strerror(-result));
+    }
     return result;
 }

@@ -35,4 +35,13 @@ void disk_file_close(struct disk_file *file);
 /* Make a file, pre-written; see disk_uring_create(). */
 MUST_USE int disk_file_create(const char *path, uint64_t bytes, struct fault *fault);
 
+/* Whether the filesystem of an existing folder is fit for a log, and has `bytes` free. 0, or -errno
+ * with the reason in `fault`: -EOPNOTSUPP, -ENOSPC. */
+MUST_USE int disk_file_folder_check(const char *folder, uint64_t bytes, struct fault *fault);
+
+/* Try O_DIRECT and O_DSYNC where a log would be: one page of a scratch file in a folder, which
+ * loses its name before it is written; of a block device a page is read. 0, or -errno with the
+ * reason in `fault`. */
+MUST_USE int disk_file_probe(const char *path, struct fault *fault);
+
 #endif

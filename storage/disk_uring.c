@@ -212,10 +212,11 @@ static void ring_fault(int result, struct fault *fault)
                   "profile hides it; use Linux 5.15 or newer, or run the container with "
                   "--security-opt seccomp=unconfined");
     } else if (disabled == '1' || disabled == '2') {
-        fault_set(fault, FAULT_ENVIRONMENT,
-                  "io_uring is switched off here (kernel.io_uring_disabled is %c); switch it on "
-                  "with `sudo sysctl kernel.io_uring_disabled=0`",
-                  disabled);
+        fault_set(
+            fault, FAULT_ENVIRONMENT,
+            "io_uring is switched off here (kernel.io_uring_disabled is %c); switch it on with",
+            disabled);
+        fault_mend(fault, "sudo sysctl kernel.io_uring_disabled=0");
     } else if (result == -EPERM || result == -EACCES) {
         fault_set(fault, FAULT_ENVIRONMENT,
                   "may not use io_uring (%s): kernel.io_uring_disabled is %c, so a seccomp profile "
@@ -249,14 +250,34 @@ static int ring_register(struct disk_uring *uring)
     return result;
 }
 
-static int ring_open(struct disk_uring *uring, struct fault *fault)
+static int ring_init(struct io_uring *ring, bool *modern, struct fault *fault)
 {
-    int result = io_uring_queue_init(DISK_QUEUE_MAX, &uring->ring, RING_FLAGS);
+    int result = io_uring_queue_init(DISK_QUEUE_MAX, ring, RING_FLAGS);
+    *modern = result == 0;
     if (result == -EINVAL) {
-        result = io_uring_queue_init(DISK_QUEUE_MAX, &uring->ring, RING_FLAGS_OLD);
+        result = io_uring_queue_init(DISK_QUEUE_MAX, ring, RING_FLAGS_OLD);
     }
     if (result != 0) {
         ring_fault(result, fault);
+    }
+    return result;
+}
+
+int disk_uring_probe(bool *modern, struct fault *fault)
+{
+    struct io_uring ring;
+    int result = ring_init(&ring, modern, fault);
+    if (result == 0) {
+        io_uring_queue_exit(&ring);
+    }
+    return result;
+}
+
+static int ring_open(struct disk_uring *uring, struct fault *fault)
+{
+    bool modern;
+    int result = ring_init(&uring->ring, &modern, fault);
+    if (result != 0) {
         return result;
     }
     result = ring_register(uring);

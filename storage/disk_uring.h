@@ -47,4 +47,8 @@ MUST_USE int disk_uring_open(struct disk **disk,
  * above. */
 MUST_USE int disk_uring_create(const char *path, uint64_t bytes, struct fault *fault);
 
+/* Whether a ring can be set up here, and whether with what is fastest (Linux 6.1). 0, or -errno
+ * with the reason in `fault`. */
+MUST_USE int disk_uring_probe(bool *modern, struct fault *fault);
+
 #endif

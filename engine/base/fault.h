@@ -8,6 +8,7 @@
 #define ENGINE_BASE_FAULT_H
 
 #define FAULT_TEXT_BYTES 512u
+#define FAULT_MEND_BYTES 320u
 
 /* The program's exit codes beside 0. */
 enum fault_code {
@@ -21,10 +22,16 @@ enum fault_code {
 struct fault {
     int code; /* enum fault_code; 0: none. */
     char text[FAULT_TEXT_BYTES];
+    char mend[FAULT_MEND_BYTES]; /* The command that mends it, if one does; a part of the text. */
 };
 
 /* Fill `fault`, cutting a text that is too long. A later fault replaces an earlier one. */
 void fault_set(struct fault *fault, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Name the command that mends a fault just set. It ends the text, between backticks ("... Set it up
+ * with" + " `ip link set dev eth1 up`"), and stands alone in `mend`, for tables. A command too long
+ * is only in the text, as far as that goes: half a command would be none. */
+void fault_mend(struct fault *fault, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

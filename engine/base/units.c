@@ -152,6 +152,29 @@ bool units_parse_number(const char *text, uint64_t min, uint64_t max, uint64_t *
     return true;
 }
 
+bool units_parse_numbers(
+    const char *text, uint64_t max, int *numbers, uint32_t count_max, uint32_t *count)
+{
+    ASSERT(max <= INT32_MAX);
+    for (uint32_t i = 0; i < count_max; i++) {
+        char one[UNITS_TEXT_BYTES];
+        size_t bytes = strcspn(text, ",");
+        uint64_t number = 0;
+        (void)snprintf(one, sizeof(one), "%.*s", (int)bytes, text);
+        if (bytes >= sizeof(one) || !units_parse_number(one, 0, max, &number)) {
+            return false;
+        }
+        numbers[i] = (int)number;
+        text += bytes;
+        if (*text == '\0') {
+            *count = i + 1;
+            return true;
+        }
+        text++;
+    }
+    return false;
+}
+
 /* The largest unit that leaves one digit or more before the point. */
 static const char *
 format_scaled(uint64_t value, const struct unit *units, uint64_t unit_count, char *text)

@@ -33,6 +33,10 @@ MUST_USE bool units_parse_rate(const char *text, uint64_t *per_s);
 /* A whole number from `min` to `max`: of nodes, CPUs, indexes and the like. */
 MUST_USE bool units_parse_number(const char *text, uint64_t min, uint64_t max, uint64_t *number);
 
+/* Such numbers, separated by commas, at most `count_max` of them. */
+MUST_USE bool units_parse_numbers(
+    const char *text, uint64_t max, int *numbers, uint32_t count_max, uint32_t *count);
+
 /* Write into `text` (UNITS_TEXT_BYTES bytes) and return it: three digits or so, such as 842 ns,
  * 12.3 us, 256 MiB, 1.50 GiB, 200 k, max. */
 const char *units_format_duration(uint64_t ns, char *text);

@@ -215,6 +215,26 @@ class Machine(Case):
         self.assert_exit(process, 3)
         self.assert_says(process, "thole: ", "put it on ext4 or xfs")
 
+    def test_an_overlay_counts_as_what_it_writes_to(self):
+        if os.geteuid() != 0:
+            self.skipTest("mounting an overlay needs root")
+        config = self.configuration()
+        for name in ["ram", "low", "over", "n1"]:
+            os.mkdir(self.path(name))
+        script = ("mount -t tmpfs none ram && mkdir ram/up ram/work && mount -t overlay none n1 "
+                  "-o lowerdir=low,upperdir=$PWD/{0}/up,workdir=$PWD/{0}/work || exit 125; "
+                  'exec "$@"')
+        for upper, code in [("ram", 3), ("over", 0)]:
+            os.makedirs(self.path("over", "up"), exist_ok=True)
+            os.makedirs(self.path("over", "work"), exist_ok=True)
+            apart = ["unshare", "--mount", "sh", "-c", script.format(upper), "sh"]
+            process = thole("format", "-c", config, "--node", "1", cwd=self.folder, before=apart)
+            if process.returncode == 125:
+                self.skipTest("cannot mount an overlay here: " + process.stderr.strip())
+            self.assert_exit(process, code)
+            if code != 0:
+                self.assert_says(process, "an overlay over tmpfs", "put it on ext4 or xfs")
+
     def test_a_kernel_without_io_uring_is_3_and_says_so(self):
         process = subprocess.run([support.THOLE, "demo", *QUICK], cwd=self.folder, text=True,
                                  capture_output=True, timeout=60, check=False,

@@ -134,6 +134,25 @@ static void number_is_digits_alone_and_within_its_bounds(void **state)
     }
 }
 
+static void a_list_of_numbers_is_taken_whole_or_not_at_all(void **state)
+{
+    (void)state;
+    int numbers[3] = {0};
+    uint32_t count = 0;
+    assert_true(units_parse_numbers("7", 9, numbers, 3, &count));
+    assert_int_equal(count, 1);
+    assert_int_equal(numbers[0], 7);
+    assert_true(units_parse_numbers("0,9,1", 9, numbers, 3, &count));
+    assert_int_equal(count, 3);
+    assert_int_equal(numbers[1], 9);
+    static const char *const wrong[] = {"",        ",",  "1,", ",1", "1,,2",
+                                        "1,2,3,4", "10", "-1", "1 ", "a"};
+    for (uint32_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        assert_false(units_parse_numbers(wrong[i], 9, numbers, 3, &count));
+    }
+    assert_int_equal(count, 3);
+}
+
 static void formatted_numbers_have_three_digits_or_are_exact(void **state)
 {
     (void)state;
@@ -162,6 +181,7 @@ int main(void)
         cmocka_unit_test(size_counts_in_powers_of_two),
         cmocka_unit_test(rate_counts_in_thousands_or_is_max),
         cmocka_unit_test(number_is_digits_alone_and_within_its_bounds),
+        cmocka_unit_test(a_list_of_numbers_is_taken_whole_or_not_at_all),
         cmocka_unit_test(formatted_numbers_have_three_digits_or_are_exact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
