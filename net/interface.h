@@ -10,7 +10,8 @@
 #include "net/headers.h"
 #include "net/spec.h"
 
-#define INTERFACE_FDS_MAX 1024u
+#define INTERFACE_FDS_MAX       1024u
+#define INTERFACE_ADDRESS_BYTES 16u
 
 struct interface {
     char name[INTERFACE_NAME_BYTES];
@@ -20,15 +21,58 @@ struct interface {
     struct mac mac;
 };
 
-/* Look at the interface of `spec` and at all that must hold before a port is opened on it for
- * `self`: it is there, up, an Ethernet, not what the default route or the kernel's own traffic
- * needs (unless forced), and this process has the rights. 0, or -errno with the reason and what
- * mends it in `fault`. */
-MUST_USE int interface_check(const struct nic_spec *spec,
-                             struct nic_address self,
-                             uint64_t pinned_bytes,
+/* Look at it. 0; -ENOTSUP: it is there and no Ethernet; or another -errno. */
+MUST_USE int interface_look(const char *name, struct interface *interface);
+
+/* Whether a default route of the kernel's leaves through it. */
+bool interface_has_default_route(const char *name);
+
+/* The first of the kernel's IPv4 addresses that is wanted: this one (0: any), on this interface
+ * (NULL: any). 1: found, with the interface that holds it and its text; 0: none; or -errno. */
+MUST_USE int interface_kernel_address(uint32_t ipv4,
+                                      const char *name,
+                                      char holder[INTERFACE_NAME_BYTES],
+                                      char text[INTERFACE_ADDRESS_BYTES]);
+
+/* The effective capabilities of this process, a bit each. */
+uint64_t interface_rights(void);
+
+/* What is asked of an interface before a port is opened on it. */
+struct interface_asked {
+    const struct nic_spec *spec; /* Of NIC_AF_PACKET or NIC_AF_XDP. */
+    struct nic_address self;     /* The node's. 0: not known yet, and not looked for. */
+    uint64_t pinned_bytes;       /* What the driver locks in memory. */
+};
+
+/* The matters that are looked at, in this order. */
+enum interface_matter {
+    INTERFACE_STATE,  /* It is there, an Ethernet, and up. */
+    INTERFACE_RIGHTS, /* This process may open such a port. */
+    INTERFACE_USE, /* Neither the default route nor the kernel's own traffic needs it; or forced. */
+    INTERFACE_ADDRESS, /* The kernel does not have the node's address, on any interface. */
+    INTERFACE_PINNED,  /* This process may lock the driver's memory; its soft limit is raised. */
+};
+#define INTERFACE_MATTERS (INTERFACE_PINNED + 1u)
+
+/* One of them. 0, or -errno with the reason and what mends it in `fault`. */
+MUST_USE int interface_check_matter(enum interface_matter matter,
+                                    const struct interface_asked *asked,
+                                    struct interface *interface,
+                                    struct fault *fault);
+
+/* All of them, up to the first that does not hold. */
+MUST_USE int interface_check(const struct interface_asked *asked,
                              struct interface *interface,
                              struct fault *fault);
+
+/* The MTU of a port: as the spec asks, by default the usual one, and no more than the interface
+ * carries. 0, or -EMSGSIZE with `fault` set: it carries less than was asked for, or than frames of
+ * `frame_bytes_min` need. */
+MUST_USE int interface_mtu_check(const struct nic_spec *spec,
+                                 uint32_t interface_mtu,
+                                 uint32_t frame_bytes_min,
+                                 uint32_t *mtu,
+                                 struct fault *fault);
 
 /* Whether the kernel itself has this address, on any interface: it would answer for us. 0, or
  * -EADDRINUSE with `fault` set. */

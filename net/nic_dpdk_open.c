@@ -87,18 +87,10 @@ static int plan_make(struct plan *plan, const struct interface *interface, struc
     uint32_t frame_bytes_min =
         plan->config->frame_bytes_min == 0 ? FRAME_BYTES_MIN : plan->config->frame_bytes_min;
     plan->number = port_number++;
-    plan->mtu = spec->mtu == 0 ? PORT_MTU_DEFAULT : spec->mtu;
-    if (has_interface(spec->kind) && plan->mtu > interface->mtu) {
-        if (spec->mtu != 0 || interface->mtu < frame_bytes_min + IPV4_UDP_BYTES) {
-            fault_set(fault, FAULT_ENVIRONMENT,
-                      "%s carries packets of %u bytes, and the node needs %u. Raise it with `ip "
-                      "link set dev %s mtu %u`, on the other end of the link too",
-                      spec->device, interface->mtu,
-                      spec->mtu != 0 ? plan->mtu : frame_bytes_min + IPV4_UDP_BYTES, spec->device,
-                      plan->mtu);
-            return -EMSGSIZE;
-        }
-        plan->mtu = interface->mtu;
+    uint32_t interface_mtu = has_interface(spec->kind) ? interface->mtu : PORT_MTU_MAX;
+    int result = interface_mtu_check(spec, interface_mtu, frame_bytes_min, &plan->mtu, fault);
+    if (result != 0) {
+        return result;
     }
     if (plan->mtu < frame_bytes_min + IPV4_UDP_BYTES) {
         fault_set(fault, FAULT_USAGE, "mtu=%u: a node needs at least %u", plan->mtu,
@@ -355,6 +347,13 @@ void nic_port_free(struct nic_port *own)
     rte_free(own);
 }
 
+uint64_t nic_dpdk_port_pinned_bytes(enum nic_kind kind)
+{
+    return kind != NIC_AF_XDP
+               ? 0
+               : (uint64_t)PORT_BUFFERS * (data_room_of(kind, PORT_MTU_DEFAULT) + 2 * CACHE_LINE);
+}
+
 /* What must hold before EAL runs. */
 static int look(const struct nic_port_config *config,
                 struct plan *plan,
@@ -362,11 +361,14 @@ static int look(const struct nic_port_config *config,
                 struct fault *fault)
 {
     const struct nic_spec *spec = config->spec;
-    uint64_t pinned_bytes =
-        (uint64_t)PORT_BUFFERS * (data_room_of(spec->kind, PORT_MTU_DEFAULT) + 2 * CACHE_LINE);
+    struct interface_asked asked = {
+        .spec = spec,
+        .self = config->self,
+        .pinned_bytes = nic_dpdk_port_pinned_bytes(spec->kind),
+    };
     int result = 0;
     if (has_interface(spec->kind)) {
-        result = interface_check(spec, config->self, pinned_bytes, interface, fault);
+        result = interface_check(&asked, interface, fault);
     } else {
         result = interface_address_check(config->self.ipv4, fault);
     }

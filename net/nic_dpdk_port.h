@@ -38,6 +38,9 @@ struct nic_port_facts {
 MUST_USE int
 nic_dpdk_port_open(struct nic **out, const struct nic_port_config *config, struct fault *fault);
 
+/* What a port of this kind locks in memory, at the usual MTU; 0: nothing that a limit counts. */
+uint64_t nic_dpdk_port_pinned_bytes(enum nic_kind kind);
+
 /* `nic` was opened by nic_dpdk_port_open(). */
 struct nic_port_facts nic_dpdk_port_facts(const struct nic *nic);
 

@@ -15,6 +15,7 @@
 #include <xdp/libxdp.h>
 
 #define TEXT_BYTES  64u
+#define PATH_BYTES  sizeof(((struct xdp_claim *)0)->path)
 #define WORDS_BYTES 160u
 
 /* The last warning of either library: they would print it. One process, one thread at start. */
@@ -60,13 +61,13 @@ static uint32_t attached(uint32_t index)
     return bpf_xdp_query_id((int)index, 0, &id) == 0 ? id : 0;
 }
 
-static void program_name(uint32_t id, char name[TEXT_BYTES])
+static void program_name(uint32_t id, char name[XDP_NAME_BYTES])
 {
     struct bpf_prog_info info = {0};
     uint32_t bytes = sizeof(info);
     int fd = bpf_prog_get_fd_by_id(id);
     bool known = fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &bytes) == 0;
-    (void)snprintf(name, TEXT_BYTES, "%.15s", known ? info.name : "?");
+    (void)snprintf(name, XDP_NAME_BYTES, "%.15s", known ? info.name : "?");
     if (fd >= 0) {
         (void)close(fd);
     }
@@ -85,14 +86,37 @@ static uint32_t noted(int fd, long *process)
 }
 
 /* An interface's number belongs to its network namespace. */
-static int claim_open(struct xdp_claim *claim, const struct interface *interface)
+static void claim_path(char path[PATH_BYTES], uint32_t index)
 {
     struct stat namespace = {0};
     (void)stat("/proc/self/ns/net", &namespace);
-    (void)snprintf(claim->path, sizeof(claim->path), "/run/thole-xdp-%lu-%u",
-                   (unsigned long)namespace.st_ino, interface->index);
+    (void)snprintf(path, PATH_BYTES, "/run/thole-xdp-%lu-%u", (unsigned long)namespace.st_ino,
+                   index);
+}
+
+static int claim_open(struct xdp_claim *claim, const struct interface *interface)
+{
+    claim_path(claim->path, interface->index);
     claim->fd = open(claim->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     return claim->fd < 0 ? -errno : 0;
+}
+
+static void foreign_fault(const char *interface, const char *name, uint32_t id, struct fault *fault)
+{
+    fault_set(fault, FAULT_ENVIRONMENT,
+              "%s has an XDP program (`%s`, number %u) that is not this node's. See what it is for "
+              "with `bpftool net`; when nobody needs it, take it away with",
+              interface, name, id);
+    fault_mend(fault, "ip link set dev %s xdp off", interface);
+}
+
+static void busy_fault(const char *interface, long process, struct fault *fault)
+{
+    fault_set(fault, FAULT_ENVIRONMENT,
+              "another process (%ld) has AF_XDP on %s, and one at a time can. Choose another "
+              "interface, or stop it with",
+              process, interface);
+    fault_mend(fault, "kill %ld", process);
 }
 
 static int
@@ -109,19 +133,56 @@ stale_detach(struct xdp_claim *claim, const struct interface *interface, struct 
             return 0;
         }
         fault_set(fault, FAULT_ENVIRONMENT,
-                  "cannot take away the XDP program that an earlier run left on %s: %s. Try `ip "
-                  "link set dev %s xdp off`",
-                  interface->name, strerror(-result), interface->name);
+                  "cannot take away the XDP program that an earlier run left on %s: %s. Try",
+                  interface->name, strerror(-result));
+        fault_mend(fault, "ip link set dev %s xdp off", interface->name);
         return result;
     }
-    char name[TEXT_BYTES];
+    char name[XDP_NAME_BYTES];
     program_name(id, name);
-    fault_set(fault, FAULT_ENVIRONMENT,
-              "%s has an XDP program (`%s`, number %u) that is not this node's. See what it is for "
-              "with `bpftool net`; when nobody needs it, take it away with `ip link set dev %s xdp "
-              "off`",
-              interface->name, name, id, interface->name);
+    foreign_fault(interface->name, name, id, fault);
     return -EBUSY;
+}
+
+/* The claim file of the interface, if there is one. */
+static void claim_look(struct xdp_state *state, uint32_t index)
+{
+    char path[PATH_BYTES];
+    claim_path(path, index);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0) {
+        state->unknown = errno != ENOENT;
+        return;
+    }
+    long process = 0;
+    state->ours = state->id != 0 && noted(fd, &process) == state->id;
+    if (flock(fd, LOCK_SH | LOCK_NB) != 0) {
+        (void)noted(fd, &process);
+        state->process = process;
+    }
+    (void)close(fd);
+}
+
+void xdp_look(struct xdp_state *state, uint32_t index)
+{
+    *state = (struct xdp_state){.id = attached(index)};
+    if (state->id != 0) {
+        program_name(state->id, state->name);
+    }
+    claim_look(state, index);
+}
+
+int xdp_check(const struct xdp_state *state, const char *interface, struct fault *fault)
+{
+    if (state->process != 0) {
+        busy_fault(interface, state->process, fault);
+        return -EBUSY;
+    }
+    if (state->id != 0 && !state->ours && !state->unknown) {
+        foreign_fault(interface, state->name, state->id, fault);
+        return -EBUSY;
+    }
+    return 0;
 }
 
 int xdp_claim(struct xdp_claim *claim, const struct interface *interface, struct fault *fault)
@@ -140,10 +201,7 @@ int xdp_claim(struct xdp_claim *claim, const struct interface *interface, struct
     if (flock(claim->fd, LOCK_EX | LOCK_NB) != 0) {
         long process;
         (void)noted(claim->fd, &process);
-        fault_set(fault, FAULT_ENVIRONMENT,
-                  "another process (%ld) has AF_XDP on %s, and one at a time can. Stop it, or "
-                  "choose another interface",
-                  process, interface->name);
+        busy_fault(interface->name, process, fault);
         result = -EBUSY;
     } else {
         result = stale_detach(claim, interface, fault);

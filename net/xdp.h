@@ -11,11 +11,28 @@
 #include "engine/base/fault.h"
 #include "net/interface.h"
 
+#define XDP_NAME_BYTES 16u
+
 struct xdp_claim {
     int fd; /* -1: none. */
     uint32_t index;
     char path[80];
 };
+
+/* What is on an interface, whoever put it there. */
+struct xdp_state {
+    uint32_t id;               /* Of the program; 0: none. */
+    char name[XDP_NAME_BYTES]; /* "?": this process may not ask. */
+    bool ours;                 /* It is noted as left, or being used, by a process of ours. */
+    bool unknown;              /* A note is there, and this process may not read it. */
+    long process;              /* Of ours, that has the interface now; 0: none. */
+};
+
+/* Look, and change nothing. Needs no rights; without them some is unknown. */
+void xdp_look(struct xdp_state *state, uint32_t index);
+
+/* What xdp_claim() would refuse. 0, or -EBUSY with `fault` set. */
+MUST_USE int xdp_check(const struct xdp_state *state, const char *interface, struct fault *fault);
 
 /* Claim the interface, and detach what an ended process of ours left on it. 0, or -errno with
  * `fault` set: another process has it, or another's program is attached. */

@@ -308,7 +308,7 @@ class Manners(EthernetCase):
         self.start_refused(made, "tap:eth0", "already")
         self.start_refused(made, "pci:0000:7f:1f.7", "dpdk-devbind.py --status")
         self.start_refused(made, "vdev:net_nothing0", "DPDK said")
-        self.start_refused(made, "af_packet:nowhere", "ip -brief link")
+        self.start_refused(made, "af_packet:nowhere", "thole net ls")
         self.start_refused(made, "af_xdp:eth0,mtu=9000,force", "mtu 9000")
         self.assertEqual(self.link("n1"), before)
 

@@ -80,7 +80,7 @@ class Refused(Case):
         made = self.cluster(1)
         made.format()
         for spec in ["af_xdp:nowhere0", "af_packet:nowhere0"]:
-            self.assert_exit(self.start(made, "--net", spec), 3, "nowhere0", "ip -brief link")
+            self.assert_exit(self.start(made, "--net", spec), 3, "nowhere0", "thole net ls")
 
     def test_status_and_check_of_a_wrong_file_exit_2(self):
         for command in ["status", "check"]:

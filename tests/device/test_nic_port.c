@@ -517,7 +517,7 @@ static void what_the_machine_needs_is_refused_with_what_mends_it(void **state)
 {
     (void)state;
     struct nic_port_config kernels = {.self = {SEGMENT_KERNEL_IPV4, PORT}};
-    expect_refusal(9, &plain, "ip -brief link");
+    expect_refusal(9, &plain, "thole net ls");
     expect_refusal(0, &kernels, "ip address del 10.9.0.100 dev br0");
     assert_true(segment_ip("link set p0 down"));
     expect_refusal(0, &plain, "ip link set dev p0 up");
