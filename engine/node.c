@@ -117,12 +117,32 @@ static void replica_fill(const struct node_config *config, struct replica_config
     }
 }
 
+static uint64_t memory_bytes(const struct config *cluster, const struct replica_config *replica)
+{
+    bool durable = cluster->durability == CONFIG_DSYNC;
+    uint64_t bytes = replica_memory_bytes(replica) + nic_socket_memory_bytes() + 4ull * PAGE_BYTES;
+    return bytes +
+           (durable ? disk_uring_memory_bytes() : disk_memory_memory_bytes(cluster->size_bytes));
+}
+
+uint64_t node_memory_bytes(const struct config *cluster, const struct config_node *self)
+{
+    struct node_config config = {.cluster = cluster, .self = self};
+    struct replica_config replica;
+    replica_fill(&config, &replica);
+    return memory_bytes(cluster, &replica);
+}
+
+uint32_t node_frame_bytes_min(void)
+{
+    return wire_head_bytes(WIRE_ENTRY) + FRAGMENT_BYTES_MIN;
+}
+
 static int open_memory(struct node *node, const struct replica_config *replica, struct fault *fault)
 {
     const struct config *cluster = node->config.cluster;
     bool durable = cluster->durability == CONFIG_DSYNC;
-    uint64_t bytes = replica_memory_bytes(replica) + nic_socket_memory_bytes() + 4ull * PAGE_BYTES;
-    bytes += durable ? disk_uring_memory_bytes() : disk_memory_memory_bytes(cluster->size_bytes);
+    uint64_t bytes = memory_bytes(cluster, replica);
     int result = mem_open(&node->mem, bytes);
     if (result != 0) {
         fault_set(fault, FAULT_ENVIRONMENT, "no memory for node %u: it needs %llu MiB%s",
@@ -159,7 +179,7 @@ static bool is_socket(const struct node *node)
 
 static int open_nic(struct node *node, struct fault *fault)
 {
-    uint32_t frame_bytes_min = wire_head_bytes(WIRE_ENTRY) + FRAGMENT_BYTES_MIN;
+    uint32_t frame_bytes_min = node_frame_bytes_min();
     if (is_socket(node)) {
         return open_socket(node, frame_bytes_min, fault);
     }

@@ -55,6 +55,12 @@ MUST_USE int node_start(struct node *node,
                         FILE *memory_out,
                         struct fault *fault);
 
+/* The memory of a node, fixed at start: what the table of node_start() adds up to. */
+uint64_t node_memory_bytes(const struct config *cluster, const struct config_node *self);
+
+/* The smallest frame that a node can work with: what it needs of a port's MTU. */
+uint32_t node_frame_bytes_min(void);
+
 /* 0; or -errno of the disk that failed while serving: nothing is polled any more. */
 int node_failure(const struct node *node);
 

@@ -26,16 +26,12 @@ static const struct argp_option format_options[] = {
 static error_t format_parse(int key, char *value, struct argp_state *state)
 {
     struct format_arguments *arguments = state->input;
-    uint64_t node = 0;
     switch (key) {
     case 'c':
         arguments->path = value;
         return 0;
     case KEY_NODE:
-        if (!units_parse_number(value, 1, NODE_ID_MAX, &node)) {
-            argp_error(state, "--node: `%s` is not a node's number, 1 to %u", value, NODE_ID_MAX);
-        }
-        arguments->node = (uint32_t)node;
+        arguments->node = command_parse_node(state, value);
         return 0;
     case KEY_FORCE:
         arguments->force = true;

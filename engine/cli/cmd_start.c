@@ -50,16 +50,6 @@ static const struct argp_option start_options[] = {
     {0},
 };
 
-static void parse_node(struct argp_state *state, const char *value)
-{
-    struct start_arguments *arguments = state->input;
-    uint64_t node = 0;
-    if (!units_parse_number(value, 1, NODE_ID_MAX, &node)) {
-        argp_error(state, "--node: `%s` is not a node's number, 1 to %u", value, NODE_ID_MAX);
-    }
-    arguments->node = (uint32_t)node;
-}
-
 /* One group a node, so one CPU. */
 static void parse_cpu(struct argp_state *state, const char *value)
 {
@@ -82,7 +72,7 @@ static error_t start_parse(int key, char *value, struct argp_state *state)
         arguments->path = value;
         return 0;
     case KEY_NODE:
-        parse_node(state, value);
+        arguments->node = command_parse_node(state, value);
         return 0;
     case KEY_NET:
         arguments->spec = value;

@@ -2,6 +2,8 @@
 #include "engine/cli/command.h"
 
 #include "engine/base/assert.h"
+#include "engine/base/limits.h"
+#include "engine/base/units.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +41,15 @@ error_t command_parse_config(int key, char *value, struct argp_state *state, con
     default:
         return ARGP_ERR_UNKNOWN;
     }
+}
+
+uint32_t command_parse_node(const struct argp_state *state, const char *value)
+{
+    uint64_t node = 0;
+    if (!units_parse_number(value, 1, NODE_ID_MAX, &node)) {
+        argp_error(state, "--node: `%s` is not a node's number, 1 to %u", value, NODE_ID_MAX);
+    }
+    return (uint32_t)node;
 }
 
 int command_fail(const struct fault *fault)

@@ -30,6 +30,9 @@ int command_split_eal(int argc, char **argv, int *eal_argc, char ***eal_argv);
 /* The default of the parsers of commands that need `-c FILE` and take no argument. */
 error_t command_parse_config(int key, char *value, struct argp_state *state, const char **path);
 
+/* The value of `--node`; what is none ends the program as argp does. */
+uint32_t command_parse_node(const struct argp_state *state, const char *value);
+
 /* Print `fault` on stderr, one line after the program's name, and return its exit code. */
 int command_fail(const struct fault *fault);
 
@@ -39,10 +42,13 @@ bool command_has_colors(FILE *stream);
 extern const struct command command_check;
 extern const struct command command_append;
 extern const struct command command_completion;
+extern const struct command command_doctor;
 extern const struct command command_format;
 extern const struct command command_leader_show;
 extern const struct command command_leader_transfer;
 extern const struct command command_log_verify;
+extern const struct command command_net_ls;
+extern const struct command command_net_show;
 extern const struct command command_read;
 extern const struct command command_start;
 extern const struct command command_status;

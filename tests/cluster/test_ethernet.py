@@ -13,6 +13,8 @@ from cluster import Case, thole
 
 NODES = ["n1", "n2", "n3"]
 FOREIGN_PROGRAM = "/usr/lib/x86_64-linux-gnu/bpf/xsk_def_xdp_prog.o"  # Of libxdp1.
+PLAIN = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--bounding-set",
+         "-all", "--inh-caps", "-all", "--"]  # As nobody, without any right.
 LINES = [f"line {number}" for number in range(200)]
 
 
@@ -204,8 +206,7 @@ class Unprivileged(Case):
         plain = []
         if os.geteuid() == 0:  # Then as nobody.
             os.chown(made.folder, 65534, 65534)
-            plain = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups",
-                     "--bounding-set", "-all", "--inh-caps", "-all", "--"]
+            plain = PLAIN
         probe = subprocess.run([*plain, "unshare", "-Urn", "ip", "link", "add", "br0", "type",
                                 "bridge"], capture_output=True, text=True, check=False)
         if probe.returncode != 0:
@@ -312,14 +313,90 @@ class Manners(EthernetCase):
         self.start_refused(made, "af_xdp:eth0,mtu=9000,force", "mtu 9000")
         self.assertEqual(self.link("n1"), before)
 
+    def test_doctor_and_net_say_beforehand_what_a_start_would_refuse(self):
+        made = self.rigged(["n1", "home"], kernel=["n1"], durability="memory")
+        os.chmod(made.folder, 0o755)
+        self.told(made, "af_packet:eth0", "node's address", knows_address=False)
+        self.told(made, "af_xdp:eth0", "interface in use")
+        self.ip("n1", "address", "flush", "dev", "eth0")
+        for spec in ["af_packet:eth0", "af_xdp:eth0"]:
+            self.assertEqual(self.errors(made, spec), {})
+            self.assertTrue(self.port_of(made, spec)["usable"])
+        self.told(made, "af_packet:eth0,mtu=9000", "MTU", knows_address=False)
+        self.told(made, "af_packet:eth0", "capabilities", prefix=PLAIN)
+        self.told(made, "af_xdp:eth0", "capabilities", prefix=PLAIN)
+        self.told(made, "tap:eth0", "device of the port", knows_address=False)
+        self.told(made, "vdev:net_nothing0", "driver of the port", knows_address=False)
+        self.told(made, "af_packet:nowhere", "interface", knows_address=False)
+        self.ip("n1", "route", "add", "default", "dev", "eth0")
+        for spec in ["af_packet:eth0", "af_xdp:eth0"]:
+            self.told(made, spec, "interface in use")
+        self.ip("n1", "link", "set", "eth0", "down")
+        self.told(made, "af_packet:eth0", "interface")
+
+    def test_doctor_and_net_know_whose_an_xdp_program_is(self):
+        made = self.rigged(["n1", "home"])
+        made[1].start("--net", "af_xdp:eth0")
+        port = self.port_of(made, "af_xdp:eth0")
+        self.assertEqual(port["against"][0]["mend"], f"kill {made[1].process.pid}")
+        self.assertEqual(self.shown(made)["xdp"]["process"], made[1].process.pid)
+        self.assertEqual(self.shown(made)["xdp"]["program"], "ours")
+        made[1].kill()
+        self.assertEqual(self.shown(made)["xdp"]["program"], "ours")
+        self.assertIsNone(self.shown(made)["xdp"]["process"])
+        self.assertEqual(self.errors(made, "af_xdp:eth0"), {})
+        self.assertEqual(self.shown(made, prefix=PLAIN)["xdp"]["program"], "unknown")
+        made[1].start("--net", "af_xdp:eth0")
+        self.assertEqual(made[1].stop(), 0)
+        done = self.net["n1"].run("ip", "link", "set", "dev", "eth0", "xdp", "obj",
+                                  FOREIGN_PROGRAM, "sec", "xdp", capture_output=True)
+        if done.returncode != 0:
+            self.skipTest("`ip` attaches no XDP program here")
+        self.assertEqual(self.shown(made)["xdp"]["program"], "foreign")
+        self.told(made, "af_xdp:eth0", "XDP program")
+
+    def json_of(self, made, *words, prefix=(), codes=(0,)):
+        """What the program says in JSON on the node's host."""
+        done = made[1].place.run(*prefix, cluster.THOLE, *words, "--json", text=True,
+                                 capture_output=True)
+        self.assertIn(done.returncode, codes, done.stderr)
+        return json.loads(done.stdout)
+
+    def shown(self, made, prefix=()):
+        return self.json_of(made, "net", "show", "eth0", prefix=prefix)
+
+    def port_of(self, made, spec, prefix=()):
+        return [port for port in self.shown(made, prefix)["ports"] if port["spec"] == spec][0]
+
+    def errors(self, made, spec, prefix=()):
+        """The rows of doctor that are errors: condition and mend."""
+        found = self.json_of(made, "doctor", "-c", made.path, "--node", "1", "--net", spec,
+                             prefix=prefix, codes=(0, 1))
+        return {row["condition"]: row["mend"] for row in found["rows"]
+                if row["severity"] == "error"}
+
+    def told(self, made, spec, condition, prefix=(), knows_address=True):
+        """What start refuses, doctor has as an error, and `net show` too where it can know."""
+        before = self.link("n1")
+        errors = self.errors(made, spec, prefix)
+        self.assertIn(condition, errors)
+        mend = errors[condition]
+        self.assertNotEqual(mend, "")
+        if condition == "driver of the port":  # There it is DPDK's own refusal.
+            self.start_refused(made, spec, prefix=prefix)
+        else:
+            self.start_refused(made, spec, f"`{mend}`", prefix=prefix)
+        if knows_address:
+            against = self.port_of(made, spec, prefix)["against"]
+            self.assertIn(mend, [one["mend"] for one in against])
+        self.assertEqual(self.link("n1"), before)
+
     def test_missing_rights_are_named(self):
         made = self.rigged(["n1", "home"], durability="memory")
         os.chmod(made.folder, 0o755)
-        plain = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups",
-                 "--bounding-set", "-all", "--inh-caps", "-all", "--"]
-        self.start_refused(made, "af_packet:eth0", "CAP_NET_RAW", "unshare -Urn", prefix=plain)
-        self.start_refused(made, "af_xdp:eth0", "CAP_NET_RAW", prefix=plain)
-        self.start_refused(made, "tap:thole0", "CAP_NET_ADMIN", prefix=plain)
+        self.start_refused(made, "af_packet:eth0", "CAP_NET_RAW", "unshare -Urn", prefix=PLAIN)
+        self.start_refused(made, "af_xdp:eth0", "CAP_NET_RAW", prefix=PLAIN)
+        self.start_refused(made, "tap:thole0", "CAP_NET_ADMIN", prefix=PLAIN)
 
     def test_two_rights_are_enough_for_af_packet(self):
         made = self.rigged(["n1", "home"], durability="memory")
