@@ -223,6 +223,11 @@ static void layout_look(struct disk_survey *survey, int fd)
     }
 }
 
+static bool is_locked(int fd)
+{
+    return flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+}
+
 static void log_look(struct disk_survey *survey, const char *log)
 {
     struct stat status;
@@ -235,9 +240,25 @@ static void log_look(struct disk_survey *survey, const char *log)
     if (fd < 0) {
         return;
     }
-    survey->log_locked = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    survey->log_locked = is_locked(fd);
     layout_look(survey, fd);
     (void)close(fd);
+}
+
+/* A device that a node has open is not tried: it would be refused as one that is mounted. */
+static void device_look(struct disk_survey *survey)
+{
+    int fd = open(survey->place, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        survey->log_locked = is_locked(fd);
+        (void)close(fd);
+    }
+    if (survey->log_locked) {
+        survey->direct_unknown = true;
+        return;
+    }
+    int result = disk_file_probe(survey->place, &survey->direct);
+    survey->direct_unknown = result == -EACCES || result == -EPERM;
 }
 
 /* ---- All of it ---- */
@@ -286,9 +307,7 @@ void disk_survey(struct disk_survey *survey,
     place_find(survey, data);
     disk_device_look(&survey->device, survey->place);
     if (survey->is_device) {
-        int result = disk_file_probe(survey->place, &survey->direct);
-        survey->direct_unknown = result == -EACCES || result == -EPERM;
-        survey->log_locked = result == -EBUSY;
+        device_look(survey);
         return;
     }
     log_look(survey, log);

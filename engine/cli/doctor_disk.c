@@ -45,9 +45,11 @@ static void judge_place(const struct doctor_facts *facts, struct doctor_rows *ro
     char need[UNITS_TEXT_BYTES];
     char text[UNITS_TEXT_BYTES];
     if (disk->direct_unknown) {
-        struct doctor_row *row =
-            doctor_add(rows, "O_DIRECT, O_DSYNC", DOCTOR_NOTE, "a page written and durable",
-                       "not tried: this user may not write to %s", disk->place);
+        struct doctor_row *row = doctor_add(rows, "O_DIRECT, O_DSYNC", DOCTOR_NOTE,
+                                            "a page written and durable", "not tried: %s %s",
+                                            disk->direct.code == 0 ? "a process has it open:"
+                                                                   : "this user may not write to",
+                                            disk->place);
         doctor_mend(row, "%s", disk->direct.mend);
     } else {
         doctor_add_fault(rows, "O_DIRECT, O_DSYNC", "a page written and durable", &disk->direct,

@@ -1,4 +1,5 @@
 """`thole doctor` and `thole net` on this very machine: what they say holds together."""
+import fcntl
 import os
 import re
 import shutil
@@ -84,6 +85,37 @@ class Doctor(DoctorCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(self.examine("-c", config)["log pre-written"]["severity"], "ok")
         self.assert_exit(thole("log", "verify", self.path("n1")), 0)
+
+    def test_a_device_is_looked_at_and_left_as_it_is(self):
+        if os.geteuid() != 0 or shutil.which("losetup") is None:
+            self.skipTest("loop devices need root and losetup")
+        image = self.path("image")
+        with open(image, "wb") as out:
+            out.truncate(32 << 20)
+        done = subprocess.run(["losetup", "--find", "--show", "-b", "4096", image], text=True,
+                              capture_output=True, check=False)
+        if done.returncode != 0:
+            self.skipTest(f"no loop device here: {done.stderr.strip()}")
+        device = done.stdout.strip()
+        try:
+            config = self.configuration(size="16MiB")
+            with open(config, encoding="ascii") as file:
+                text = file.read().replace("data = n1", f"data = {device}")
+            with open(config, "w", encoding="ascii") as out:
+                out.write(text)
+            rows = self.examine("-c", config)
+            with open(device, "rb") as locked:
+                fcntl.flock(locked, fcntl.LOCK_EX)
+                busy = self.examine("-c", config)
+            with open(image, "rb") as file:
+                self.assertEqual(file.read().strip(b"\0"), b"")
+        finally:
+            subprocess.run(["losetup", "--detach", device], check=False)
+        self.assertEqual(rows["O_DIRECT, O_DSYNC"]["severity"], "ok")
+        self.assertIn("blocks of 4096 bytes", rows["device"]["current"])
+        self.assertEqual(rows["filesystem"]["current"], "none: a device")
+        self.assertEqual(busy["O_DIRECT, O_DSYNC"]["severity"], "note")
+        self.assertIn("log in use", busy)
 
     def test_memory_is_no_place_for_a_log(self):
         if not os.path.isdir("/dev/shm"):

@@ -272,10 +272,13 @@ static void the_place_of_the_log_is_judged(void **state)
     expect("O_DIRECT, O_DSYNC", DOCTOR_ERROR, "ls -ld n1");
     facts.disk.direct_unknown = true;
     expect("O_DIRECT, O_DSYNC", DOCTOR_NOTE, "ls -ld n1");
+    facts.disk.direct = (struct fault){0};
+    facts.disk.log_locked = true;
+    expect("O_DIRECT, O_DSYNC", DOCTOR_NOTE, "");
+    assert_non_null(strstr(row_of("O_DIRECT, O_DSYNC")->current, "has it open"));
     fault_set(&facts.disk.space, FAULT_ENVIRONMENT, "too little; free some");
     expect("space", DOCTOR_ERROR, "df -h n1");
     assert_string_equal(row_of("space")->current, "too little");
-    facts.disk.log_locked = true;
     expect("log in use", DOCTOR_NOTE, "");
 }
 
