@@ -36,3 +36,12 @@ int disk_transfer(struct disk *disk, const struct disk_io *io)
     ASSERT(disk->in_flight == 0);
     return done.result;
 }
+
+int disk_read(struct disk *disk, uint64_t offset, uint32_t bytes, void *buffer)
+{
+    if (offset > disk->bytes || bytes > disk->bytes - offset) {
+        return -EIO;
+    }
+    const struct disk_io io = {.op = DISK_READ, .bytes = bytes, .offset = offset, .buffer = buffer};
+    return disk_transfer(disk, &io);
+}

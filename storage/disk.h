@@ -88,4 +88,8 @@ static inline void disk_close(struct disk *disk)
  * Asserts that nothing else is in flight. Defined in storage/disk.c. */
 MUST_USE int disk_transfer(struct disk *disk, const struct disk_io *io);
 
+/* Read so, wherever it lies: what is beyond the disk's end is -EIO, as a page that cannot be read.
+ */
+MUST_USE int disk_read(struct disk *disk, uint64_t offset, uint32_t bytes, void *buffer);
+
 #endif

@@ -92,6 +92,7 @@ static void superblock_tell(const struct superblock *superblock, struct recovery
     found->start.offset = superblock->start_offset;
     found->ring_bytes = superblock->ring_bytes;
     found->segment_bytes = superblock->segment_bytes;
+    found->window_bytes = superblock->window_bytes;
 }
 
 /* Is it the log that the caller means? */
@@ -134,13 +135,10 @@ static void watermarks_read(struct survey *survey)
 {
     struct recovery *found = survey->found;
     for (uint32_t i = 0; i < WATERMARK_PAGES; i++) {
-        struct disk_io io = {.op = DISK_READ,
-                             .bytes = PAGE_BYTES,
-                             .offset = layout_watermark_at(i),
-                             .buffer = survey->scan.buffer};
         struct watermark mark;
-        if (disk_transfer(survey->scan.log.disk, &io) != 0 ||
-            !watermark_decode(survey->scan.buffer, found->cluster, found->store, &mark)) {
+        uint8_t *page = survey->scan.buffer;
+        if (disk_read(survey->scan.log.disk, layout_watermark_at(i), PAGE_BYTES, page) != 0 ||
+            !watermark_decode(page, found->cluster, found->store, &mark)) {
             continue;
         }
         survey->superblock_old = survey->superblock_old || mark.epoch > found->epoch;
@@ -171,12 +169,9 @@ static void state_read(struct survey *survey)
         .store = found->store,
         .segment = segment_number(&survey->scan.log.geometry, found->start.position),
     };
-    struct disk_io io = {.op = DISK_READ,
-                         .bytes = STATE_BYTES,
-                         .offset = state_at(&survey->scan.log.geometry, owner.segment),
-                         .buffer = survey->scan.buffer};
+    uint64_t at = state_at(&survey->scan.log.geometry, owner.segment);
     uint32_t byte_count = 0;
-    if (disk_transfer(survey->scan.log.disk, &io) != 0 ||
+    if (disk_read(survey->scan.log.disk, at, STATE_BYTES, survey->scan.buffer) != 0 ||
         state_check(survey->scan.buffer, &owner, &found->start, &byte_count) != NULL) {
         survey->state_bad = true;
         return;
@@ -258,28 +253,42 @@ static void predecessor_compare(struct survey *survey,
     }
 }
 
-/* A record above T whose headers can be read. */
-static void survey_head(struct survey *survey, uint64_t position, const uint8_t *page, bool whole)
+bool recover_counts(const struct recovery *found,
+                    const struct scan_log *log,
+                    uint64_t position,
+                    const uint8_t *page,
+                    bool whole)
 {
-    const struct scan_log *log = &survey->scan.log;
-    struct recovery *found = survey->found;
+    ASSERT(position >= found->end_position);
     struct node_header node;
     struct entry_header header;
     memcpy(&node, page, sizeof node);
     memcpy(&header, page + NODE_HEADER_BYTES, sizeof header);
     uint64_t next_index = found->last.index + 1;
     if (!scan_epoch_counts(log, node.epoch, position) || header.index < next_index) {
-        return; /* Void, or left over from before the prefix was written. */
+        return false; /* Void, or left over from before the prefix was written. */
     }
     if (!whole && header.index == next_index && header.previous_term != found->last.term) {
-        return;
+        return false;
     }
     if (header.index - next_index > (position - found->end_position) / PAGE_BYTES) {
-        return; /* Every entry before it takes at least a page: there is no room for so many. */
+        return false; /* Every entry before it takes at least a page: no room for so many. */
     }
-    if (position < found->cut_position && header.index > found->cut_last.index) {
-        return; /* Below the cut, yet past its last entry: stale, what replaced it was lost. */
+    /* Below the cut, yet past its last entry: stale, what replaced it was lost. */
+    return position >= found->cut_position || header.index <= found->cut_last.index;
+}
+
+/* A record above T whose headers can be read. */
+static void survey_head(struct survey *survey, uint64_t position, const uint8_t *page, bool whole)
+{
+    struct recovery *found = survey->found;
+    if (!recover_counts(found, &survey->scan.log, position, page, whole)) {
+        return;
     }
+    struct node_header node;
+    struct entry_header header;
+    memcpy(&node, page, sizeof node);
+    memcpy(&header, page + NODE_HEADER_BYTES, sizeof header);
     if (whole) {
         found->durable_position = max_u64(found->durable_position, node.durable_position);
         survey->later = true;
@@ -415,6 +424,7 @@ static void judge(struct survey *survey)
         witness_correct(survey, &survey->cut);
     }
     bool short_of = found->end_position < found->durable_position;
+    found->window_end = window_end(survey);
     found->bad_pages = survey->bad_below + survey->bad_above;
     found->bad_position = found->bad_pages > 0 ? survey->bad_first : found->end_position;
     if (short_of || survey->mismatch || survey->state_bad || survey->superblock_old) {
@@ -463,6 +473,19 @@ static void describe(const struct survey *survey)
     }
 }
 
+/* What a node is refused for, told in front of what was found all the same. */
+static void refusal_tell(struct recovery *found, struct fault *fault)
+{
+    ASSERT(fault->code != 0);
+    found->kind = RECOVER_DAMAGED;
+    found->refused = fault->code;
+    char log[sizeof found->what];
+    memcpy(log, found->what, sizeof log);
+    const char *between = log[0] == '\0' ? "" : "; then: ";
+    snprintf(found->what, sizeof found->what, "%.240s%s%.240s", fault->text, between, log);
+    *fault = (struct fault){0};
+}
+
 int recover(struct disk *disk,
             const struct recover_config *config,
             struct recovery *recovery,
@@ -471,28 +494,19 @@ int recover(struct disk *disk,
     ASSERT(config->buffer != NULL);
     struct superblock_set set;
     int result = superblock_load(disk, config->buffer, &set, fault);
-    if (result != 0) {
+    bool slot_gone = config->survey && result == -EBADMSG && superblock_set_any(&set);
+    if (result != 0 && !slot_gone) {
         return result;
     }
     superblock_tell(&set.newest, recovery);
     struct survey survey = {.found = recovery, .visitor = config->visitor};
-    struct scan_log log = {
-        .disk = disk,
-        .cluster = recovery->cluster,
-        .store = recovery->store,
-        .epoch = recovery->epoch,
-        .cut_position = recovery->cut_position,
-        .limit = recovery->start.position + recovery->ring_bytes,
-        .chunk_bytes = RECOVER_BUFFER_BYTES,
-    };
-    bool valid = geometry_init(&log.geometry, set.newest.ring_bytes, set.newest.segment_bytes,
-                               set.newest.window_bytes);
-    ASSERT(valid);
+    struct scan_log log = scan_log_of(disk, recovery);
     result = identity_check(recovery, config, fault);
-    if (result == 0) {
-        result = length_check(disk->bytes, geometry_file_bytes(&log.geometry), fault);
-    }
     if (result != 0) {
+        return result;
+    }
+    result = length_check(disk->bytes, geometry_file_bytes(&log.geometry), fault);
+    if (result != 0 && !config->survey) {
         return result;
     }
     scan_init(&survey.scan, &log, config->buffer, recovery->start.position, recovery->start.last);
@@ -504,6 +518,9 @@ int recover(struct disk *disk,
     witnesses_compare(&survey); /* Against a record of the same index, the witness is right. */
     judge(&survey);
     describe(&survey);
+    if (slot_gone || result != 0) {
+        refusal_tell(recovery, fault);
+    }
     ASSERT(recovery->kind == RECOVER_DAMAGED ||
            recovery->durable_position <= recovery->end_position);
     return 0;

@@ -55,6 +55,7 @@ struct recovery {
     struct log_start start;
     uint64_t ring_bytes;
     uint64_t segment_bytes;
+    uint64_t window_bytes;
     /* The log. */
     uint64_t end_position;     /* T */
     uint64_t durable_position; /* D */
@@ -68,7 +69,9 @@ struct recovery {
     uint64_t mismatch_index;  /* Not 0: what the prefix holds there is not what was written last. */
     uint32_t bad_pages;
     uint64_t bad_position; /* Of the first one. */
-    char what[256];        /* One line for people. Empty for CLEAN. */
+    uint64_t window_end;   /* Nothing that counts lies at or above it. */
+    int refused;           /* Not 0 (recover_config.survey): a node is refused with this code. */
+    char what[512];        /* One line for people. Empty for CLEAN. */
 };
 
 /* Called for every entry of the proven prefix in order; `entry` is valid during the call. Void
@@ -92,6 +95,9 @@ struct recover_config {
     uint8_t node;
     uint8_t *buffer;                       /* RECOVER_BUFFER_BYTES, page aligned; borrowed. */
     const struct recover_visitor *visitor; /* Or NULL. */
+    /* Go on with a superblock of which a slot is gone, and with a truncated file, for whoever only
+     * looks: the kind is DAMAGED, and recovery.refused the fault's code. */
+    bool survey;
 };
 
 /* Read the superblock and the ring through `disk` and tell what is there. Returns 0 with `recovery`
@@ -103,5 +109,21 @@ MUST_USE int recover(struct disk *disk,
                      struct fault *fault);
 
 const char *recover_kind_name(enum recover_kind kind);
+
+/* Clean or torn: a node takes it. */
+static inline bool recover_is_whole(const struct recovery *found)
+{
+    return found->kind == RECOVER_CLEAN || found->kind == RECOVER_TORN;
+}
+
+/* Whether the record whose headers stand on the page at `position`, above the proven prefix, is
+ * known to have been part of the log. Otherwise it is void, or left over from before the prefix was
+ * written. `whole`: the page is valid. */
+struct scan_log;
+bool recover_counts(const struct recovery *found,
+                    const struct scan_log *log,
+                    uint64_t position,
+                    const uint8_t *page,
+                    bool whole);
 
 #endif

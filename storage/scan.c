@@ -6,6 +6,23 @@
 /* What stands for a page that the disk cannot read: not zero, and its mark cannot hold. */
 #define UNREADABLE_BYTE 0xee
 
+struct scan_log scan_log_of(struct disk *disk, const struct recovery *found)
+{
+    struct scan_log log = {
+        .disk = disk,
+        .cluster = found->cluster,
+        .store = found->store,
+        .epoch = found->epoch,
+        .cut_position = found->cut_position,
+        .limit = found->start.position + found->ring_bytes,
+        .chunk_bytes = RECOVER_BUFFER_BYTES,
+    };
+    bool valid =
+        geometry_init(&log.geometry, found->ring_bytes, found->segment_bytes, found->window_bytes);
+    ASSERT(valid); /* superblock_load() has seen it. */
+    return log;
+}
+
 void scan_init(struct scan *scan,
                const struct scan_log *log,
                uint8_t *buffer,
@@ -26,14 +43,11 @@ static void part_read(struct scan *scan, const struct ring_part *part, uint8_t *
     uint32_t step_bytes = part->bytes;
     while (at < part->bytes) {
         uint32_t left_bytes = part->bytes - at;
-        struct disk_io io = {.op = DISK_READ,
-                             .bytes = step_bytes < left_bytes ? step_bytes : left_bytes,
-                             .offset = part->offset + at,
-                             .buffer = buffer + at};
-        if (disk_transfer(scan->log.disk, &io) == 0) {
-            at += io.bytes;
-        } else if (io.bytes > PAGE_BYTES) {
-            step_bytes = io.bytes / PAGE_BYTES / 2 * PAGE_BYTES;
+        uint32_t bytes = step_bytes < left_bytes ? step_bytes : left_bytes;
+        if (disk_read(scan->log.disk, part->offset + at, bytes, buffer + at) == 0) {
+            at += bytes;
+        } else if (bytes > PAGE_BYTES) {
+            step_bytes = bytes / PAGE_BYTES / 2 * PAGE_BYTES;
         } else {
             memset(buffer + at, UNREADABLE_BYTE, PAGE_BYTES);
             scan->unreadable_pages++;
@@ -71,11 +85,9 @@ const uint8_t *scan_pages(struct scan *scan, uint64_t position, uint32_t bytes)
     return scan->buffer + (position - scan->buffer_position);
 }
 
-static bool page_is_zero(const uint8_t *page)
+static bool page_is_all(const uint8_t *page, uint8_t byte)
 {
-    uint64_t first = 0;
-    memcpy(&first, page, sizeof first);
-    return first == 0 && memcmp(page, page + 8, PAGE_BYTES - 8) == 0;
+    return page[0] == byte && memcmp(page, page + 1, PAGE_BYTES - 1) == 0;
 }
 
 /* NULL when both headers of a first page hold and belong to `position`, else why not. */
@@ -108,11 +120,26 @@ static const char *heads_check(const struct scan_log *log, uint64_t position, co
     return (uint32_t)header.term == page_mark_of(page).term_low ? NULL : "mark of another term";
 }
 
+/* Why a page's mark does not hold. The mark is seeded with the cluster, so a first page of another
+ * one has a wrong mark here and headers that are right. */
+static const char *mark_blame(const struct scan_log *log, const uint8_t *page)
+{
+    if (page_is_all(page, UNREADABLE_BYTE)) {
+        return "the disk cannot read it";
+    }
+    struct entry_header header;
+    memcpy(&header, page + NODE_HEADER_BYTES, sizeof header);
+    bool foreign = header.cluster != log->cluster &&
+                   entry_header_check(&header, header.cluster) == NULL &&
+                   page_mark_valid(page, header.cluster, true);
+    return foreign ? "page of another cluster" : "page mark wrong";
+}
+
 struct scan_page scan_page_judge(const struct scan_log *log, uint64_t position, const uint8_t *page)
 {
     ASSERT(position % PAGE_BYTES == 0);
-    if (page_is_zero(page)) {
-        return (struct scan_page){.state = PAGE_ABSENT};
+    if (page_is_all(page, 0)) {
+        return (struct scan_page){.state = PAGE_ABSENT, .why = "never written"};
     }
     struct page_mark mark = page_mark_of(page);
     uint32_t number = (uint32_t)(mark.position % PAGE_BYTES);
@@ -122,7 +149,7 @@ struct scan_page scan_page_judge(const struct scan_log *log, uint64_t position, 
         /* Its headers identify it only where the mark still says that it is a first page here:
          * client bytes within an entry can look like headers, a mark they cannot reach. */
         bool head = mark.position == position && heads_check(log, position, page) == NULL;
-        return (struct scan_page){.state = PAGE_BAD, .head = head, .why = "page mark wrong"};
+        return (struct scan_page){.state = PAGE_BAD, .head = head, .why = mark_blame(log, page)};
     }
     const char *why = first ? heads_check(log, marked, page) : NULL;
     if (why != NULL) {
@@ -132,7 +159,7 @@ struct scan_page scan_page_judge(const struct scan_log *log, uint64_t position, 
         return (struct scan_page){.state = PAGE_VALID, .head = first};
     }
     if (marked < position && (position - marked) % log->geometry.ring_bytes == 0) {
-        return (struct scan_page){.state = PAGE_ABSENT};
+        return (struct scan_page){.state = PAGE_ABSENT, .why = "page of an earlier lap"};
     }
     return (struct scan_page){.state = PAGE_BAD, .why = "page of another position (misplaced)"};
 }

@@ -1,8 +1,8 @@
 /* scan.h: read a log in order, checking every entry; and judge one page of the ring.
  *
- * Used by recovery, by `thole log verify`, and by the benchmark's verifier, which reads a live log
- * through a second descriptor while the replica writes it. Reads only, in big chunks; a page that
- * the disk cannot read is found by bisecting and then stands as a bad one.
+ * Used by recovery, by the walk of the offline tools, and by the benchmark's verifier, which reads
+ * a live log through a second descriptor while the replica writes it. Reads only, in big chunks; a
+ * page that the disk cannot read is found by bisecting and then stands as a bad one.
  *
  * It knows what an entry is and where it belongs; what the end of a log means is recover.c's.
  */
@@ -50,6 +50,9 @@ enum scan_result {
     SCAN_BAD, /* A page of the next entry is bad. */
 };
 
+/* The log on `disk` as recovery found its superblock. */
+struct scan_log scan_log_of(struct disk *disk, const struct recovery *found);
+
 void scan_init(struct scan *scan,
                const struct scan_log *log,
                uint8_t *buffer,
@@ -69,7 +72,7 @@ const uint8_t *scan_pages(struct scan *scan, uint64_t position, uint32_t bytes);
 struct scan_page {
     enum page_state state; /* VALID: written at this position, by whatever term and epoch. */
     bool head; /* Headers of an entry that begins here can be read, even if the page is bad. */
-    const char *why; /* Why it is bad. */
+    const char *why; /* Why it is bad or absent. */
 };
 struct scan_page
 scan_page_judge(const struct scan_log *log, uint64_t position, const uint8_t *page);

@@ -136,6 +136,15 @@ static int look_refuse(const struct superblock_look *look, struct fault *fault)
     return -EBADMSG;
 }
 
+bool superblock_set_any(const struct superblock_set *set)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < SUPERBLOCK_SLOTS * SUPERBLOCK_COPIES; i++) {
+        any = any || set->valid[i / 2][i % 2];
+    }
+    return any;
+}
+
 int superblock_load(struct disk *disk,
                     uint8_t *page,
                     struct superblock_set *set,

@@ -24,6 +24,9 @@ struct superblock_set {
     struct superblock newest;
 };
 
+/* Whether any copy is valid: then `newest` is one of them. */
+bool superblock_set_any(const struct superblock_set *set);
+
 /* Put `count` bytes at the head of a page, zero the rest, seal with the CRC. */
 void layout_page_seal(uint8_t *page, const void *head, uint32_t count);
 bool layout_page_valid(const uint8_t *page);

@@ -29,6 +29,7 @@
  */
 #include "storage/superblock.h"
 #include "tests/support/crash_world.h"
+#include "tests/support/walk_check.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -305,6 +306,8 @@ static enum check check_recovery(struct world *world)
     }
     resolve_pending(world);
     wrong = check_prefix(world);
+    static _Alignas(PAGE_BYTES) uint8_t buffer[RECOVER_BUFFER_BYTES];
+    wrong = wrong != NULL ? wrong : walk_check(&world->model.disk, &world->found, buffer);
     bool healthy = world->found.kind == RECOVER_CLEAN || world->found.kind == RECOVER_TORN;
     if (wrong == NULL && !healthy) {
         wrong = check_finding(world);
