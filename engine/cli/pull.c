@@ -4,14 +4,13 @@
 #include "engine/base/clock.h"
 #include "engine/base/units.h"
 #include "engine/cli/command.h"
+#include "engine/cli/payload.h"
 
 #include <inttypes.h>
 #include <jansson.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 
 #define PULL_PATIENCE_NS 5000000000u
-#define BASE64_BYTES     ((RECORD_BYTES_MAX + 2u) / 3u * 4u + 1u)
 
 enum { KEY_NODE = 512, KEY_FROM, KEY_LINEARIZABLE };
 
@@ -52,22 +51,13 @@ static error_t flag_parse(int key, char *value, struct argp_state *state)
 static const struct argp flag_argp = {.options = flag_options, .parser = flag_parse};
 const struct argp_child pull_flags[] = {{.argp = &flag_argp}, {0}};
 
-/* One object a line; bytes that are not UTF-8 go as base64. */
+/* One object a line. */
 static void print_json(struct pull *pull, const struct fetch_record *record)
 {
     json_t *object = json_object();
     json_object_set_new(object, "offset", json_integer((json_int_t)record->offset));
     json_object_set_new(object, "term", json_integer((json_int_t)record->term));
-    json_t *data = json_stringn((const char *)record->payload, record->bytes);
-    if (data != NULL) {
-        json_object_set_new(object, "data", data);
-    } else {
-        int bytes =
-            EVP_EncodeBlock((unsigned char *)pull->base64, record->payload, (int)record->bytes);
-        ASSERT(bytes >= 0);
-        ASSERT((uint32_t)bytes < BASE64_BYTES);
-        json_object_set_new(object, "data_base64", json_stringn(pull->base64, (size_t)bytes));
-    }
+    payload_json(object, record->payload, record->bytes, pull->base64);
     (void)json_dumpf(object, stdout, JSON_COMPACT); /* ferror() tells. */
     json_decref(object);
 }
@@ -153,7 +143,7 @@ int pull_open(struct pull *pull, const struct pull_options *options, struct faul
 {
     *pull = (struct pull){.options = *options};
     int result = connect_open(&pull->connect, options->path, CLIENT_READ_TIMEOUT_NS,
-                              fetch_memory_bytes() + BASE64_BYTES + PAGE_BYTES, fault);
+                              fetch_memory_bytes() + PAYLOAD_BASE64_BYTES + PAGE_BYTES, fault);
     if (result != 0) {
         return result;
     }
@@ -163,7 +153,7 @@ int pull_open(struct pull *pull, const struct pull_options *options, struct faul
                                   .context = pull};
     struct mem *mem = &pull->connect.mem;
     fetch_init(&pull->fetch, mem, pull->connect.client, &config, clock_now_ns());
-    pull->base64 = mem_take(mem, "base64", 1, BASE64_BYTES, 64);
+    pull->base64 = mem_take(mem, "base64", 1, PAYLOAD_BASE64_BYTES, 64);
     mem_seal(mem);
     if (options->node != 0 && !has_node(&pull->connect.config, options->node)) {
         fault_set(fault, FAULT_USAGE, "--node: there is no [node %u] in %.200s", options->node,
