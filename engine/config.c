@@ -179,8 +179,8 @@ static bool set_size(struct parse *parse, const char *value)
 static bool set_segment(struct parse *parse, const char *value)
 {
     uint64_t bytes = 0;
-    bool sound =
-        units_parse_size(value, &bytes) && bytes >= SEGMENT_BYTES_MIN && (bytes & (bytes - 1)) == 0;
+    bool sound = units_parse_size(value, &bytes) && bytes >= SEGMENT_BYTES_MIN &&
+                 bytes <= SEGMENT_BYTES_MAX && (bytes & (bytes - 1)) == 0;
     parse->config->segment_bytes = bytes;
     return sound;
 }
@@ -235,7 +235,7 @@ static const struct {
     [KEY_NODE_SPEC] = {SECTION_NODE, "spec", set_node_spec, NIC_SPEC_FORM},
     [KEY_NET_SPEC] = {SECTION_NET, "spec", set_net_spec, NIC_SPEC_FORM},
     [KEY_SIZE] = {SECTION_STORAGE, "size", set_size, UNITS_SIZE_FORM ", in whole pages of 4KiB"},
-    [KEY_SEGMENT] = {SECTION_STORAGE, "segment", set_segment, "a power of two, 256KiB or more"},
+    [KEY_SEGMENT] = {SECTION_STORAGE, "segment", set_segment, "a power of two, 256KiB to 1TiB"},
     [KEY_RETENTION] = {SECTION_STORAGE, "retention", set_retention, UNITS_SIZE_FORM},
     [KEY_DURABILITY] = {SECTION_STORAGE, "durability", set_durability, "dsync or memory"},
     [KEY_ELECTION] = {SECTION_RAFT, "election", set_election, UNITS_RANGE_FORM},
@@ -455,22 +455,24 @@ static void check_nodes(struct parse *parse)
 static void check_storage(struct parse *parse)
 {
     const struct config *config = parse->config;
-    uint64_t segments = config->size_bytes / config->segment_bytes;
+    uint64_t bytes_min = geometry_file_bytes_min(config->segment_bytes);
     char least[UNITS_TEXT_BYTES];
     char most[UNITS_TEXT_BYTES];
-    if (segments < SEGMENTS_MIN || segments > SEGMENTS_MAX) {
-        units_format_size(config->segment_bytes * SEGMENTS_MIN, least);
+    if (config->size_bytes < bytes_min ||
+        config->size_bytes / config->segment_bytes > SEGMENTS_MAX) {
+        units_format_size(bytes_min, least);
         units_format_size(config->segment_bytes * SEGMENTS_MAX, most);
         uint32_t line = line_of(parse, parse->key_lines[0][KEY_SIZE] != 0 ? KEY_SIZE : KEY_SEGMENT);
-        refuse(parse, line, "`size` must be %u to %u segments: %s to %s", SEGMENTS_MIN,
-               SEGMENTS_MAX, least, most);
+        refuse(parse, line,
+               "`size` must be %u to %u segments and what stands beside them: %s to %s",
+               SEGMENTS_MIN, SEGMENTS_MAX, least, most);
         return;
     }
     struct geometry geometry;
-    uint64_t retention_max = 0;
-    if (geometry_fit(&geometry, config->size_bytes, config->segment_bytes, WRITE_WINDOW_BYTES)) {
-        retention_max = geometry_retention_max(&geometry);
-    }
+    bool fits =
+        geometry_fit(&geometry, config->size_bytes, config->segment_bytes, WRITE_WINDOW_BYTES);
+    ASSERT(fits); /* It is at least the smallest. */
+    uint64_t retention_max = geometry_retention_max(&geometry);
     if (parse->key_lines[0][KEY_RETENTION] != 0 &&
         (config->retention_bytes < config->segment_bytes ||
          config->retention_bytes > retention_max)) {

@@ -6,14 +6,18 @@
 #include <errno.h>
 #include <inttypes.h>
 
-uint64_t format_bytes_min(uint64_t segment_bytes)
+int format_check_size(uint64_t bytes, uint64_t segment_bytes, struct fault *fault)
 {
-    struct geometry geometry;
-    uint64_t each_bytes = segment_bytes == 0 ? SEGMENT_BYTES_DEFAULT : segment_bytes;
-    bool valid =
-        geometry_init(&geometry, SEGMENTS_MIN * each_bytes, each_bytes, WRITE_WINDOW_BYTES);
-    ASSERT(valid);
-    return geometry_file_bytes(&geometry);
+    uint64_t bytes_min = geometry_file_bytes_min(segment_bytes);
+    if (bytes >= bytes_min) {
+        return 0;
+    }
+    fault_set(fault, FAULT_ENVIRONMENT,
+              "%" PRIu64 " bytes are too few for a log of %u segments of %" PRIu64
+              " bytes and what stands beside them: its size must be at least %" PRIu64,
+              bytes, SEGMENTS_MIN, segment_bytes == 0 ? SEGMENT_BYTES_DEFAULT : segment_bytes,
+              bytes_min);
+    return -ENOSPC;
 }
 
 int storage_format(struct disk *disk,
@@ -35,13 +39,12 @@ int storage_format(struct disk *disk,
         return -EINVAL;
     }
     uint64_t window_bytes = config->window_bytes == 0 ? WRITE_WINDOW_BYTES : config->window_bytes;
-    if (!geometry_fit(geometry, disk->bytes, segment_bytes, window_bytes)) {
-        fault_set(fault, FAULT_ENVIRONMENT,
-                  "%" PRIu64 " bytes are too few for a log of %u segments of %" PRIu64
-                  " bytes: set `[storage] size` to at least %" PRIu64,
-                  disk->bytes, SEGMENTS_MIN, segment_bytes, format_bytes_min(segment_bytes));
-        return -ENOSPC;
+    int small = format_check_size(disk->bytes, segment_bytes, fault);
+    if (small != 0) {
+        return small;
     }
+    bool fits = geometry_fit(geometry, disk->bytes, segment_bytes, window_bytes);
+    ASSERT(fits);
     struct superblock superblock = {
         .node = config->node,
         .cluster = config->cluster,

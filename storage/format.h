@@ -31,7 +31,8 @@ MUST_USE int storage_format(struct disk *disk,
                             struct geometry *geometry,
                             struct fault *fault);
 
-/* The smallest file that holds a log of such segments (0: the default). */
-uint64_t format_bytes_min(uint64_t segment_bytes);
+/* Whether a disk of so many bytes holds a log of such segments (0: the default): 0, or -ENOSPC and
+ * the fault. */
+MUST_USE int format_check_size(uint64_t bytes, uint64_t segment_bytes, struct fault *fault);
 
 #endif

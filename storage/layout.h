@@ -101,6 +101,8 @@ _Static_assert(sizeof(struct state_header) == 72, "no padding in a state header"
 _Static_assert(LAYOUT_WATERMARKS_AT + WATERMARK_PAGES * LAYOUT_STEP_BYTES <= LAYOUT_STATES_AT,
                "superblock and watermarks end before the small states");
 _Static_assert(sizeof(struct superblock) <= LAYOUT_CRC_AT, "the superblock fits its page");
+_Static_assert(SEGMENTS_MAX <= LAYOUT_POSITION_LIMIT / SEGMENT_BYTES_MAX / 2,
+               "the largest ring is below the limit of positions");
 _Static_assert(STATE_BYTES % PAGE_BYTES == 0, "small states are whole pages");
 
 static inline uint64_t layout_superblock_at(uint32_t slot, uint32_t copy)

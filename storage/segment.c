@@ -67,6 +67,16 @@ uint64_t geometry_file_bytes(const struct geometry *geometry)
     return geometry->ring_offset + geometry->ring_bytes;
 }
 
+uint64_t geometry_file_bytes_min(uint64_t segment_bytes)
+{
+    struct geometry geometry;
+    uint64_t each_bytes = segment_bytes == 0 ? SEGMENT_BYTES_DEFAULT : segment_bytes;
+    bool valid =
+        geometry_init(&geometry, SEGMENTS_MIN * each_bytes, each_bytes, WRITE_WINDOW_BYTES);
+    ASSERT(valid);
+    return geometry_file_bytes(&geometry);
+}
+
 uint32_t ring_split(const struct geometry *geometry,
                     uint64_t position,
                     uint32_t bytes,

@@ -47,6 +47,9 @@ MUST_USE bool geometry_fit(struct geometry *geometry,
                            uint64_t segment_bytes,
                            uint64_t window_bytes);
 
+/* The smallest file that holds SEGMENTS_MIN segments of so many bytes, 0: of the default ones. */
+uint64_t geometry_file_bytes_min(uint64_t segment_bytes);
+
 /* Bytes that the file must have. */
 uint64_t geometry_file_bytes(const struct geometry *geometry);
 

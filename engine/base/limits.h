@@ -77,6 +77,7 @@
 /* The log on disk. */
 #define SEGMENT_BYTES_MIN     (256u * 1024u)
 #define SEGMENT_BYTES_DEFAULT (16u * 1024u * 1024u)
+#define SEGMENT_BYTES_MAX     (1ull << 40)
 #define SEGMENTS_MIN          4u
 #define SEGMENTS_MAX          65536u
 #define STATE_BYTES           65536u /* The small state of one segment boundary. */

@@ -147,12 +147,9 @@ int make_log(const char *data,
 {
     ASSERT(config->store != 0);
     ASSERT(bytes % PAGE_BYTES == 0);
-    if (bytes < format_bytes_min(config->segment_bytes)) {
-        fault_set(fault, FAULT_ENVIRONMENT,
-                  "%llu bytes are too few for a log of such segments: give at least %llu",
-                  (unsigned long long)bytes,
-                  (unsigned long long)format_bytes_min(config->segment_bytes));
-        return -ENOSPC;
+    int small = format_check_size(bytes, config->segment_bytes, fault);
+    if (small != 0) {
+        return small;
     }
     struct stat status;
     bool folder_made = false;

@@ -1,5 +1,6 @@
 """What the program says when the machine, a folder or a load is not as it should be."""
 import ctypes
+import errno
 import fcntl
 import os
 import resource
@@ -11,6 +12,8 @@ import time
 import support
 from support import Case, QUICK, thole
 
+SYS_PWRITE64 = 18
+SYS_FALLOCATE = 285
 SYS_IO_URING_SETUP = 425
 SYS_IO_URING_REGISTER = 427
 PTRACE_SEIZE = 0x4206
@@ -19,20 +22,24 @@ PTRACE_DETACH = 17
 WALL = 0x40000000  # Wait for threads too.
 
 
-def forbid_io_uring():
-    """In the child: io_uring answers ENOSYS, as where a container's seccomp filter forbids it."""
-    code = b"".join([
-        struct.pack("<HBBI", 0x20, 0, 0, 0),  # Load the number of the system call.
-        struct.pack("<HBBI", 0x35, 0, 2, SYS_IO_URING_SETUP),
-        struct.pack("<HBBI", 0x25, 1, 0, SYS_IO_URING_REGISTER),
-        struct.pack("<HBBI", 0x06, 0, 0, 0x00050000 | 38),  # ENOSYS
-        struct.pack("<HBBI", 0x06, 0, 0, 0x7fff0000),  # Allow.
-    ])
+def refuse_calls(answers):
+    """In the child: these system calls do nothing and answer with these error numbers."""
+    code = struct.pack("<HBBI", 0x20, 0, 0, 0)  # Load the number of the system call.
+    for call, error in answers.items():
+        code += struct.pack("<HBBI", 0x15, 0, 1, call)  # Any other goes on behind the next line.
+        code += struct.pack("<HBBI", 0x06, 0, 0, 0x00050000 | error)
+    code += struct.pack("<HBBI", 0x06, 0, 0, 0x7fff0000)  # Allow.
     buffer = ctypes.create_string_buffer(code)
     program = struct.pack("<H6xQ", len(code) // 8, ctypes.addressof(buffer))
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(38, 1, 0, 0, 0) != 0 or libc.prctl(22, 2, program, 0, 0) != 0:
         os._exit(125)
+
+
+def forbid_io_uring():
+    """In the child: io_uring answers ENOSYS, as where a container's seccomp filter forbids it."""
+    refuse_calls({call: errno.ENOSYS
+                  for call in range(SYS_IO_URING_SETUP, SYS_IO_URING_REGISTER + 1)})
 
 
 class Folder(Case):
@@ -180,6 +187,37 @@ class Format(Case):
         self.assertFalse(os.path.exists(self.path("n1", "log")))
         process = thole("demo", "--log-size", "8TiB", cwd=self.folder)
         self.assert_exit(process, 3)
+
+    def test_the_smallest_size_that_the_configuration_takes_is_formatted(self):
+        path = self.configuration(size="64MiB", segment="16MiB")
+        process = thole("format", "-c", path, "--node", "1")
+        self.assert_exit(process, 2)
+        self.assert_says(process, "cluster.ini:8", "66 MiB")
+        self.assertEqual(os.listdir(self.folder), ["cluster.ini"])
+        path = self.configuration(size="66MiB", segment="16MiB")
+        self.assert_exit(thole("format", "-c", path, "--node", "1"), 0)
+        process = thole("log", "ls", self.path("n1"), "--json")
+        self.assert_exit(process, 0)
+        self.assertEqual(self.object_of(process)["ring_bytes"], 64 << 20)
+
+    def test_space_that_runs_out_while_formatting_is_3_and_leaves_nothing(self):
+        # What another process, or a quota, takes between the look at the free space and the write.
+        path = self.configuration(size="8MiB")
+        no_fallocate = {SYS_FALLOCATE: errno.EOPNOTSUPP}
+        for answers, words in [
+                ({SYS_FALLOCATE: errno.ENOSPC}, ["space ran out", "free some"]),
+                ({**no_fallocate, SYS_PWRITE64: errno.ENOSPC}, ["space ran out", "free some"]),
+                ({**no_fallocate, SYS_PWRITE64: errno.EDQUOT}, ["quota"]),
+                ({SYS_PWRITE64: errno.EIO}, ["cannot pre-write", "Input/output error"])]:
+            process = subprocess.run(
+                [support.THOLE, "format", "-c", path, "--node", "1"], cwd=self.folder, text=True,
+                capture_output=True, timeout=60, check=False,
+                preexec_fn=lambda answers=answers: refuse_calls(answers))
+            if process.returncode == 125:
+                self.skipTest("seccomp filters are not allowed here")
+            self.assert_exit(process, 3)
+            self.assert_says(process, "thole: ", *words)
+            self.assertEqual(os.listdir(self.folder), ["cluster.ini"])
 
     def test_a_log_too_small_for_its_segments_is_refused_with_the_least_size(self):
         process = thole("demo", *QUICK, "--log-size", "512KiB", cwd=self.folder)

@@ -193,7 +193,8 @@ static void malformed_values_are_refused_with_their_form(void **state)
         {"[storage]", "size = 256MB", "MiB"},
         {"[storage]", "size = 100000001", "whole pages"},
         {"[storage]", "segment = 3MiB", "power of two"},
-        {"[storage]", "segment = 128KiB", "256KiB or more"},
+        {"[storage]", "segment = 128KiB", "256KiB to 1TiB"},
+        {"[storage]", "segment = 2TiB", "256KiB to 1TiB"},
         {"[storage]", "retention = all", "MiB"},
         {"[storage]", "durability = fsync", "dsync or memory"},
         {"[raft]", "election = 150ms", "two durations"},
@@ -257,9 +258,10 @@ static void clusters_that_cannot_work_are_refused(void **state)
         snprintf(text + at, sizeof text - at, "[node %u]\naddress = 10.0.0.%u:1\n", i, i);
     }
     refused(text, 17, "more than 7 nodes");
-    refused(SHORTEST "[storage]\nsize = 32MiB\n", 6, "4 to 65536 segments: 64 MiB");
-    refused(SHORTEST "[storage]\nsize = 1MiB\nsegment = 512KiB\n", 6, "2 MiB");
-    refused(SHORTEST "[storage]\nsegment = 128MiB\n", 6, "512 MiB");
+    refused(SHORTEST "[storage]\nsize = 32MiB\n", 6, "4 to 65536 segments and what stands beside");
+    refused(SHORTEST "[storage]\nsize = 64MiB\n", 6, "66 MiB"); /* What format would refuse. */
+    refused(SHORTEST "[storage]\nsize = 1MiB\nsegment = 512KiB\n", 6, "4 MiB");
+    refused(SHORTEST "[storage]\nsegment = 128MiB\n", 6, "514 MiB");
     refused(SHORTEST "[storage]\nretention = 1MiB\n", 6, "at least one segment");
     refused(SHORTEST "[storage]\nretention = 256MiB\n", 6, "at least one segment");
     refused(SHORTEST "[raft]\nelection = 150ms-150ms\n", 6, "leave room");

@@ -38,9 +38,10 @@ static void geometry_takes_the_most_whole_segments_that_fit(void **state)
     assert_int_equal(geometry.ring_offset, 3 * mib);
     assert_true(geometry_file_bytes(&geometry) <= 256 * mib);
     assert_false(geometry_fit(&geometry, 64 * mib, 16 * mib, WRITE_WINDOW_BYTES));
-    assert_true(geometry_fit(&geometry, format_bytes_min(0), 16 * mib, WRITE_WINDOW_BYTES));
+    assert_true(geometry_fit(&geometry, geometry_file_bytes_min(0), 16 * mib, WRITE_WINDOW_BYTES));
     assert_int_equal(geometry.segment_count, SEGMENTS_MIN);
-    assert_false(geometry_fit(&geometry, format_bytes_min(0) - 1, 16 * mib, WRITE_WINDOW_BYTES));
+    assert_false(
+        geometry_fit(&geometry, geometry_file_bytes_min(0) - 1, 16 * mib, WRITE_WINDOW_BYTES));
 }
 
 static void geometry_refuses_numbers_that_are_none(void **state)
