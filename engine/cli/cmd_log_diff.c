@@ -130,13 +130,16 @@ static void entries_compare(struct diff *diff)
     }
     diff->compared++;
     uint64_t bytes = a->bytes < b->bytes ? a->bytes : b->bytes;
-    for (uint32_t at = NODE_HEADER_BYTES; at < bytes; at++) {
-        if (a->entry[at] != b->entry[at]) {
-            difference(diff, &diff->sides[0], at);
-            return;
-        }
+    uint64_t at = NODE_HEADER_BYTES;
+    if (memcmp(a->entry + at, b->entry + at, bytes - at) == 0) {
+        ASSERT(a->bytes == b->bytes); /* Their headers are the same. */
+        return;
     }
-    ASSERT(a->bytes == b->bytes); /* Their headers are the same. */
+    while (a->entry[at] == b->entry[at]) {
+        at++;
+    }
+    ASSERT(at < bytes);
+    difference(diff, &diff->sides[0], (uint32_t)at);
 }
 
 /* One log has an entry where the other's next one lies further on. If the other is damaged there,
@@ -234,9 +237,13 @@ static int print_json(struct diff *diff)
 static void print_side(const struct side *side)
 {
     const struct recovery *found = &side->offline.found;
-    printf("%s: %s, node %u, entries %" PRIu64 " to %" PRIu64 "\n", side->offline.path,
-           recover_kind_name(found->kind), found->node, found->start.last.index + 1,
-           found->true_last.index);
+    printf("%s: %s, node %u, ", side->offline.path, recover_kind_name(found->kind), found->node);
+    if (found->true_last.index > found->start.last.index) {
+        printf("entries %" PRIu64 " to %" PRIu64 "\n", found->start.last.index + 1,
+               found->true_last.index);
+    } else {
+        puts("no entries");
+    }
     if (found->what[0] != '\0') {
         printf("  %s\n", found->what);
     }
