@@ -113,7 +113,9 @@ static enum wire_status open_entry(struct intake *intake, const struct intake_co
         return WIRE_BUSY; /* The gate has long been closed; hand-overs have sealed beyond it. */
     }
     intake->slot = log_place(log, log->end_position, ENTRY_BYTES_MAX, context->durable_position);
-    ASSERT(intake->slot != NULL);
+    if (intake->slot == NULL) {
+        return WIRE_BUSY; /* What is there is still being sent. */
+    }
     intake->opened_ns = context->now_ns;
     return WIRE_OK;
 }

@@ -24,11 +24,17 @@ static uint64_t entry_count_for(uint64_t ring_bytes)
     return count < ENTRIES_MIN ? ENTRIES_MIN : count;
 }
 
+static uint64_t pin_count_for(uint64_t ring_bytes)
+{
+    return (ring_bytes + ENTRY_BYTES_MAX) / PAGE_BYTES;
+}
+
 uint64_t log_memory_bytes(uint64_t ring_bytes)
 {
     ASSERT(ring_bytes >= LOG_MEMORY_MIN);
     ASSERT((ring_bytes & (ring_bytes - 1)) == 0);
-    return ring_bytes + ENTRY_BYTES_MAX + entry_count_for(ring_bytes) * sizeof(struct log_entry) +
+    return ring_bytes + ENTRY_BYTES_MAX + pin_count_for(ring_bytes) * sizeof(uint16_t) +
+           entry_count_for(ring_bytes) * sizeof(struct log_entry) +
            STRIDES_MAX * sizeof(struct log_place) + 3ull * PAGE_BYTES;
 }
 
@@ -38,6 +44,7 @@ void log_init(struct log *log, struct mem *mem, uint64_t ring_bytes)
     ASSERT((ring_bytes & (ring_bytes - 1)) == 0);
     *log = (struct log){.ring_bytes = ring_bytes, .entry_mask = entry_count_for(ring_bytes) - 1};
     log->ring = mem_take(mem, "log slots", 1, ring_bytes + ENTRY_BYTES_MAX, PAGE_BYTES);
+    log->pins = mem_take(mem, "log pins", pin_count_for(ring_bytes), sizeof(uint16_t), 64);
     log->entries = mem_take(mem, "log entries", log->entry_mask + 1, sizeof(struct log_entry), 64);
     log->strides = mem_take(mem, "log places", STRIDES_MAX, sizeof(struct log_place), 64);
 }
@@ -64,6 +71,32 @@ uint8_t *log_slot(const struct log *log, uint64_t position)
     return log->ring + (position & (log->ring_bytes - 1));
 }
 
+uint16_t *
+log_pins(const struct log *log, const uint8_t *bytes, uint32_t byte_count, uint32_t *page_count)
+{
+    ASSERT(byte_count > 0);
+    if (bytes < log->ring || bytes >= log->ring + log->ring_bytes + ENTRY_BYTES_MAX) {
+        return NULL;
+    }
+    uint64_t first = (uint64_t)(bytes - log->ring) >> PAGE_SHIFT;
+    uint64_t last = (uint64_t)(bytes - log->ring + byte_count - 1) >> PAGE_SHIFT;
+    ASSERT(last < pin_count_for(log->ring_bytes));
+    *page_count = (uint32_t)(last - first + 1);
+    return &log->pins[first];
+}
+
+static bool is_pinned(const struct log *log, const uint8_t *slot, uint32_t bytes)
+{
+    uint32_t page_count = 0;
+    const uint16_t *pins = log_pins(log, slot, bytes, &page_count);
+    ASSERT(pins != NULL);
+    uint32_t any = 0;
+    for (uint32_t i = 0; i < page_count; i++) {
+        any |= pins[i];
+    }
+    return any != 0;
+}
+
 uint8_t *log_place(struct log *log, uint64_t position, uint32_t bytes, uint64_t durable_position)
 {
     ASSERT(bytes <= ENTRY_BYTES_MAX);
@@ -72,10 +105,15 @@ uint8_t *log_place(struct log *log, uint64_t position, uint32_t bytes, uint64_t 
     if (end > durable_position + log->ring_bytes) {
         return NULL;
     }
+    uint8_t *slot = log_slot(log, position);
+    if (UNLIKELY(is_pinned(log, slot, bytes))) {
+        log->pinned_waits++;
+        return NULL;
+    }
     if (end > log->ring_bytes && log->resident_position < end - log->ring_bytes) {
         log->resident_position = end - log->ring_bytes;
     }
-    return log_slot(log, position);
+    return slot;
 }
 
 static void index_place(struct log *log, const struct entry_header *header)

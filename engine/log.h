@@ -4,9 +4,11 @@
  * in one piece (behind the ring's end lies room for the largest entry). So entries that follow each
  * other on disk follow each other in memory, but for the ring's end, and go out as one write.
  *
- * Invariant: bytes of a position are overwritten only by a position a whole ring later, and only
- * once they are durable here; log_place() is the one gate. What is no longer in memory is found on
- * disk by the sparse index: for every stride of the disk's ring the first entry that begins in it.
+ * Invariant: bytes of a position are overwritten only by a position a whole ring later, once they
+ * are durable here, or by the same position after a cut, and never while somebody reads them: every
+ * page of the ring has a counter of its readers. log_place() is the one gate. What is no longer in
+ * memory is found on disk by the sparse index: for every stride of the disk's ring the first entry
+ * that begins in it.
  *
  * Must not know frames, terms' meaning or devices. One writer, no locks.
  */
@@ -42,6 +44,8 @@ struct log_place {
 struct log {
     uint8_t *ring;
     uint64_t ring_bytes;
+    uint16_t *pins;            /* Readers of each page of the ring and of the room behind it. */
+    uint64_t pinned_waits;     /* How often a slot was not given for their sake. */
     struct log_entry *entries; /* By index & entry_mask. */
     uint64_t entry_mask;
     struct log_place *strides; /* By position / stride_bytes % stride_count. index 0: none. */
@@ -64,7 +68,8 @@ void log_init(struct log *log, struct mem *mem, uint64_t ring_bytes);
 void log_begin(struct log *log, const struct log_start *start, uint64_t disk_ring_bytes);
 
 /* Claim [position, position + bytes) of the ring for writing, if everything that lay there is
- * durable (`durable_position`): returns the slot, or NULL. Never below end_position. */
+ * durable (`durable_position`) and nobody reads it: returns the slot, or NULL: not now. Never below
+ * end_position. */
 uint8_t *log_place(struct log *log, uint64_t position, uint32_t bytes, uint64_t durable_position);
 
 /* Take the entry after the last one. Its bytes are in their slot (`resident`) or on disk alone. */
@@ -87,6 +92,11 @@ const struct log_entry *log_entry(const struct log *log, uint64_t index);
 /* The bytes of an entry, or NULL: no longer in memory. */
 const uint8_t *log_bytes(const struct log *log, uint64_t index);
 uint8_t *log_slot(const struct log *log, uint64_t position);
+
+/* The counters of the pages in which [bytes, bytes + byte_count) lies, `page_count` of them, for
+ * whoever will read there after this iteration; NULL: the bytes are not the ring's. */
+uint16_t *
+log_pins(const struct log *log, const uint8_t *bytes, uint32_t byte_count, uint32_t *page_count);
 
 /* End of the log if it ended with entry `index`. False: not known in memory. */
 MUST_USE bool log_end_at(const struct log *log, uint64_t index, struct log_end *end);

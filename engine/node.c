@@ -187,6 +187,7 @@ static int open_nic(struct node *node, struct fault *fault)
         .spec = node->config.spec,
         .self = node->config.self->address,
         .frame_bytes_min = frame_bytes_min,
+        .region = {.base = node->mem.base, .bytes = node->mem.bytes},
         .eal_argc = node->config.eal_argc,
         .eal_argv = node->config.eal_argv,
     };
@@ -201,10 +202,12 @@ static void print_port(const struct node *node, FILE *out)
     }
     struct nic_port_facts facts = nic_dpdk_port_facts(node->nic);
     fprintf(out,
-            "port %s:%s driver %s mac %02x:%02x:%02x:%02x:%02x:%02x mtu %u, buffers of %llu KiB\n",
+            "port %s:%s driver %s mac %02x:%02x:%02x:%02x:%02x:%02x mtu %u, buffers of %llu KiB, "
+            "chains %s, fan-out %s\n",
             nic_kind_name(node->config.spec->kind), node->config.spec->device, facts.driver,
             facts.mac[0], facts.mac[1], facts.mac[2], facts.mac[3], facts.mac[4], facts.mac[5],
-            facts.mtu, (unsigned long long)(facts.memory_bytes >> 10));
+            facts.mtu, (unsigned long long)(facts.memory_bytes >> 10), facts.chains ? "yes" : "no",
+            facts.fan_out);
 }
 
 static int open_disk(struct node *node, struct fault *fault)

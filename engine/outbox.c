@@ -13,6 +13,14 @@ uint32_t outbox_flush(struct outbox *outbox)
 
 void outbox_put(struct outbox *outbox, struct nic_address to, const struct wire_frame *frame)
 {
+    outbox_put_pinned(outbox, to, frame, (struct nic_pin){0});
+}
+
+void outbox_put_pinned(struct outbox *outbox,
+                       struct nic_address to,
+                       const struct wire_frame *frame,
+                       struct nic_pin pin)
+{
     ASSERT(outbox->count < TX_BURST_MAX);
     uint8_t *head = outbox->heads[outbox->count];
     uint32_t head_bytes = wire_encode(frame, head);
@@ -24,6 +32,7 @@ void outbox_put(struct outbox *outbox, struct nic_address to, const struct wire_
         .head_bytes = head_bytes,
         .body = frame->payload,
         .body_bytes = frame->payload_bytes,
+        .pin = pin,
     };
     if (outbox->count == TX_BURST_MAX) {
         (void)outbox_flush(outbox);

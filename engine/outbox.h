@@ -22,6 +22,12 @@ struct outbox {
 /* Queue a frame. `frame->payload` must not change before the next flush. Flushes when full. */
 void outbox_put(struct outbox *outbox, struct nic_address to, const struct wire_frame *frame);
 
+/* The same, with leave for the nic to read the payload later. */
+void outbox_put_pinned(struct outbox *outbox,
+                       struct nic_address to,
+                       const struct wire_frame *frame,
+                       struct nic_pin pin);
+
 /* Hand everything to the nic. Returns the number of frames. */
 uint32_t outbox_flush(struct outbox *outbox);
 

@@ -257,6 +257,7 @@ struct stream_context replica_stream_context(struct replica *r)
         .durable_position = firm_position(r),
         .space_position = wal_start_durable(r->wal).position + wal_ring_bytes(r->wal),
         .catchup_bytes_per_s = r->config.catchup_bytes_per_s,
+        .pins = r->now_ns >= r->pins_paused_ns,
         .commits_wait = commits_wait(r),
         .taker = r,
         .take = replica_take,
@@ -484,6 +485,17 @@ static void watch(struct replica *r)
     }
 }
 
+/* A slot is wanted and a nic still reads it. It is never taken away from it; but nothing new is
+ * lent to a nic that is late, so that it ends with what it has. */
+static void watch_pins(struct replica *r)
+{
+    if (UNLIKELY(r->log.pinned_waits != r->counters.slots_pinned)) {
+        r->counters.slots_pinned = r->log.pinned_waits;
+        r->counters.pins_paused += r->now_ns >= r->pins_paused_ns;
+        r->pins_paused_ns = r->now_ns + LOG_PIN_PAUSE_NS;
+    }
+}
+
 static void watch_commits(struct replica *r)
 {
     uint64_t commit_index = raft_commit_index(r->raft);
@@ -529,6 +541,7 @@ uint32_t replica_poll(struct replica *r, uint64_t now_ns)
     work += replica_drain(r);
     stop_disk(r);
     watch_commits(r);
+    watch_pins(r);
     start_reads(r);
     uint64_t deadline_ns = replica_deadline_ns(r);
     /* An idle loop may sleep till then. */

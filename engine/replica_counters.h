@@ -13,7 +13,8 @@
     X(fragments_refused) X(pages_bad) X(polls_sent) X(acks_sent) X(disk_fetches) X(staged) \
     X(fetches_failed) X(trims) X(states_written) X(time_lost) X(disk_stalls) X(frames_dropped) \
     X(sessions_registered) X(sessions_unknown) X(repeated_records) X(conditions_failed) X(fenced) \
-    X(gaps) X(reads_confirmed) X(reads_lost) X(reads_refused) X(reads_held)
+    X(gaps) X(reads_confirmed) X(reads_lost) X(reads_refused) X(reads_held) \
+    X(slots_pinned) X(pins_paused)
 /* clang-format on */
 COUNTERS_DECLARE(replica, REPLICA_COUNTERS);
 

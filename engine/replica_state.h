@@ -72,6 +72,7 @@ struct replica {
     uint64_t trim_index;      /* Last trim proposed here; no second one before it is committed. */
     uint64_t commit_seen;     /* A leader's commit index, ... */
     uint64_t commit_moved_ns; /* ... and when it moved last, or all was committed. */
+    uint64_t pins_paused_ns;  /* Till then nics copy: a slot was wanted that one still read. */
     bool was_leader;
     bool working;
     bool stopping;

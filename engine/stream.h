@@ -105,6 +105,7 @@ struct stream_context {
     uint64_t durable_position; /* Of the own disk. */
     uint64_t space_position;   /* Where the own disk's ring is full. */
     uint64_t catchup_bytes_per_s;
+    bool pins;         /* A nic may read entries where they are, after its burst. */
     bool commits_wait; /* A leader's commits have not moved for CATCHUP_HURRY_NS, and should. */
     void *taker;       /* Argument of take. */
     /* An entry whose bytes are complete and that the core has taken is now the log's last. */

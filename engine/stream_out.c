@@ -189,7 +189,11 @@ static uint32_t send_fragment(const struct stream_out *out,
     frame->entry.offset = offset;
     frame->payload = entry + NODE_HEADER_BYTES + offset;
     frame->payload_bytes = bytes;
-    outbox_put(context->outbox, out->address, frame);
+    struct nic_pin pin = {0};
+    if (context->pins) { /* What was fetched lies in a buffer that is read into again. */
+        pin.pages = log_pins(context->log, frame->payload, bytes, &pin.page_count);
+    }
+    outbox_put_pinned(context->outbox, out->address, frame, pin);
     context->counters->fragments_sent++;
     return offset + bytes;
 }

@@ -31,13 +31,24 @@ struct nic_frame {
     void *owner; /* The implementation's buffer. */
 };
 
-/* A frame to send: `head` then `body`. Both are copied before tx_burst() returns. */
+/* Leave to read a body after tx_burst() has returned: one counter, the caller's, for every page of
+ * the memory in which the body lies. A port that reads later raises all of them within tx_burst(),
+ * and lowers them when it has read; until they are zero the caller writes nothing there. The
+ * counters outlive the port. Without leave (`pages` is NULL), or as it pleases, a port copies. */
+struct nic_pin {
+    uint16_t *pages;
+    uint32_t page_count;
+};
+
+/* A frame to send: `head` then `body`. Both are copied before tx_burst() returns, but for a body
+ * that is pinned. */
 struct nic_send {
     struct nic_address to;
     const uint8_t *head;
     const uint8_t *body; /* NULL when body_bytes is 0. */
     uint32_t head_bytes;
     uint32_t body_bytes;
+    struct nic_pin pin;
 };
 
 /* clang-format off */
@@ -46,7 +57,8 @@ struct nic_send {
     X(rx_not_mine) X(rx_short) X(rx_long) X(rx_checksum) X(rx_fragmented) X(rx_no_buffer) \
     X(tx_no_buffer) X(tx_unknown) \
     X(rx_arp) X(rx_arp_bad) X(rx_arp_conflicts) X(rx_echoes) X(rx_echoes_bad) X(tx_arp) \
-    X(tx_unresolved) X(neighbours_moved) X(neighbours_evicted) X(link_losses)
+    X(tx_unresolved) X(neighbours_moved) X(neighbours_evicted) X(link_losses) X(tx_external) \
+    X(tx_copied)
 /* clang-format on */
 COUNTERS_DECLARE(nic, NIC_COUNTERS);
 
@@ -101,6 +113,23 @@ static inline int nic_wait_fd(const struct nic *nic)
 static inline void nic_close(struct nic *nic)
 {
     nic->ops->close(nic);
+}
+
+/* A port's side of a pin: it reads the body from now on, or no more. */
+static inline void nic_pin_raise(const struct nic_pin *pin)
+{
+    for (uint32_t i = 0; i < pin->page_count; i++) {
+        ASSERT(pin->pages[i] < UINT16_MAX);
+        pin->pages[i]++;
+    }
+}
+
+static inline void nic_pin_lower(const struct nic_pin *pin)
+{
+    for (uint32_t i = 0; i < pin->page_count; i++) {
+        ASSERT(pin->pages[i] > 0);
+        pin->pages[i]--;
+    }
 }
 
 static inline bool nic_address_equal(struct nic_address a, struct nic_address b)

@@ -4,6 +4,9 @@
  * queue j is ring j, so that sending to j is a burst on queue j. Rings take several producers (any
  * thread may send to i) and one consumer (the thread of nic i). Buffers come from the sender's own
  * pool and go back to it from the receiver's thread; pools allow that.
+ *
+ * Bodies are copied, pinned or not: what the receiver gets is the sender's very buffer, which must
+ * be in one piece, and a pin would end on the receiver's thread, whenever that releases the frame.
  */
 #define _GNU_SOURCE /* What DPDK's headers ask for. */
 #include "net/nic_dpdk.h"
@@ -183,6 +186,7 @@ static uint32_t lane_flush(struct nic_dpdk *dpdk, uint32_t to)
     }
     dpdk->nic.counters.tx_frames += sent;
     dpdk->nic.counters.tx_bytes += bytes;
+    dpdk->nic.counters.tx_copied += sent;
     lane->count = 0;
     return sent;
 }

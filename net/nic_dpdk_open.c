@@ -5,6 +5,7 @@
  * taken. Whatever fails undoes what came before.
  */
 #define _GNU_SOURCE /* What DPDK's headers ask for. */
+#include "net/nic_dpdk_chain.h"
 #include "net/nic_dpdk_eal.h"
 #include "net/nic_dpdk_port_data.h"
 
@@ -20,7 +21,8 @@
 #define POOL_CACHE         256u
 #define POOL_OBJECT_EXTRA  128u /* Pool header and padding. */
 #define POOL_OVERHEAD      (4u << 20)
-#define XDP_HEADROOM       256u /* Which the kernel keeps in front of every packet. */
+#define CHAINS_BYTES       (4u << 20) /* More than chained buffers ever take. */
+#define XDP_HEADROOM       256u       /* Which the kernel keeps in front of every packet. */
 #define XDP_OBJECT_MAX     4096u
 #define XDP_ROOM_MAX       3840u /* More, and the padded object passes a page. */
 #define DATA_ROOM_MIN      2176u /* What drivers of cards expect. */
@@ -211,6 +213,14 @@ static struct rte_mempool *pool_open(const struct plan *plan)
     return pool;
 }
 
+static uint64_t chains_bytes(const struct nic_port *own)
+{
+    const struct rte_mempool *pool = own->chains;
+    return pool == NULL
+               ? 0
+               : (uint64_t)pool->size * (pool->header_size + pool->elt_size + pool->trailer_size);
+}
+
 static int queues_start(struct nic_port *own, const struct plan *plan)
 {
     struct rte_eth_dev_info info;
@@ -229,6 +239,8 @@ static int queues_start(struct nic_port *own, const struct plan *plan)
         return -EMSGSIZE;
     }
     plain.rxmode.mtu = sets_mtu ? plan->mtu : 0;
+    bool chains = nic_port_chains_choose(own, &info, &plan->config->region);
+    plain.txmode.offloads = chains ? RTE_ETH_TX_OFFLOAD_MULTI_SEGS : 0;
     uint16_t rx_descriptors = PORT_DESCRIPTORS;
     uint16_t tx_descriptors = PORT_DESCRIPTORS;
     result = rte_eth_dev_configure(own->port, 1, 1, &plain);
@@ -246,7 +258,13 @@ static int queues_start(struct nic_port *own, const struct plan *plan)
         result =
             rte_eth_tx_queue_setup(own->port, 0, tx_descriptors, (uint32_t)SOCKET_ID_ANY, NULL);
     }
-    return result == 0 ? rte_eth_dev_start(own->port) : result;
+    if (result == 0) {
+        result = rte_eth_dev_start(own->port);
+    }
+    if (result == 0 && chains) {
+        nic_port_chains_open(own, plan->number);
+    }
+    return result;
 }
 
 static int device_start(struct nic_port *own, struct plan *plan, struct fault *fault)
@@ -335,6 +353,7 @@ void nic_port_free(struct nic_port *own)
     }
     if (own->probed) {
         (void)rte_eth_dev_close(own->port);
+        nic_port_chains_close(own);
         if (own->kind != NIC_PCI) {
             (void)rte_vdev_uninit(own->name);
         }
@@ -394,7 +413,7 @@ static void port_init(struct nic_port *own, const struct plan *plan)
     own->link_up = true;
     memcpy(own->facts.mac, self.mac.bytes, MAC_BYTES);
     own->facts.mtu = plan->mtu;
-    own->facts.memory_bytes = pool_bytes(plan);
+    own->facts.memory_bytes = pool_bytes(plan) + chains_bytes(own);
 }
 
 int nic_dpdk_port_open(struct nic **out, const struct nic_port_config *config, struct fault *fault)
@@ -409,7 +428,7 @@ int nic_dpdk_port_open(struct nic **out, const struct nic_port_config *config, s
     }
     struct eal_arguments arguments = {.count = config->eal_argc, .values = config->eal_argv};
     struct eal_needs needs = {
-        .memory_bytes = pool_bytes(&plan) + POOL_OVERHEAD,
+        .memory_bytes = pool_bytes(&plan) + CHAINS_BYTES + POOL_OVERHEAD,
         .huge_pages = true,
         .pci = config->spec->kind == NIC_PCI ? config->spec->device : NULL,
     };

@@ -1,9 +1,12 @@
 /* nic_dpdk_port.c: frames through an open Ethernet port. See nic_dpdk_port.h.
  *
- * Everything goes through queue 0 of the port, in single buffers of its own pool. What is received
- * and answered (ARP, ping) goes back in the buffer it came in.
+ * Everything goes through queue 0 of the port. What is received and answered (ARP, ping) goes back
+ * in the buffer it came in. What is sent is copied into a single buffer of the port's own pool, or,
+ * when its body is large and pinned and the port is one for it, goes as a chain: the headers in one
+ * buffer, and one that names the body where it is. The pin ends when the driver frees the chain.
  */
 #define _GNU_SOURCE /* What DPDK's headers ask for; CLOCK_MONOTONIC_COARSE. */
+#include "net/nic_dpdk_chain.h"
 #include "net/nic_dpdk_port_data.h"
 
 #include <time.h>
@@ -119,6 +122,9 @@ static uint32_t port_rx_burst(struct nic *nic, struct nic_frame *frames, uint32_
     if (UNLIKELY(own->now_ns - own->looked_ns >= PORT_LOOK_NS)) {
         port_look(own);
     }
+    if (UNLIKELY(own->pinned_count > 0)) {
+        nic_port_chains_reap(own);
+    }
     struct rte_mbuf *buffers[RX_BURST_MAX];
     struct rte_mbuf *answers[RX_BURST_MAX];
     uint32_t received = rte_eth_rx_burst(own->port, 0, buffers, (uint16_t)frames_max);
@@ -206,7 +212,25 @@ static void ask_send(struct nic_port *own, uint32_t ipv4)
     (void)packets_send(own, &buffer, 1);
 }
 
-/* One frame into a buffer. NULL: counted. */
+static struct rte_mbuf *
+copy_make(struct nic_port *own, const struct nic_send *send, const struct headers_end *to)
+{
+    uint32_t payload_bytes = send->head_bytes + send->body_bytes;
+    struct rte_mbuf *buffer = packet_begin(own, HEADERS_BYTES + payload_bytes);
+    if (UNLIKELY(buffer == NULL)) {
+        own->nic.counters.tx_no_buffer++;
+        return NULL;
+    }
+    uint8_t *packet = rte_pktmbuf_mtod(buffer, uint8_t *);
+    headers_build(packet, &own->endpoint.self, to, payload_bytes);
+    memcpy(packet + HEADERS_BYTES, send->head, send->head_bytes);
+    if (send->body_bytes > 0) {
+        memcpy(packet + HEADERS_BYTES + send->head_bytes, send->body, send->body_bytes);
+    }
+    return buffer;
+}
+
+/* One frame into a buffer, or two. NULL: counted. */
 static struct rte_mbuf *frame_make(struct nic_port *own, const struct nic_send *send)
 {
     uint32_t payload_bytes = send->head_bytes + send->body_bytes;
@@ -221,18 +245,10 @@ static struct rte_mbuf *frame_make(struct nic_port *own, const struct nic_send *
     if (UNLIKELY(!known)) {
         return NULL;
     }
-    struct rte_mbuf *buffer = packet_begin(own, HEADERS_BYTES + payload_bytes);
-    if (UNLIKELY(buffer == NULL)) {
-        own->nic.counters.tx_no_buffer++;
-        return NULL;
-    }
-    uint8_t *packet = rte_pktmbuf_mtod(buffer, uint8_t *);
-    headers_build(packet, &own->endpoint.self, &to, payload_bytes);
-    memcpy(packet + HEADERS_BYTES, send->head, send->head_bytes);
-    if (send->body_bytes > 0) {
-        memcpy(packet + HEADERS_BYTES + send->head_bytes, send->body, send->body_bytes);
-    }
-    return buffer;
+    bool stays =
+        own->chains != NULL && send->pin.pages != NULL && send->body_bytes >= PORT_EXTERNAL_BYTES;
+    struct rte_mbuf *chain = stays ? nic_port_chain_make(own, send, &to) : NULL;
+    return chain != NULL ? chain : copy_make(own, send, &to);
 }
 
 static uint32_t port_tx_burst(struct nic *nic, const struct nic_send *sends, uint32_t count)
@@ -242,16 +258,20 @@ static uint32_t port_tx_burst(struct nic *nic, const struct nic_send *sends, uin
     struct rte_mbuf *buffers[TX_BURST_MAX];
     uint32_t frame_bytes[TX_BURST_MAX]; /* A sent buffer is the driver's. */
     uint32_t made = 0;
+    uint32_t chained = 0; /* Bit n: frame n. */
     for (uint32_t i = 0; i < count; i++) {
         struct rte_mbuf *buffer = frame_make(own, &sends[i]);
         if (buffer != NULL) {
-            frame_bytes[made] = buffer->data_len - HEADERS_BYTES;
+            frame_bytes[made] = buffer->pkt_len - HEADERS_BYTES;
+            chained |= (buffer->nb_segs > 1 ? 1u : 0u) << made;
             buffers[made++] = buffer;
         }
     }
     uint32_t sent = made > 0 ? packets_send(own, buffers, made) : 0;
     for (uint32_t i = 0; i < sent; i++) {
         nic->counters.tx_bytes += frame_bytes[i];
+        nic->counters.tx_external += chained >> i & 1u;
+        nic->counters.tx_copied += ~chained >> i & 1u;
     }
     nic->counters.tx_frames += sent;
     nic->counters.tx_dropped += count - sent;
@@ -269,7 +289,7 @@ static void port_close(struct nic *nic)
     ASSERT(own->open);
     ASSERT(own->held_count == 0);
     own->open = false;
-    nic_port_free(own);
+    nic_port_free(own); /* The driver's end is the end of every pin. */
 }
 
 const struct nic_ops nic_port_ops = {

@@ -1,8 +1,10 @@
 /* nic_dpdk_port.h: the nic over one Ethernet port: af_packet, af_xdp, tap, a card, or any other
  * driver of DPDK.
  *
- * The port is used as its driver offers it, with no offload asked for: one receive and one transmit
- * queue, frames copied into single buffers, UDP checksum zero. The node's address need not be known
+ * The port is used as its driver offers it: one receive and one transmit queue, UDP checksum zero.
+ * Where the driver takes chained buffers and can be trusted with memory that is not DPDK's, large
+ * bodies that may be pinned are sent from where they are, behind a buffer with the headers;
+ * everything else is copied into single buffers. The node's address need not be known
  * to the kernel, and must not be its own: ARP and ping are answered here (net/endpoint.h).
  *
  * No rte_*.h here, as in nic_dpdk.h, whose EAL this shares.
@@ -14,13 +16,20 @@
 #include "net/nic.h"
 #include "net/spec.h"
 
+/* The memory in which every pinned body lies: whole pages. */
+struct nic_port_region {
+    void *base;
+    uint64_t bytes;
+};
+
 struct nic_port_config {
     const struct nic_spec *spec; /* Neither NIC_RING nor NIC_UDP. */
     struct nic_address self;
-    uint32_t frame_bytes_min; /* What the caller can work with; 0: FRAME_BYTES_MIN. */
-    uint64_t fresh_ns;        /* Of neighbours; 0: NEIGHBOUR_FRESH_NS. */
-    uint32_t buffers;         /* Frames under way in the port; 0: as many as its rings need. */
-    uint32_t eal_argc;        /* What the user wrote after `--`, handed to EAL verbatim. */
+    uint32_t frame_bytes_min;      /* What the caller can work with; 0: FRAME_BYTES_MIN. */
+    uint64_t fresh_ns;             /* Of neighbours; 0: NEIGHBOUR_FRESH_NS. */
+    uint32_t buffers;              /* Frames under way in the port; 0: as many as its rings need. */
+    struct nic_port_region region; /* Where bodies lie that are pinned; cards must know it. */
+    uint32_t eal_argc;             /* What the user wrote after `--`, handed to EAL verbatim. */
     char *const *eal_argv;
 };
 
@@ -29,6 +38,8 @@ struct nic_port_facts {
     char driver[32];
     uint8_t mac[6];
     uint32_t mtu;
+    bool chains;           /* The driver offers chained buffers. */
+    const char *fan_out;   /* "external", or "copy" and why. */
     uint64_t memory_bytes; /* Of its buffers, from EAL's. */
 };
 

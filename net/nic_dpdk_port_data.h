@@ -17,6 +17,10 @@ struct nic_port {
     struct nic nic; /* First: the seam. */
     struct endpoint endpoint;
     struct rte_mempool *pool;
+    /* A frame whose body stays where it is: a buffer with the head, and one that names the body. */
+    struct rte_mempool *chains; /* Of both; NULL: every frame is copied. */
+    uint32_t pinned_count;      /* Bodies that the driver still reads. */
+    bool reaps;                 /* It is told to look for what it has sent. */
     uint16_t port;
     uint32_t held_count; /* Frames the caller has not released. */
     uint64_t now_ns;     /* Coarse: as of the last receive. */
@@ -33,6 +37,15 @@ struct nic_port {
     struct interface interface; /* Before; its name is empty for a port without one. */
     struct xdp_claim xdp;
     struct nic_port_facts facts;
+    struct nic_port_region region; /* Mapped for the card; bytes 0: nothing is. */
+    struct rte_device *device;
+};
+
+/* Private to a buffer that names a body. */
+struct nic_port_body {
+    struct rte_mbuf_ext_shared_info shared;
+    struct nic_port *port;
+    struct nic_pin pin;
 };
 
 extern const struct nic_ops nic_port_ops;

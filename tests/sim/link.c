@@ -2,6 +2,9 @@
  * later, across restarts), delays, reorders, corrupts, truncates and cuts, each direction for
  * itself.
  *
+ * A nic reads a pinned body when it pleases: at once, or much later, while its pages stay pinned.
+ * By then it must be what it was. What frames say is judged when they are sent.
+ *
  * Requests without a session are never repeated: two copies would rightly be two records.
  */
 #include "tests/sim/sim.h"
@@ -203,6 +206,56 @@ static uint64_t echo_lag_ns(const struct sim *sim, uint32_t from, uint32_t to)
     return heard && sim->now_ns < sim->echo.until_ns ? sim->echo.lag_ns : 0;
 }
 
+/* A frame whose bytes are there goes on its way. */
+static void frame_leave(struct sim *sim, uint32_t slot, bool once)
+{
+    struct sim_frame *frame = &sim->frames[slot];
+    uint32_t from = frame->from;
+    uint32_t to = frame->to;
+    if (sim->cut_until_ns[from][to] > sim->now_ns || echo_mutes(sim, from, to)) {
+        sim->totals->faults.frame_cut++;
+        link_release(sim, slot);
+        return;
+    }
+    if (!sim->calm && sim_happens(&sim->random_net, sim->swarm.loss_ppm)) {
+        sim->totals->faults.loss++;
+        link_release(sim, slot);
+        return;
+    }
+    if (!sim->calm && !once) {
+        frame_repeat(sim, frame);
+    }
+    if (!sim->calm) {
+        frame_damage(sim, frame);
+    }
+    if (frame->bytes == 0) {
+        link_release(sim, slot);
+        return;
+    }
+    frame_plan(sim, slot, delay_ns(sim) + echo_lag_ns(sim, from, to));
+}
+
+/* The nic keeps the body for later. */
+static void read_later(struct sim *sim, uint32_t slot, const struct nic_send *send)
+{
+    struct sim_frame *frame = &sim->frames[slot];
+    struct sim_node *node = &sim->nodes[frame->from];
+    frame->body = send->body;
+    frame->body_bytes = send->body_bytes;
+    frame->body_crc = crc32c(0, send->body, send->body_bytes);
+    frame->pin = send->pin;
+    nic_pin_raise(&frame->pin);
+    sim->totals->faults.late_read++;
+    queue_put(&sim->queue,
+              &(struct sim_event){
+                  .at_ns = sim->now_ns + prng_below(&sim->random_read, sim->swarm.late_read_max_ns),
+                  .kind = SIM_READ,
+                  .target = frame->from,
+                  .slot = slot,
+                  .life = node->life,
+              });
+}
+
 void link_send(struct sim *sim, uint32_t from, uint32_t to, const struct nic_send *send, bool once)
 {
     uint32_t slot = frame_take(sim);
@@ -227,27 +280,24 @@ void link_send(struct sim *sim, uint32_t from, uint32_t to, const struct nic_sen
     if (from < sim->swarm.node_count) {
         check_sent(sim, from, to, frame);
     }
-    if (sim->cut_until_ns[from][to] > sim->now_ns || echo_mutes(sim, from, to)) {
-        sim->totals->faults.frame_cut++;
-        link_release(sim, slot);
+    if (!sim->calm && send->pin.pages != NULL && from < sim->swarm.node_count &&
+        sim_happens(&sim->random_read, sim->swarm.late_read_ppm)) {
+        read_later(sim, slot, send);
         return;
     }
-    if (!sim->calm && sim_happens(&sim->random_net, sim->swarm.loss_ppm)) {
-        sim->totals->faults.loss++;
-        link_release(sim, slot);
-        return;
+    frame_leave(sim, slot, once);
+}
+
+void link_read(struct sim *sim, const struct sim_event *event)
+{
+    struct sim_frame *frame = &sim->frames[event->slot];
+    ASSERT(frame->from == event->target);
+    if (crc32c(0, frame->body, frame->body_bytes) != frame->body_crc) {
+        sim_violation(sim, "node %u has written where its nic was still reading", frame->from + 1u);
     }
-    if (!sim->calm && !once) {
-        frame_repeat(sim, frame);
-    }
-    if (!sim->calm) {
-        frame_damage(sim, frame);
-    }
-    if (frame->bytes == 0) {
-        link_release(sim, slot);
-        return;
-    }
-    frame_plan(sim, slot, delay_ns(sim) + echo_lag_ns(sim, from, to));
+    memcpy(frame->data + frame->bytes - frame->body_bytes, frame->body, frame->body_bytes);
+    nic_pin_lower(&frame->pin);
+    frame_leave(sim, event->slot, false);
 }
 
 /* Count a frame that one sent later on the same link has overtaken. */

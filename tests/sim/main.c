@@ -168,6 +168,7 @@ static bool is_covered(void)
         {"states_compared", covers->states_compared},
         {"tails_rebuilt", covers->tails_rebuilt},
         {"crowded_entries", covers->crowded_entries},
+        {"slots_pinned", covers->slots_pinned},
     };
     uint32_t zeros = 0;
     for (uint32_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {

@@ -209,6 +209,7 @@ void node_count(struct sim *sim, struct sim_node *node)
     covers->bad_pages += counters->pages_bad;
     covers->reads_died += counters->reads_lost;
     covers->reads_held += counters->reads_held;
+    covers->slots_pinned += counters->slots_pinned;
     struct replica_sessions sessions;
     replica_sessions(node->replica, &sessions);
     covers->tails_rebuilt += sessions.tails_rebuilt;

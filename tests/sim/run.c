@@ -98,7 +98,8 @@ static void seed_begin(struct sim *sim, uint64_t seed)
     uint64_t old_index = sim->commit_index;
     struct prng random_swarm;
     struct prng *streams[] = {&random_swarm,      &sim->random_net,    &sim->random_disk,
-                              &sim->random_chaos, &sim->random_client, &sim->random_node};
+                              &sim->random_chaos, &sim->random_client, &sim->random_node,
+                              &sim->random_read};
     for (uint32_t i = 0; i < sizeof streams / sizeof streams[0]; i++) {
         prng_init(streams[i], seed * 64 + i);
     }
@@ -141,7 +142,8 @@ static void seed_begin(struct sim *sim, uint64_t seed)
 static void event_take(struct sim *sim)
 {
     struct sim_event event = queue_take(&sim->queue);
-    struct sim_node *node = &sim->nodes[event.kind == SIM_DISK ? event.target : 0];
+    bool of_node = event.kind == SIM_DISK || event.kind == SIM_READ;
+    struct sim_node *node = &sim->nodes[of_node ? event.target : 0];
     struct sim_cover_counters *covers = &sim->totals->covers;
     sim->now_ns = event.at_ns;
     switch (event.kind) {
@@ -149,6 +151,13 @@ static void event_take(struct sim *sim)
         if (link_deliver(sim, &event)) {
             sim->events++;
             covers->frames++;
+        }
+        return;
+    case SIM_READ:
+        if (event.life == node->life) {
+            link_read(sim, &event);
+        } else {
+            link_release(sim, event.slot); /* The memory went with the power. */
         }
         return;
     case SIM_DISK:

@@ -61,7 +61,7 @@
     X(cut_symmetric) X(cut_asymmetric) X(frame_cut) X(rx_overflow) X(disk_slow) X(disk_reorder)    \
     X(disk_stall) X(write_error) X(crash) X(power_cut) X(crash_at_promise) X(crash_in_recovery)    \
     X(write_whole) X(write_absent) X(write_torn) X(rot_up) X(rot_down) X(rot_superblock)           \
-    X(clock_drift) X(freeze) X(echo)
+    X(clock_drift) X(freeze) X(echo) X(late_read)
 COUNTERS_DECLARE(sim_fault, SIM_FAULTS);
 
 /* What happened: the proof that the generator reaches the interesting states. */
@@ -76,7 +76,8 @@ COUNTERS_DECLARE(sim_fault, SIM_FAULTS);
     X(named_evictions) X(incarnations) X(late_writers) X(sent_to_all) X(sent_again)                \
     X(repeats_answered) X(gaps) X(conditions_held) X(conditions_failed) X(conditions_told)         \
     X(fenced) X(openings_fenced) X(forgotten) X(no_session) X(tables_compared)                     \
-    X(tables_recovered) X(states_compared) X(tails_rebuilt) X(crowded_entries)
+    X(tables_recovered) X(states_compared) X(tails_rebuilt) X(crowded_entries) \
+    X(slots_pinned)
 COUNTERS_DECLARE(sim_cover, SIM_COVERS);
 
 /* clang-format on */
@@ -114,6 +115,8 @@ struct sim_swarm {
     uint32_t slow_ppm;
     uint32_t corrupt_ppm;
     uint32_t truncate_ppm;
+    uint32_t late_read_ppm; /* Of pinned bodies: read so late, while their pages are pinned. */
+    uint64_t late_read_max_ns;
     uint64_t delay_min_ns;
     uint64_t delay_max_ns;
     uint64_t slow_max_ns;
@@ -164,6 +167,7 @@ struct sim_swarm {
 /* queue.c */
 enum sim_event_kind {
     SIM_FRAME,   /* A frame arrives at an endpoint. */
+    SIM_READ,    /* A nic reads the body of a frame that it has taken. */
     SIM_DISK,    /* A request of a node's disk completes. */
     SIM_CLIENT,  /* A client sends. */
     SIM_RESTART, /* A node comes back. */
@@ -193,6 +197,11 @@ struct sim_frame {
     bool late;
     bool copy;      /* The network made it. */
     uint64_t order; /* Of its sending on the link. */
+    /* A body that is not read yet: of the node's memory, so it goes with the node's life. */
+    const uint8_t *body;
+    uint32_t body_bytes;
+    uint32_t body_crc; /* When it was taken. */
+    struct nic_pin pin;
     uint8_t data[FRAME_BYTES_MAX];
 };
 
@@ -384,6 +393,7 @@ struct sim {
     struct prng random_chaos;
     struct prng random_client;
     struct prng random_node;
+    struct prng random_read;
     struct sim_queue queue;
     struct sim_echo echo;
     uint64_t cut_until_ns[SIM_ENDPOINTS_MAX][SIM_ENDPOINTS_MAX];  /* [from][to] */
@@ -446,6 +456,8 @@ void link_open(struct sim *sim, struct sim_nic *nic, uint32_t endpoint);
 void link_drop(struct sim *sim, struct sim_nic *nic);
 /* `once`: the network never repeats it. */
 void link_send(struct sim *sim, uint32_t from, uint32_t to, const struct nic_send *send, bool once);
+/* A nic reads, at last. */
+void link_read(struct sim *sim, const struct sim_event *event);
 /* A frame arrives; true when an endpoint takes it. */
 bool link_deliver(struct sim *sim, const struct sim_event *event);
 void link_release(struct sim *sim, uint32_t slot);

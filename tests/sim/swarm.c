@@ -135,6 +135,10 @@ void swarm_draw(struct sim_swarm *swarm, struct prng *prng)
     draw_faults(swarm, prng);
     draw_load(swarm, prng);
     draw_sessions(swarm, prng);
+    /* Mostly a moment; now and then longer than an office lasts. */
+    swarm->late_read_ppm = maybe(prng, 100000);
+    swarm->late_read_max_ns =
+        prng_below(prng, 3) == 0 ? swarm->election_max_ns * 4 : swarm->election_min_ns / 20;
     swarm->chaos_events = prng_between(prng, 8000, 40000);
 }
 

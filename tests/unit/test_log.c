@@ -64,6 +64,86 @@ static void append(struct fixture *f, uint32_t pages, uint32_t records, uint64_t
     f->model[header.index] = header;
 }
 
+/* The counters of bytes [from, from + bytes) of an entry. */
+static uint16_t *
+pins_of(const struct log *log, uint64_t index, uint32_t from, uint32_t bytes, uint32_t *page_count)
+{
+    const uint8_t *entry = log_bytes(log, index);
+    assert_non_null(entry);
+    uint16_t *pins = log_pins(log, entry + from, bytes, page_count);
+    assert_non_null(pins);
+    return pins;
+}
+
+static bool has_room(struct log *log, uint32_t pages)
+{
+    return log_place(log, log->end_position, pages * PAGE_BYTES, log->end_position) != NULL;
+}
+
+static void a_slot_whose_page_is_read_is_not_given_a_lap_later(void **state)
+{
+    struct fixture *f = *state;
+    struct log *log = &f->log;
+    append(f, 4, 1, 1);
+    uint32_t page_count = 0;
+    uint16_t *pins = pins_of(log, 1, PAGE_BYTES + 100, PAGE_BYTES, &page_count);
+    assert_int_equal(page_count, 2); /* Its second and third. */
+    assert_ptr_equal(pins, log->pins + 1);
+    pins[1] = 2; /* Two readers of the third. */
+    while (log->end_position + ENTRY_BYTES_MAX <= RING_BYTES) {
+        append(f, ENTRY_PAGES_MAX, 1, 1);
+    }
+    append(f, (uint32_t)((RING_BYTES - log->end_position) / PAGE_BYTES), 1, 1);
+    assert_int_equal(log->end_position, RING_BYTES);
+    assert_int_equal(log->pinned_waits, 0);
+    assert_true(has_room(log, 2)); /* The first two pages of that entry. */
+    for (uint32_t pages = 3; pages <= ENTRY_PAGES_MAX; pages++) {
+        assert_false(has_room(log, pages));
+    }
+    assert_int_equal(log->pinned_waits, ENTRY_PAGES_MAX - 2);
+    pins[1]--;
+    assert_false(has_room(log, 3));
+    pins[1]--;
+    assert_true(has_room(log, ENTRY_PAGES_MAX));
+}
+
+static void a_slot_that_is_read_is_not_given_to_what_replaces_a_cut_entry(void **state)
+{
+    struct fixture *f = *state;
+    struct log *log = &f->log;
+    append(f, 1, 1, 1);
+    append(f, 3, 1, 1);
+    struct log_end end;
+    uint32_t page_count = 0;
+    uint16_t *pins = pins_of(log, 2, 2 * PAGE_BYTES, PAGE_BYTES, &page_count);
+    assert_int_equal(page_count, 1);
+    pins[0] = 1;
+    assert_true(log_end_at(log, 1, &end));
+    log_cut(log, &end);
+    assert_false(has_room(log, 3));
+    assert_true(has_room(log, 2));
+    pins[0] = 0;
+    append(f, 3, 1, 2);
+}
+
+static void room_behind_the_ring_has_pages_of_its_own(void **state)
+{
+    struct fixture *f = *state;
+    struct log *log = &f->log;
+    while (log->end_position + ENTRY_BYTES_MAX < RING_BYTES) {
+        append(f, ENTRY_PAGES_MAX - 1, 1, 1);
+    }
+    append(f, ENTRY_PAGES_MAX, 1, 1); /* It ends behind the ring. */
+    assert_true(log->end_position > RING_BYTES);
+    uint32_t page_count = 0;
+    uint16_t *pins =
+        pins_of(log, log->last.index, (ENTRY_PAGES_MAX - 1) * PAGE_BYTES, PAGE_BYTES, &page_count);
+    pins[0] = 1;
+    assert_true(has_room(log, ENTRY_PAGES_MAX)); /* The ring's own first pages are free. */
+    uint8_t elsewhere[8];
+    assert_null(log_pins(log, elsewhere, sizeof elsewhere, &page_count));
+}
+
 static void slots_of_following_entries_follow_each_other_but_for_the_ring_end(void **state)
 {
     struct fixture *f = *state;
@@ -185,6 +265,11 @@ static void offset_of_an_entry_without_records_belongs_to_the_next_one(void **st
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_slot_whose_page_is_read_is_not_given_a_lap_later, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(
+            a_slot_that_is_read_is_not_given_to_what_replaces_a_cut_entry, setup, teardown),
+        cmocka_unit_test_setup_teardown(room_behind_the_ring_has_pages_of_its_own, setup, teardown),
         cmocka_unit_test_setup_teardown(
             slots_of_following_entries_follow_each_other_but_for_the_ring_end, setup, teardown),
         cmocka_unit_test_setup_teardown(place_refuses_to_overwrite_what_is_not_durable, setup,
