@@ -15,6 +15,7 @@ struct nic_cases {
     struct nic *nics[NIC_CASES_PORTS];
     bool in_order;      /* The port promises more than the contract. */
     bool not_to_itself; /* It carries nothing back to its sender: a segment does not. */
+    bool external;      /* It sends large pinned bodies from where they are. */
     uint32_t storm_rounds;
     uint32_t hop_rounds;
     void (*thread_enter)(void); /* Of threads of the storm; NULL: nothing to do. */
@@ -33,6 +34,10 @@ void nic_case_fill(uint8_t *bytes, uint32_t count, uint32_t salt);
  * are lost to the question for a MAC. */
 void nic_case_meet(const struct nic_cases *cases);
 
+/* Whether all pages are free again, after polls of the sender at the most. */
+void nic_case_expect_unpinned(const struct nic_cases *cases, const uint16_t *pages, uint32_t count);
+
+/* Each of them, byte by byte; with leave to read the body later, and without. */
 void nic_case_every_frame_size_arrives_whole(const struct nic_cases *cases);
 void nic_case_a_mixed_burst_reaches_each_destination(const struct nic_cases *cases);
 
@@ -42,6 +47,9 @@ void nic_case_an_overflow_loses_frames_and_recovers(const struct nic_cases *case
 
 /* Frames may still wait at the ports after it. Returns how many were sent and not received. */
 uint64_t nic_case_two_threads_send_to_each_other(const struct nic_cases *cases, uint64_t seed);
+
+/* What sending costs, copied and pinned, by size. */
+void nic_case_print_fan_out(const struct nic_cases *cases, const char *name);
 
 void nic_case_print_hops(const struct nic_cases *cases, const char *name);
 

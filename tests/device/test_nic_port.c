@@ -9,6 +9,7 @@
 #include "net/nic_dpdk.h"
 #include "net/nic_dpdk_port.h"
 #include "tests/device/nic_cases.h"
+#include "tests/device/nic_entries.h"
 #include "tests/device/segment.h"
 
 #include "engine/base/prng.h"
@@ -16,6 +17,8 @@
 #include <arpa/inet.h>
 #include <poll.h>
 #include <pthread.h>
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -51,6 +54,12 @@ static char *eal_argv[] = {(char[]){"-m"}, (char[]){EAL_MEMORY_MIB}};
 static bool is_xdp(void)
 {
     return strcmp(driver, "af_xdp") == 0;
+}
+
+/* Whether large pinned bodies go out from where they are. */
+static bool is_external(void)
+{
+    return !is_xdp();
 }
 
 static void nap(void)
@@ -100,6 +109,7 @@ static void ports_open(struct nic_cases *cases, const struct nic_port_config *mo
 {
     *cases = (struct nic_cases){
         .not_to_itself = true,
+        .external = is_external(),
         .storm_rounds = STORM_ROUNDS,
         .hop_rounds = HOP_ROUNDS,
         .thread_enter = nic_dpdk_thread_enter,
@@ -137,6 +147,16 @@ static void every_frame_size_arrives_whole(void **state)
     ports_open(&cases, &plain);
     assert_int_equal(cases.nics[0]->frame_bytes_max, 1500 - 28);
     nic_case_every_frame_size_arrives_whole(&cases);
+    ports_close(&cases);
+}
+
+static void entries_of_every_fragment_count_arrive_whole(void **state)
+{
+    (void)state;
+    struct nic_cases cases;
+    ports_open(&cases, &plain);
+    nic_case_entries_of_every_fragment_count_arrive_whole(&cases, false);
+    nic_case_entries_of_every_fragment_count_arrive_whole(&cases, true);
     ports_close(&cases);
 }
 
@@ -219,6 +239,166 @@ static void an_exhausted_pool_drops_and_recovers(void **state)
     ports_close(&cases);
 }
 
+/* ---- A driver that takes part, or keeps what it got ---- */
+
+/* In place of the transmit of port 0, the first that this process has opened. */
+static struct {
+    eth_tx_burst_t real;
+    uint32_t takes; /* Of a burst. */
+    bool keeps;     /* As one does whose card reads later. */
+    uint32_t kept_count;
+    struct rte_mbuf *kept[2 * PORT_CHAINS];
+} stubborn;
+
+static uint16_t stubborn_tx(void *queue, struct rte_mbuf **buffers, uint16_t count)
+{
+    uint16_t taken = count < stubborn.takes ? count : (uint16_t)stubborn.takes;
+    if (!stubborn.keeps) {
+        return stubborn.real(queue, buffers, taken);
+    }
+    for (uint16_t i = 0; i < taken; i++) {
+        assert_in_range(stubborn.kept_count, 0, 2 * PORT_CHAINS - 1);
+        stubborn.kept[stubborn.kept_count++] = buffers[i];
+    }
+    return taken;
+}
+
+static void stubborn_begin(uint32_t takes, bool keeps)
+{
+    stubborn.real = rte_eth_fp_ops[0].tx_pkt_burst;
+    stubborn.takes = takes;
+    stubborn.keeps = keeps;
+    rte_eth_fp_ops[0].tx_pkt_burst = stubborn_tx;
+}
+
+static void stubborn_end(void)
+{
+    rte_eth_fp_ops[0].tx_pkt_burst = stubborn.real;
+    rte_pktmbuf_free_bulk(stubborn.kept, stubborn.kept_count);
+    stubborn.kept_count = 0;
+}
+
+/* A driver that costs nothing: what is left is the port's own work. */
+static uint16_t sink_tx(void *queue, struct rte_mbuf **buffers, uint16_t count)
+{
+    assert_non_null(queue);
+    rte_pktmbuf_free_bulk(buffers, count);
+    return count;
+}
+
+static void sink_begin(void)
+{
+    stubborn_begin(0, false);
+    rte_eth_fp_ops[0].tx_pkt_burst = sink_tx;
+}
+
+#define BODY_BYTES 1024u
+
+/* A burst from port 0 to port 1 of bodies in pages of their own. */
+static uint32_t bodies_send(const struct nic_cases *cases, uint16_t *pages)
+{
+    static _Alignas(PAGE_BYTES) uint8_t bodies[TX_BURST_MAX][PAGE_BYTES];
+    static const uint8_t head = 1;
+    struct nic_send sends[TX_BURST_MAX];
+    for (uint32_t i = 0; i < TX_BURST_MAX; i++) {
+        nic_case_fill(bodies[i], BODY_BYTES, i);
+        sends[i] = (struct nic_send){
+            .to = address_of(1),
+            .head = &head,
+            .head_bytes = 1,
+            .body = bodies[i],
+            .body_bytes = BODY_BYTES,
+            .pin = {.pages = pages == NULL ? NULL : &pages[i], .page_count = pages == NULL ? 0 : 1},
+        };
+    }
+    return nic_tx_burst(cases->nics[0], sends, TX_BURST_MAX);
+}
+
+static void a_driver_that_takes_part_of_a_burst_loses_the_rest(void **state)
+{
+    (void)state;
+    uint16_t pages[TX_BURST_MAX] = {0};
+    uint16_t *pins[] = {NULL, pages};
+    struct nic_cases cases;
+    ports_open(&cases, &plain);
+    const struct nic_counters *counters = &cases.nics[0]->counters;
+    for (uint32_t kind = 0; kind < 2; kind++) {
+        for (uint32_t takes = 0; takes <= TX_BURST_MAX; takes++) {
+            struct nic_counters before = *counters;
+            stubborn_begin(takes, false);
+            assert_int_equal(bodies_send(&cases, pins[kind]), takes);
+            stubborn_end();
+            assert_int_equal(counters->tx_frames - before.tx_frames, takes);
+            assert_int_equal(counters->tx_bytes - before.tx_bytes, takes * (BODY_BYTES + 1));
+            assert_int_equal(counters->tx_dropped - before.tx_dropped, TX_BURST_MAX - takes);
+            for (uint32_t i = 0; i < takes; i++) {
+                uint8_t expected[BODY_BYTES];
+                struct nic_frame frame;
+                nic_case_receive(cases.nics[1], &frame);
+                nic_case_fill(expected, BODY_BYTES, i);
+                assert_int_equal(frame.bytes, BODY_BYTES + 1);
+                assert_memory_equal(frame.data + 1, expected, BODY_BYTES);
+                nic_rx_release(cases.nics[1], &frame, 1);
+            }
+            nic_case_expect_unpinned(&cases, pages, TX_BURST_MAX);
+        }
+    }
+    nic_case_a_mixed_burst_reaches_each_destination(&cases); /* No buffer was lost. */
+    ports_close(&cases);
+}
+
+static void a_body_is_pinned_until_the_driver_lets_go(void **state)
+{
+    (void)state;
+    uint16_t pages[TX_BURST_MAX] = {0};
+    struct nic_cases cases;
+    ports_open(&cases, &plain);
+    uint16_t held = is_external() ? 1 : 0;
+    stubborn_begin(TX_BURST_MAX, true);
+    assert_int_equal(bodies_send(&cases, pages), TX_BURST_MAX);
+    for (uint32_t i = 0; i < TX_BURST_MAX; i++) {
+        assert_int_equal(pages[i], held);
+    }
+    assert_int_equal(bodies_send(&cases, NULL), TX_BURST_MAX);
+    rte_pktmbuf_free_bulk(stubborn.kept, TX_BURST_MAX / 2);
+    for (uint32_t i = 0; i < TX_BURST_MAX; i++) {
+        assert_int_equal(pages[i], i < TX_BURST_MAX / 2 ? 0 : held);
+    }
+    memmove(stubborn.kept, stubborn.kept + TX_BURST_MAX / 2,
+            sizeof(stubborn.kept) - TX_BURST_MAX / 2 * sizeof(stubborn.kept[0]));
+    stubborn.kept_count -= TX_BURST_MAX / 2;
+    stubborn_end();
+    nic_case_expect_unpinned(&cases, pages, TX_BURST_MAX);
+    nic_case_a_mixed_burst_reaches_each_destination(&cases);
+    ports_close(&cases);
+}
+
+static void bodies_beyond_what_may_be_pinned_are_copied(void **state)
+{
+    (void)state;
+    uint16_t pages[TX_BURST_MAX] = {0};
+    struct nic_cases cases;
+    ports_open(&cases, &plain);
+    struct nic_counters before = cases.nics[0]->counters;
+    stubborn_begin(TX_BURST_MAX, true);
+    uint32_t sent = 0;
+    for (uint32_t round = 0; round < 2 * PORT_CHAINS / TX_BURST_MAX; round++) {
+        sent += bodies_send(&cases, pages);
+    }
+    uint64_t external = cases.nics[0]->counters.tx_external - before.tx_external;
+    uint64_t copied = cases.nics[0]->counters.tx_copied - before.tx_copied;
+    print_message("%u frames: %u from where they lay, %u copied\n", sent, (uint32_t)external,
+                  (uint32_t)copied);
+    assert_int_equal(sent, external + copied);
+    assert_true(sent > PORT_CHAINS);
+    assert_true(copied > 0);
+    assert_in_range(external, is_external() ? 1 : 0, is_external() ? PORT_CHAINS / 2 : 0);
+    stubborn_end();
+    nic_case_expect_unpinned(&cases, pages, TX_BURST_MAX);
+    nic_case_a_mixed_burst_reaches_each_destination(&cases);
+    ports_close(&cases);
+}
+
 /* The MTU of both ends of every pair, and of the bridge between. */
 static void segment_mtu(uint32_t mtu)
 {
@@ -248,7 +428,7 @@ static void a_larger_mtu_carries_larger_frames(void **state)
     if (is_xdp()) {
         assert_int_not_equal(try_open(&nic, 0, ",mtu=3443", &plain, &fault), 0);
     }
-    struct nic_cases cases = {.not_to_itself = true};
+    struct nic_cases cases = {.not_to_itself = true, .external = is_external()};
     for (uint32_t i = 0; i < NIC_CASES_PORTS; i++) {
         cases.nics[i] = port_open(i, options, &plain);
     }
@@ -256,6 +436,12 @@ static void a_larger_mtu_carries_larger_frames(void **state)
     assert_int_equal(cases.nics[0]->frame_bytes_max,
                      mtu - 28 < FRAME_BYTES_MAX ? mtu - 28 : FRAME_BYTES_MAX);
     nic_case_every_frame_size_arrives_whole(&cases);
+    cases.hop_rounds = HOP_ROUNDS;
+    nic_case_print_fan_out(&cases, driver);
+    sink_begin();
+    cases.hop_rounds = 100 * HOP_ROUNDS;
+    nic_case_print_fan_out(&cases, "no driver,");
+    stubborn_end();
     ports_close(&cases);
     segment_mtu(PORT_MTU_DEFAULT);
 }
@@ -624,6 +810,10 @@ int main(int argc, char **argv)
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_frame_size_arrives_whole),
+        cmocka_unit_test(entries_of_every_fragment_count_arrive_whole),
+        cmocka_unit_test(a_driver_that_takes_part_of_a_burst_loses_the_rest),
+        cmocka_unit_test(a_body_is_pinned_until_the_driver_lets_go),
+        cmocka_unit_test(bodies_beyond_what_may_be_pinned_are_copied),
         cmocka_unit_test(a_mixed_burst_reaches_each_destination),
         cmocka_unit_test(an_overflow_loses_frames_and_recovers),
         cmocka_unit_test(two_threads_send_to_each_other),

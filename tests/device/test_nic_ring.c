@@ -8,6 +8,7 @@
 #include "net/headers.h"
 #include "net/nic_dpdk.h"
 #include "tests/device/nic_cases.h"
+#include "tests/device/nic_entries.h"
 
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
@@ -102,6 +103,17 @@ static void every_frame_size_arrives_whole(void **state)
     group_open(nics, 0, 0);
     struct nic_cases cases = cases_of(nics);
     nic_case_every_frame_size_arrives_whole(&cases);
+    group_close(nics);
+}
+
+static void entries_of_every_fragment_count_arrive_whole(void **state)
+{
+    (void)state;
+    struct nic *nics[ENDPOINTS];
+    group_open(nics, 0, 0);
+    struct nic_cases cases = cases_of(nics);
+    nic_case_entries_of_every_fragment_count_arrive_whole(&cases, false);
+    nic_case_entries_of_every_fragment_count_arrive_whole(&cases, true);
     group_close(nics);
 }
 
@@ -326,6 +338,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_frame_size_arrives_whole),
+        cmocka_unit_test(entries_of_every_fragment_count_arrive_whole),
         cmocka_unit_test(a_mixed_burst_reaches_each_destination_in_order),
         cmocka_unit_test(an_overflow_loses_frames_and_recovers),
         cmocka_unit_test(a_full_ring_takes_part_of_a_burst_and_counts_the_rest),

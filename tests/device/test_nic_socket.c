@@ -8,6 +8,7 @@
 #define _GNU_SOURCE
 #include "net/nic_socket.h"
 #include "tests/device/nic_cases.h"
+#include "tests/device/nic_entries.h"
 
 #include <errno.h>
 #include <net/if.h>
@@ -177,6 +178,16 @@ static void every_frame_size_arrives_whole(void **state)
     ports_open(&cases, &plain);
     assert_int_equal(cases.nics[0]->frame_bytes_max, FRAME_BYTES_MAX);
     nic_case_every_frame_size_arrives_whole(&cases);
+    ports_close(&cases);
+}
+
+static void entries_of_every_fragment_count_arrive_whole(void **state)
+{
+    (void)state;
+    struct nic_cases cases;
+    ports_open(&cases, &plain);
+    nic_case_entries_of_every_fragment_count_arrive_whole(&cases, false);
+    nic_case_entries_of_every_fragment_count_arrive_whole(&cases, true);
     ports_close(&cases);
 }
 
@@ -662,6 +673,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_frame_size_arrives_whole),
+        cmocka_unit_test(entries_of_every_fragment_count_arrive_whole),
         cmocka_unit_test(a_mixed_burst_reaches_each_destination),
         cmocka_unit_test(a_foreign_sender_is_heard_and_answered),
         cmocka_unit_test(a_datagram_longer_or_shorter_than_a_frame_is_dropped_and_counted),
