@@ -31,6 +31,13 @@ static int task_open(void *context, uint64_t now_ns, struct fault *fault)
     return replica_open(node->replica, now_ns, fault);
 }
 
+static void look_there(const struct node *node)
+{
+    if (node->config.look != NULL) {
+        node->config.look();
+    }
+}
+
 static uint32_t task_poll(void *context, uint64_t now_ns)
 {
     struct node *node = context;
@@ -42,9 +49,13 @@ static uint32_t task_poll(void *context, uint64_t now_ns)
     replica_status(node->replica, &status);
     if (UNLIKELY(status.failed != 0)) {
         atomic_store_explicit(&node->failure, status.failed, memory_order_release);
-        if (node->config.failed != NULL) {
-            node->config.failed();
-        }
+        look_there(node);
+    }
+    raft_set narrow = atomic_load_explicit(&node->narrow, memory_order_relaxed);
+    raft_set wider = narrow | replica_narrow(node->replica);
+    if (UNLIKELY(wider != narrow)) {
+        atomic_store_explicit(&node->narrow, wider, memory_order_release);
+        look_there(node);
     }
     return work;
 }
@@ -322,6 +333,24 @@ int node_start(struct node *node,
 int node_failure(const struct node *node)
 {
     return atomic_load_explicit(&node->failure, memory_order_acquire);
+}
+
+void node_narrow(struct node *node, FILE *out)
+{
+    raft_set narrow = atomic_load_explicit(&node->narrow, memory_order_acquire);
+    const struct config *cluster = node->config.cluster;
+    for (uint32_t i = 0; i < cluster->node_count; i++) {
+        uint8_t id = cluster->nodes[i].id;
+        if (((narrow & ~node->narrow_told) >> id & 1) != 0) {
+            fprintf(out,
+                    "frames as large as the ports of node %u and of node %u take do not reach node "
+                    "%u: something between them carries less, and smaller ones are sent. Raise the "
+                    "MTU of every switch, bridge and card on the way (`ip link set dev IF mtu N`), "
+                    "or lower `mtu=` in `[net] spec`; a way that is mended is used by itself\n",
+                    node->config.self->id, id, id);
+        }
+    }
+    node->narrow_told |= narrow;
 }
 
 /* One line of what is not 0. */

@@ -33,8 +33,9 @@ struct node_config {
     const struct nic_spec *spec; /* Not NIC_RING: a node of its own has no ring. */
     uint32_t eal_argc;           /* For DPDK, verbatim; with NIC_UDP none. */
     char *const *eal_argv;
-    /* Called once on the loop's thread when the disk has failed while serving; NULL: nobody. */
-    void (*failed)(void);
+    /* Called on the loop's thread when there is something to look at: node_failure(), once, or
+     * node_narrow(). NULL: nobody looks. */
+    void (*look)(void);
 };
 
 struct node {
@@ -45,7 +46,9 @@ struct node {
     struct replica *replica;
     struct core core;
     bool started;
-    _Atomic int failure; /* 0, or -errno of the disk. */
+    _Atomic int failure;     /* 0, or -errno of the disk. */
+    _Atomic raft_set narrow; /* Peers that were narrow at some time. */
+    raft_set narrow_told;
 };
 
 /* Open everything and recover; the memory table goes to `memory_out`. Returns 0 when the node
@@ -63,6 +66,9 @@ uint32_t node_frame_bytes_min(void);
 
 /* 0; or -errno of the disk that failed while serving: nothing is polled any more. */
 int node_failure(const struct node *node);
+
+/* Say to `out` which peers larger frames turned out not to reach, each once, and what mends it. */
+void node_narrow(struct node *node, FILE *out);
 
 /* Stop cleanly and close everything; takes CORE_STOP_NS at most, and what a hanging disk takes.
  * What the port counted, bad frames by their reason, goes to `counters_out`. */

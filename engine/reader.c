@@ -86,9 +86,13 @@ static struct packing packing_begin(struct reader *reader,
                                     const struct reader_context *context,
                                     const struct reader_question *question)
 {
+    uint32_t frame_bytes = context->outbox->nic->frame_bytes_max;
+    uint32_t taken_bytes = question->read.frame_bytes;
+    taken_bytes = taken_bytes == 0 ? FRAME_BYTES_USUAL : taken_bytes;
+    frame_bytes = taken_bytes < frame_bytes ? taken_bytes : frame_bytes;
     return (struct packing){
         .payload = reply_buffer(reader),
-        .room = context->outbox->nic->frame_bytes_max - wire_head_bytes(WIRE_READ_REPLY),
+        .room = frame_bytes - wire_head_bytes(WIRE_READ_REPLY),
         .next_offset = question->read.offset,
         .skip = question->read.skip,
     };

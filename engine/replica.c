@@ -631,6 +631,15 @@ void replica_status(const struct replica *r, struct replica_status *status)
     };
 }
 
+raft_set replica_narrow(const struct replica *r)
+{
+    raft_set narrow = 0;
+    for (uint32_t i = 0; i < r->peer_count && raft_is_leader(r->raft); i++) {
+        narrow |= stream_out_is_narrow(&r->outs[i]) ? 1ull << r->outs[i].peer : 0;
+    }
+    return narrow;
+}
+
 const struct replica_counters *replica_counters(const struct replica *r)
 {
     return &r->counters;

@@ -117,6 +117,10 @@ void replica_stop(struct replica *replica);
 bool replica_is_stopped(const struct replica *replica);
 
 void replica_status(const struct replica *replica, struct replica_status *status);
+/* A leader: peers whom the largest frames that both ports take do not reach, and what is sent to
+ * them instead still does. */
+raft_set replica_narrow(const struct replica *replica);
+
 const struct replica_counters *replica_counters(const struct replica *replica);
 const struct wire_counters *replica_wire_counters(const struct replica *replica);
 const struct raft *replica_raft(const struct replica *replica);

@@ -14,7 +14,8 @@
     X(fetches_failed) X(trims) X(states_written) X(time_lost) X(disk_stalls) X(frames_dropped) \
     X(sessions_registered) X(sessions_unknown) X(repeated_records) X(conditions_failed) X(fenced) \
     X(gaps) X(reads_confirmed) X(reads_lost) X(reads_refused) X(reads_held) \
-    X(slots_pinned) X(pins_paused)
+    X(slots_pinned) X(pins_paused) X(probes_sent) X(frames_grown) \
+    X(frames_shrunk)
 /* clang-format on */
 COUNTERS_DECLARE(replica, REPLICA_COUNTERS);
 

@@ -66,6 +66,14 @@ static void receive_ack(struct replica *r, const struct wire_frame *frame)
     }
 }
 
+static void receive_probe(struct replica *r, const struct wire_frame *frame)
+{
+    struct stream_context context = replica_stream_context(r);
+    if (!is_stranger(r, frame->header.from)) {
+        stream_in_probe(&r->in, &context, frame);
+    }
+}
+
 static void receive_entry(struct replica *r, const struct wire_frame *frame)
 {
     if (is_stranger(r, frame->header.from)) {
@@ -224,6 +232,9 @@ static void receive(struct replica *r, const struct nic_frame *received)
         break;
     case WIRE_ENTRY:
         receive_entry(r, &frame);
+        break;
+    case WIRE_PROBE:
+        receive_probe(r, &frame);
         break;
     case WIRE_REQUEST:
     case WIRE_OPEN:

@@ -9,6 +9,10 @@
  * entry is complete. An entry that conflicts with the log's tail waits in one staging slot until
  * the core has cut. A credit is absolute, never falls within a session, and rides in every ack.
  *
+ * Frames begin with the size that every network carries. The follower says what its port takes; a
+ * larger size is used once a probe of it has come through, from an entry's border on, and given up
+ * when its fragments are repaired in vain. An entry keeps its cut, or gets a smaller one.
+ *
  * Must not know votes, sessions of clients, or devices. Time is an argument.
  */
 #ifndef ENGINE_STREAM_H
@@ -36,6 +40,26 @@ struct stream_fetch {
     uint8_t *buffer;   /* STREAM_FETCH_BYTES. */
 };
 
+/* How an entry under way was cut. */
+struct stream_cut {
+    uint64_t index;
+    uint32_t fragment_bytes;
+};
+
+/* Which size of frames reaches the peer. */
+struct stream_size {
+    uint32_t frame_bytes;  /* Of what is sent now. */
+    uint32_t target_bytes; /* What both ports take; 0: the peer has not said. */
+    uint32_t probed_bytes; /* Of the last probe. */
+    uint8_t probe;         /* Its number. */
+    uint32_t probe_count;  /* In a row, without an answer. */
+    uint64_t probe_ns;     /* When the next one is due. */
+    uint64_t probe_interval_ns;
+    uint32_t doubts; /* Repairs of one hole in vain, and which hole. */
+    uint64_t doubt_index;
+    uint64_t doubt_bitmap;
+};
+
 /* Leader's half. */
 struct stream_out {
     uint8_t peer;
@@ -56,6 +80,8 @@ struct stream_out {
     uint64_t poll_ns; /* When to poll, if anything is outstanding. */
     uint64_t poll_interval_ns;
     struct stream_fetch fetch;
+    struct stream_size size;
+    struct stream_cut *cuts; /* STREAM_ENTRIES_MAX, by index. */
 };
 
 /* One entry half received. */
@@ -83,6 +109,7 @@ struct stream_in {
     bool asked;           /* The leader polled: tell what is missing at once. */
     uint64_t seen_index;  /* Highest entry of which a fragment or a poll came. */
     uint64_t seen_bitmap; /* Of that entry: fragments that were sent before the last seen one. */
+    uint8_t probe;        /* Number of the last one that came. */
     uint64_t gap_ns;      /* Since when something is missing; 0: nothing. */
     uint64_t gap_index;
     uint64_t told_index;
@@ -139,6 +166,9 @@ bool stream_out_may_fetch(const struct stream_out *out, const struct stream_cont
 /* Leader: the caller reads fetch.bytes of them. */
 void stream_out_fetching(struct stream_out *out, const struct stream_context *context);
 
+/* Leader: larger frames than are sent would fit both ports, and have not come through for long. */
+bool stream_out_is_narrow(const struct stream_out *out);
+
 /* Leader: when the stream wants to be called though nothing arrives. */
 uint64_t stream_out_deadline_ns(const struct stream_out *out);
 
@@ -146,6 +176,11 @@ uint64_t stream_out_deadline_ns(const struct stream_out *out);
 uint32_t stream_in_entry(struct stream_in *in,
                          const struct stream_context *context,
                          const struct wire_frame *frame);
+
+/* Follower: a frame came that shows what size arrives. */
+void stream_in_probe(struct stream_in *in,
+                     const struct stream_context *context,
+                     const struct wire_frame *frame);
 
 /* Follower: offer what is complete and next to the core. Called after fragments and after a cut. */
 uint32_t stream_in_deliver(struct stream_in *in, const struct stream_context *context);

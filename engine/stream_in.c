@@ -6,8 +6,10 @@
 
 uint64_t stream_memory_bytes(uint32_t peers)
 {
-    return (uint64_t)peers * (STREAM_FETCH_BYTES + PAGE_BYTES) + ENTRY_BYTES_MAX +
-           ASSEMBLY_MAX * sizeof(struct stream_assembly) + 3ull * PAGE_BYTES;
+    uint64_t peer_bytes =
+        STREAM_FETCH_BYTES + STREAM_ENTRIES_MAX * sizeof(struct stream_cut) + 2ull * PAGE_BYTES;
+    return peers * peer_bytes + ENTRY_BYTES_MAX + ASSEMBLY_MAX * sizeof(struct stream_assembly) +
+           3ull * PAGE_BYTES;
 }
 
 void stream_in_init(struct stream_in *in, struct mem *mem)
@@ -32,32 +34,32 @@ static void forget(struct stream_in *in, struct stream_assembly *assembly)
 
 /* Follow the core and the leader: a new term, leader or session forgets what was half received.
  * False: the frame is of another leader, or of an older session. */
-static bool
-follow(struct stream_in *in, const struct stream_context *context, const struct wire_frame *frame)
+static bool follow(struct stream_in *in,
+                   const struct stream_context *context,
+                   const struct wire_header *header,
+                   uint32_t session)
 {
     uint64_t term = raft_term(context->raft);
-    if (frame->header.term != term || raft_leader(context->raft) != frame->header.from ||
+    if (header->term != term || raft_leader(context->raft) != header->from ||
         raft_is_leader(context->raft)) {
         return false;
     }
-    bool same = in->term == term && in->leader == frame->header.from;
-    if (same && frame->entry.session < in->session) {
+    bool same = in->term == term && in->leader == header->from;
+    if (same && session < in->session) {
         return false;
     }
-    if (!same || frame->entry.session > in->session) {
+    if (!same || session > in->session) {
         memset(in->assemblies, 0, ASSEMBLY_MAX * sizeof *in->assemblies);
-        in->leader = frame->header.from;
+        in->leader = header->from;
         in->term = term;
-        in->session = frame->entry.session;
+        in->session = session;
+        in->probe = 0;
         in->staging_used = false;
         in->seen_index = 0;
         in->seen_bitmap = 0;
         in->gap_ns = 0;
         in->credit_position = 0;
         in->commit_index = 0;
-    }
-    if (frame->entry.commit_index > in->commit_index) {
-        in->commit_index = frame->entry.commit_index;
     }
     return true;
 }
@@ -167,8 +169,12 @@ begin(struct stream_in *in, const struct stream_context *context, const struct w
     struct stream_assembly *assembly = assembly_at(in, entry->id.index);
     if (assembly->index == entry->id.index) {
         bool same = assembly->term == entry->id.term && assembly->position == entry->position &&
-                    assembly->used_bytes == entry->used_bytes &&
-                    assembly->fragment_bytes == entry->fragment_bytes;
+                    assembly->used_bytes == entry->used_bytes;
+        if (same && !assembly->complete && entry->fragment_bytes < assembly->fragment_bytes) {
+            assembly->fragment_bytes = entry->fragment_bytes;
+            assembly->bitmap = 0; /* Fragments of the larger cut do not come through. */
+        }
+        same = same && (assembly->complete || assembly->fragment_bytes == entry->fragment_bytes);
         return same ? assembly : NULL;
     }
     if (raft_cut_pending(context->raft)) {
@@ -247,9 +253,12 @@ uint32_t stream_in_entry(struct stream_in *in,
                          const struct wire_frame *frame)
 {
     const struct wire_entry *entry = &frame->entry;
-    if (!follow(in, context, frame)) {
+    if (!follow(in, context, &frame->header, entry->session)) {
         context->counters->fragments_refused++;
         return 0;
+    }
+    if (entry->commit_index > in->commit_index) {
+        in->commit_index = entry->commit_index;
     }
     if (frame->payload_bytes == 0) {
         see(in, entry->id.index, ~0ull);
@@ -293,6 +302,16 @@ uint32_t stream_in_entry(struct stream_in *in,
         finish(in, context, assembly, bytes);
     }
     return 1;
+}
+
+void stream_in_probe(struct stream_in *in,
+                     const struct stream_context *context,
+                     const struct wire_frame *frame)
+{
+    if (follow(in, context, &frame->header, frame->probe.session)) {
+        in->probe = frame->probe.number;
+        in->ack_owed = true;
+    }
 }
 
 /* The slot of a complete entry that is next behind the log's end. NULL: not now, or not any more.
@@ -420,6 +439,8 @@ void stream_in_fill_ack(struct stream_in *in,
     ack->space_position = context->space_position;
     bool ours = in->term == raft_term(context->raft) && in->leader == raft_leader(context->raft) &&
                 in->session == ack->session;
+    ack->frame_bytes = (uint16_t)context->outbox->nic->frame_bytes_max;
+    ack->probe = ours ? in->probe : 0;
     ack->received_index = raft_verified_index(context->raft);
     ack->has_missing = false;
     ack->missing_index = 0;

@@ -12,6 +12,7 @@ void stream_out_init(struct stream_out *out,
 {
     *out = (struct stream_out){.peer = peer, .address = address};
     out->fetch.buffer = mem_take(mem, "fetch buffer", 1, STREAM_FETCH_BYTES, PAGE_BYTES);
+    out->cuts = mem_take(mem, "cuts of entries", STREAM_ENTRIES_MAX, sizeof(struct stream_cut), 64);
 }
 
 uint64_t stream_out_space(const struct stream_out *out, uint64_t silent_ns, uint64_t last_index)
@@ -31,8 +32,20 @@ uint64_t stream_out_deadline_ns(const struct stream_out *out)
     if (!out->active || out->fetch.state == FETCH_READING) { /* Its completion comes first. */
         return UINT64_MAX;
     }
-    bool reads_earlier = out->fetch.state == FETCH_WANTED && out->fetch.due_ns < out->poll_ns;
-    return reads_earlier ? out->fetch.due_ns : out->poll_ns;
+    uint64_t deadline_ns = out->poll_ns;
+    if (out->fetch.state == FETCH_WANTED && out->fetch.due_ns < deadline_ns) {
+        deadline_ns = out->fetch.due_ns;
+    }
+    if (out->size.target_bytes > out->size.frame_bytes && out->size.probe_ns < deadline_ns) {
+        deadline_ns = out->size.probe_ns;
+    }
+    return deadline_ns;
+}
+
+bool stream_out_is_narrow(const struct stream_out *out)
+{
+    return out->active && out->size.target_bytes > out->size.frame_bytes &&
+           out->size.probe_count >= STREAM_PROBES_TOLD;
 }
 
 bool stream_out_may_fetch(const struct stream_out *out, const struct stream_context *context)
@@ -64,6 +77,130 @@ static void expect_progress(struct stream_out *out, uint64_t now_ns)
     out->poll_ns = now_ns + out->poll_interval_ns;
 }
 
+/* ---- What size of frames reaches the peer ---- */
+
+static uint32_t smaller_of(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+/* A new session knows nothing of the way. */
+static void size_begin(struct stream_out *out, const struct stream_context *context)
+{
+    out->size = (struct stream_size){
+        .frame_bytes = smaller_of(context->outbox->nic->frame_bytes_max, FRAME_BYTES_USUAL),
+        .probe = out->size.probe,
+        .probe_ns = context->now_ns,
+        .probe_interval_ns = STREAM_PROBE_MIN_NS,
+    };
+    memset(out->cuts, 0, STREAM_ENTRIES_MAX * sizeof *out->cuts);
+}
+
+static struct stream_cut *cut_at(const struct stream_out *out, uint64_t index)
+{
+    return &out->cuts[index & (STREAM_ENTRIES_MAX - 1)];
+}
+
+/* How an entry goes out now: as it did before, or in the smallest fragments of all, which take the
+ * place of every other cut. */
+static uint32_t cut_of(const struct stream_out *out, uint64_t index)
+{
+    const struct stream_cut *cut = cut_at(out, index);
+    return cut->index == index ? cut->fragment_bytes : FRAGMENT_BYTES_MIN;
+}
+
+/* Send no larger frames than these; what is under way is cut anew. */
+static void
+size_shrink(struct stream_out *out, const struct stream_context *context, uint32_t frame_bytes)
+{
+    struct stream_size *size = &out->size;
+    ASSERT(frame_bytes >= ENTRY_FRAME_BYTES_MIN);
+    ASSERT(frame_bytes < size->frame_bytes);
+    size->frame_bytes = frame_bytes;
+    size->doubts = 0;
+    size->probe_interval_ns = STREAM_PROBE_MAX_NS;
+    size->probe_ns = context->now_ns + STREAM_PROBE_MAX_NS;
+    uint32_t fragment_bytes = wire_fragment_bytes(frame_bytes);
+    for (uint32_t i = 0; i < STREAM_ENTRIES_MAX; i++) {
+        out->cuts[i].fragment_bytes = smaller_of(out->cuts[i].fragment_bytes, fragment_bytes);
+    }
+    out->next_offset = 0;
+    out->missing_bitmap = ~0ull; /* It counted in the larger ones. */
+    context->counters->frames_shrunk++;
+}
+
+/* A hole is about to be filled. The same one again and again, although acks come back: frames of
+ * this size do not arrive (any more), and smaller ones may. */
+static void size_doubt(struct stream_out *out, const struct stream_context *context)
+{
+    struct stream_size *size = &out->size;
+    bool again =
+        out->missing_index == size->doubt_index && out->missing_bitmap == size->doubt_bitmap;
+    size->doubts = again ? size->doubts + 1 : 0;
+    size->doubt_index = out->missing_index;
+    size->doubt_bitmap = out->missing_bitmap;
+    bool full = cut_of(out, out->missing_index) >= wire_fragment_bytes(size->frame_bytes);
+    if (size->doubts < STREAM_DOUBTS_MAX || !full || size->frame_bytes == ENTRY_FRAME_BYTES_MIN) {
+        return;
+    }
+    size_shrink(out, context,
+                size->frame_bytes > FRAME_BYTES_USUAL ? FRAME_BYTES_USUAL : ENTRY_FRAME_BYTES_MIN);
+}
+
+/* Try the largest frames that both ports take. Returns frames. */
+static uint32_t size_probe(struct stream_out *out, const struct stream_context *context)
+{
+    static const uint8_t padding[FRAME_BYTES_MAX];
+    struct stream_size *size = &out->size;
+    if (size->target_bytes <= size->frame_bytes || context->now_ns < size->probe_ns) {
+        return 0;
+    }
+    size->probe = size->probe == UINT8_MAX ? 1 : (uint8_t)(size->probe + 1);
+    size->probed_bytes = size->target_bytes;
+    size->probe_count++;
+    size->probe_ns = context->now_ns + size->probe_interval_ns;
+    size->probe_interval_ns *= 2;
+    if (size->probe_interval_ns > STREAM_PROBE_MAX_NS) {
+        size->probe_interval_ns = STREAM_PROBE_MAX_NS;
+    }
+    struct wire_frame frame = {
+        .header = context->header,
+        .probe = {.session = out->session, .number = size->probe},
+        .payload = padding,
+        .payload_bytes = size->target_bytes - wire_head_bytes(WIRE_PROBE),
+    };
+    frame.header.kind = WIRE_PROBE;
+    frame.header.to = out->peer;
+    frame.header.to_boot = out->boot;
+    outbox_put(context->outbox, out->address, &frame);
+    context->counters->probes_sent++;
+    return 1;
+}
+
+/* What an ack of this session says of it. */
+static void
+size_ack(struct stream_out *out, const struct stream_context *context, const struct wire_ack *ack)
+{
+    struct stream_size *size = &out->size;
+    if (ack->frame_bytes == 0) {
+        return;
+    }
+    size->target_bytes = smaller_of(ack->frame_bytes, context->outbox->nic->frame_bytes_max);
+    if (size->target_bytes < size->frame_bytes) {
+        size_shrink(out, context, size->target_bytes);
+    }
+    bool answered = size->probed_bytes != 0 && ack->probe == size->probe;
+    if (answered && size->probed_bytes > size->frame_bytes) {
+        size->frame_bytes = size->probed_bytes; /* From the next entry on. */
+        size->probed_bytes = 0;                 /* Once: it may be given up again. */
+        size->probe_count = 0;
+        size->doubts = 0;
+        context->counters->frames_grown++;
+    }
+}
+
+/* ---- The stream ---- */
+
 /* Follow the core: a new session forgets everything in flight. */
 static struct raft_replication follow(struct stream_out *out, const struct stream_context *context)
 {
@@ -84,6 +221,7 @@ static struct raft_replication follow(struct stream_out *out, const struct strea
         out->space_position = 0;
         out->missing_index = 0;
         out->repaired_index = 0;
+        size_begin(out, context);
         if (out->fetch.state != FETCH_READING) {
             out->fetch.state = FETCH_NONE; /* What was read in another office may be cut since. */
         }
@@ -160,7 +298,7 @@ frame_of(const struct stream_out *out, const struct stream_context *context, con
     frame.header.to_boot = out->boot;
     frame.entry = (struct wire_entry){
         .session = out->session,
-        .fragment_bytes = (uint16_t)wire_fragment_bytes(context->outbox->nic->frame_bytes_max),
+        .fragment_bytes = (uint16_t)cut_of(out, header->index),
         .pages = header->pages,
         .used_bytes = entry_used_bytes(header->body_bytes),
         .id = {.term = header->term, .index = header->index},
@@ -204,6 +342,7 @@ static uint32_t repair(struct stream_out *out, const struct stream_context *cont
     if (entry == NULL) {
         return 0;
     }
+    size_doubt(out, context);
     struct wire_frame frame = frame_of(out, context, entry);
     uint32_t used = frame.entry.used_bytes - NODE_HEADER_BYTES;
     uint32_t sent = 0;
@@ -235,6 +374,10 @@ send_next(struct stream_out *out, const struct stream_context *context, uint32_t
     ASSERT(header->index == out->next_index);
     if (header->position + (uint64_t)header->pages * PAGE_BYTES > out->credit_position) {
         return 0;
+    }
+    if (out->next_offset == 0) {
+        *cut_at(out, out->next_index) = (struct stream_cut){
+            .index = out->next_index, .fragment_bytes = wire_fragment_bytes(out->size.frame_bytes)};
     }
     struct wire_frame frame = frame_of(out, context, entry);
     uint32_t used = frame.entry.used_bytes - NODE_HEADER_BYTES;
@@ -274,7 +417,7 @@ uint32_t stream_out_send(struct stream_out *out, const struct stream_context *co
     if (!replication.active) {
         return 0;
     }
-    uint32_t sent = 0;
+    uint32_t sent = size_probe(out, context);
     bool idle = !outstanding(out, replication.match_index);
     uint64_t kept_index = context->log->start.last.index + 1;
     bool waits = false; /* For the one fetch: whoever needs it first keeps it until it is served. */
@@ -312,6 +455,7 @@ void stream_out_ack(struct stream_out *out,
     if (!replication.active || ack->session != out->session) {
         return;
     }
+    size_ack(out, context, ack);
     uint64_t received = ack->received_index;
     if (received >= out->next_index) {
         /* It had them already: nothing of that needs sending. */

@@ -19,6 +19,7 @@ _Static_assert(sizeof(struct append_layout) == 32, "no padding");
 _Static_assert(sizeof(struct entry_layout) == 72, "no padding");
 _Static_assert(sizeof(struct ack_layout) == 80, "no padding");
 _Static_assert(sizeof(struct timeout_now_layout) == 16, "no padding");
+_Static_assert(sizeof(struct probe_layout) == 8, "no padding");
 _Static_assert(sizeof(struct request_layout) == 40, "no padding");
 _Static_assert(sizeof(struct reply_layout) == 40, "no padding");
 _Static_assert(sizeof(struct read_layout) == 16, "no padding");
@@ -28,6 +29,9 @@ _Static_assert(sizeof(struct open_layout) == 48, "no padding");
 _Static_assert(sizeof(struct open_reply_layout) == 24, "no padding");
 _Static_assert(sizeof(struct transfer_layout) == 8, "no padding");
 _Static_assert(sizeof(struct transfer_reply_layout) == 8, "no padding");
+_Static_assert(WIRE_HEADER_BYTES + sizeof(struct entry_layout) + FRAGMENT_BYTES_MIN ==
+                   ENTRY_FRAME_BYTES_MIN,
+               "the smallest full fragment fits it exactly");
 _Static_assert(sizeof(struct head_layout) <= WIRE_HEAD_BYTES_MAX, "a head fits its buffer");
 _Static_assert(WIRE_HEADER_BYTES + sizeof(struct vote_reply_layout) == FRAME_BYTES_MIN,
                "the shortest frame is a header and the shortest fixed part");
@@ -44,6 +48,7 @@ static const uint8_t fixed_bytes[] = {
     [WIRE_ENTRY] = sizeof(struct entry_layout),
     [WIRE_ACK] = sizeof(struct ack_layout),
     [WIRE_TIMEOUT_NOW] = sizeof(struct timeout_now_layout),
+    [WIRE_PROBE] = sizeof(struct probe_layout),
     [WIRE_REQUEST] = sizeof(struct request_layout),
     [WIRE_REPLY] = sizeof(struct reply_layout),
     [WIRE_READ] = sizeof(struct read_layout),
@@ -91,7 +96,8 @@ static bool kind_is_question(uint8_t kind)
 
 static bool kind_has_payload(uint8_t kind)
 {
-    return kind == WIRE_ENTRY || kind == WIRE_REQUEST || kind == WIRE_READ_REPLY;
+    return kind == WIRE_ENTRY || kind == WIRE_PROBE || kind == WIRE_REQUEST ||
+           kind == WIRE_READ_REPLY;
 }
 
 uint32_t wire_head_bytes(enum wire_kind kind)

@@ -37,6 +37,7 @@ enum wire_kind {
     WIRE_ENTRY,        /* One fragment of one entry; with no payload it asks for an ACK (a poll). */
     WIRE_ACK,          /* Append reply, and the state of the follower's stream. */
     WIRE_TIMEOUT_NOW,  /* Stand for election now: leadership is handed over. */
+    WIRE_PROBE,        /* A frame of some size, to see whether it arrives. */
     WIRE_REQUEST = 32, /* Client: append these records. */
     WIRE_REPLY,
     WIRE_READ, /* Client: read from this offset. */
@@ -65,8 +66,9 @@ struct wire_header {
 
 /* ENTRY. A fragment is bytes [offset, offset + payload) of the entry's used part, which begins
  * behind the node header and ends with the body (entry_used_bytes); the padding does not travel,
- * and the last page's mark rides in every fragment. fragment_bytes is the same within a session,
- * offset a multiple of it, and every fragment but the last is full. */
+ * and the last page's mark rides in every fragment. offset is a multiple of fragment_bytes, and
+ * every fragment but the last is full. Within a session fragment_bytes of one entry never grows:
+ * where a receiver holds fragments of a larger cut, a smaller one takes their place. */
 struct wire_entry {
     uint32_t session;
     uint16_t fragment_bytes;
@@ -86,6 +88,8 @@ struct wire_ack {
     bool matched;
     bool bootstrapped;
     bool has_missing;
+    uint8_t probe;        /* Number of the last PROBE of this session; 0: none has come. */
+    uint16_t frame_bytes; /* Largest frame that the follower's port takes; 0: it does not say. */
     struct raft_entry_id hint;
     uint64_t verified_index;
     uint64_t durable_index;
@@ -109,6 +113,12 @@ struct wire_request {
     uint32_t request_bytes; /* Of all fragments. */
     uint32_t offset;        /* Of this fragment's payload. */
     bool conditional;
+};
+
+/* PROBE: padded with zeros to the size that is tried; the next ACK tells its number. */
+struct wire_probe {
+    uint32_t session;
+    uint8_t number; /* From 1 on. */
 };
 
 enum wire_status {
@@ -145,9 +155,10 @@ struct wire_reply {
 struct wire_read {
     uint64_t offset;
     uint32_t skip;
-    bool linearizable; /* Only the leader answers, with all that was committed when this came. */
-    bool waits;        /* At or beyond the committed end it is answered when something is committed
-                          behind `offset`, or empty after READ_HOLD_NS. */
+    uint16_t frame_bytes; /* Largest frame that the asker takes; 0: FRAME_BYTES_USUAL. */
+    bool linearizable;    /* Only the leader answers, with all that was committed when this came. */
+    bool waits; /* At or beyond the committed end it is answered when something is committed
+                   behind `offset`, or empty after READ_HOLD_NS. */
 };
 
 struct wire_read_reply {
@@ -223,6 +234,7 @@ struct wire_frame {
         struct raft_message message; /* The kinds of raft.h; ACK uses `ack`. */
         struct wire_entry entry;
         struct wire_ack ack;
+        struct wire_probe probe;
         struct wire_request request;
         struct wire_reply reply;
         struct wire_read read;

@@ -137,14 +137,18 @@ static enum wire_reason reply_decode(const struct head_layout *head, struct wire
 static enum wire_reason read_decode(const struct head_layout *head, struct wire_frame *out)
 {
     const struct read_layout *fixed = &head->read;
-    if (fixed->flags > (READ_LINEARIZABLE | READ_WAITS) ||
-        !wire_all_zero(fixed->reserved, sizeof fixed->reserved) || fixed->offset >= NUMBER_LIMIT ||
-        fixed->skip > RECORD_BYTES_MAX) {
+    if (fixed->flags > (READ_LINEARIZABLE | READ_WAITS) || fixed->reserved != 0 ||
+        fixed->offset >= NUMBER_LIMIT || fixed->skip > RECORD_BYTES_MAX) {
+        return WIRE_DROP_bad_field;
+    }
+    if (fixed->frame_bytes != 0 &&
+        (fixed->frame_bytes < ENTRY_FRAME_BYTES_MIN || fixed->frame_bytes > FRAME_BYTES_MAX)) {
         return WIRE_DROP_bad_field;
     }
     out->read = (struct wire_read){
         .offset = fixed->offset,
         .skip = fixed->skip,
+        .frame_bytes = fixed->frame_bytes,
         .linearizable = (fixed->flags & READ_LINEARIZABLE) != 0,
         .waits = (fixed->flags & READ_WAITS) != 0,
     };
@@ -456,6 +460,7 @@ void wire_client_encode(const struct wire_frame *frame, struct head_layout *head
     case WIRE_READ:
         head->read.offset = frame->read.offset;
         head->read.skip = frame->read.skip;
+        head->read.frame_bytes = frame->read.frame_bytes;
         head->read.flags = (uint8_t)((frame->read.linearizable ? READ_LINEARIZABLE : 0u) |
                                      (frame->read.waits ? READ_WAITS : 0u));
         return;

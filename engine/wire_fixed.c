@@ -149,8 +149,11 @@ static enum wire_reason ack_decode(const struct head_layout *head, struct wire_f
     if (reason != WIRE_DROP_ok) {
         return reason;
     }
-    if (fixed->flags > (ACK_MATCHED | ACK_BOOTSTRAPPED | ACK_MISSING) ||
-        !wire_all_zero(fixed->reserved, sizeof fixed->reserved)) {
+    if (fixed->flags > (ACK_MATCHED | ACK_BOOTSTRAPPED | ACK_MISSING)) {
+        return WIRE_DROP_bad_field;
+    }
+    if (fixed->frame_bytes != 0 &&
+        (fixed->frame_bytes < ENTRY_FRAME_BYTES_MIN || fixed->frame_bytes > FRAME_BYTES_MAX)) {
         return WIRE_DROP_bad_field;
     }
     bool has_missing = (fixed->flags & ACK_MISSING) != 0;
@@ -170,6 +173,8 @@ static enum wire_reason ack_decode(const struct head_layout *head, struct wire_f
         .matched = (fixed->flags & ACK_MATCHED) != 0,
         .bootstrapped = (fixed->flags & ACK_BOOTSTRAPPED) != 0,
         .has_missing = has_missing,
+        .probe = fixed->probe,
+        .frame_bytes = fixed->frame_bytes,
         .hint = hint,
         .verified_index = fixed->verified_index,
         .durable_index = fixed->durable_index,
@@ -179,6 +184,17 @@ static enum wire_reason ack_decode(const struct head_layout *head, struct wire_f
         .missing_index = fixed->missing_index,
         .missing_bitmap = fixed->missing_bitmap,
     };
+    return WIRE_DROP_ok;
+}
+
+static enum wire_reason probe_decode(const struct head_layout *head, struct wire_frame *out)
+{
+    const struct probe_layout *fixed = &head->probe;
+    if (fixed->number == 0 || !wire_all_zero(fixed->reserved, sizeof fixed->reserved) ||
+        !wire_all_zero(out->payload, out->payload_bytes)) {
+        return WIRE_DROP_bad_field;
+    }
+    out->probe = (struct wire_probe){.session = fixed->session, .number = fixed->number};
     return WIRE_DROP_ok;
 }
 
@@ -199,6 +215,8 @@ enum wire_reason wire_fixed_decode(const struct head_layout *head, struct wire_f
         return ack_decode(head, out);
     case WIRE_TIMEOUT_NOW:
         return timeout_now_decode(head, out);
+    case WIRE_PROBE:
+        return probe_decode(head, out);
     case WIRE_REQUEST:
     case WIRE_REPLY:
     case WIRE_READ:
@@ -239,6 +257,8 @@ static void ack_encode(const struct wire_ack *ack, struct ack_layout *fixed)
     fixed->flags =
         (uint8_t)((ack->matched ? ACK_MATCHED : 0) | (ack->bootstrapped ? ACK_BOOTSTRAPPED : 0) |
                   (ack->has_missing ? ACK_MISSING : 0));
+    fixed->probe = ack->probe;
+    fixed->frame_bytes = ack->frame_bytes;
     fixed->hint_term = ack->hint.term;
     fixed->hint_index = ack->hint.index;
     fixed->verified_index = ack->verified_index;
@@ -278,6 +298,11 @@ void wire_fixed_encode(const struct wire_frame *frame, struct head_layout *head)
     case WIRE_TIMEOUT_NOW:
         head->timeout_now.last_term = frame->message.timeout_now.last.term;
         head->timeout_now.last_index = frame->message.timeout_now.last.index;
+        return;
+    case WIRE_PROBE:
+        ASSERT(frame->probe.number > 0);
+        head->probe.session = frame->probe.session;
+        head->probe.number = frame->probe.number;
         return;
     case WIRE_REQUEST:
     case WIRE_REPLY:

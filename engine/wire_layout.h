@@ -83,7 +83,8 @@ struct entry_layout {
 struct ack_layout {
     uint32_t session;
     uint8_t flags;
-    uint8_t reserved[3];
+    uint8_t probe;
+    uint16_t frame_bytes;
     uint64_t hint_term;
     uint64_t hint_index;
     uint64_t verified_index;
@@ -98,6 +99,12 @@ struct ack_layout {
 struct timeout_now_layout {
     uint64_t last_term;
     uint64_t last_index;
+};
+
+struct probe_layout {
+    uint32_t session;
+    uint8_t number;
+    uint8_t reserved[3];
 };
 
 struct request_layout {
@@ -125,7 +132,8 @@ struct read_layout {
     uint64_t offset;
     uint32_t skip;
     uint8_t flags;
-    uint8_t reserved[3];
+    uint8_t reserved;
+    uint16_t frame_bytes;
 };
 
 struct read_reply_layout {
@@ -199,6 +207,7 @@ struct head_layout {
         struct entry_layout entry;
         struct ack_layout ack;
         struct timeout_now_layout timeout_now;
+        struct probe_layout probe;
         struct request_layout request;
         struct reply_layout reply;
         struct read_layout read;

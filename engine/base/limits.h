@@ -38,12 +38,14 @@
 #define EFFECTS_BATCH_MAX 64u
 
 /* Frames. A frame is the payload of one UDP datagram. */
-#define FRAME_BYTES_MAX    8192u
-#define FRAME_BYTES_MIN    96u
-#define FRAGMENTS_MAX      64u /* Of one entry; a bitmap is one word. */
-#define FRAGMENT_BYTES_MIN 1024u
-#define RX_BURST_MAX       32u
-#define TX_BURST_MAX       32u
+#define FRAME_BYTES_MAX       8192u
+#define FRAME_BYTES_MIN       96u
+#define FRAME_BYTES_USUAL     1472u /* Of an MTU of 1500: what is sent to a peer unasked. */
+#define FRAGMENTS_MAX         64u   /* Of one entry; a bitmap is one word. */
+#define FRAGMENT_BYTES_MIN    1024u
+#define ENTRY_FRAME_BYTES_MIN 1184u /* With the smallest full fragment. */
+#define RX_BURST_MAX          32u
+#define TX_BURST_MAX          32u
 
 /* Streams: what may be under way to one peer, or half received from it. */
 #define STREAM_ENTRIES_MAX 256u /* Entries sent and not yet acknowledged as received. */
@@ -55,6 +57,12 @@
 /* Bounds of the time after which a silent peer is polled. */
 #define STREAM_POLL_MIN_NS 1000000u
 #define STREAM_POLL_MAX_NS 50000000u
+/* Larger frames are tried: when a session opens, and ever more seldom while they do not arrive. The
+ * same fragments repaired so often in vain: frames of their size do not arrive any more. */
+#define STREAM_PROBE_MIN_NS 10000000u
+#define STREAM_PROBE_MAX_NS 1000000000u
+#define STREAM_DOUBTS_MAX   4u
+#define STREAM_PROBES_TOLD  5u /* In vain, before the operator is told. */
 /* Fragments that one drain may send to one peer: bounds an iteration. */
 #define STREAM_FRAGMENTS_PER_DRAIN 128u
 /* One fetch from disk for a peer that is behind what memory holds. */

@@ -24,7 +24,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define START_FAILED_SIGNAL SIGUSR1 /* From the loop to the main thread: the disk failed. */
+#define START_LOOK_SIGNAL SIGUSR1 /* From the loop to the main thread. */
 
 struct start_arguments {
     const char *path;
@@ -164,9 +164,9 @@ static int find_log(const struct start_arguments *arguments,
 
 /* ---- Serving. ---- */
 
-static void tell_failed(void)
+static void wake_main(void)
 {
-    (void)kill(getpid(), START_FAILED_SIGNAL);
+    (void)kill(getpid(), START_LOOK_SIGNAL);
 }
 
 /* Tell a service manager that the node serves (sd_notify(3)); no matter if nobody listens. */
@@ -195,13 +195,14 @@ static void notify_ready(void)
 }
 
 /* Until a signal ends it: SIGTERM, SIGINT, or the loop's own word that the disk has failed. */
-static void wait_for_end(const struct node *node, const sigset_t *signals)
+static void wait_for_end(struct node *node, const sigset_t *signals)
 {
     int number = 0;
     do {
         int result = sigwait(signals, &number);
         ASSERT(result == 0);
-    } while (number == START_FAILED_SIGNAL && node_failure(node) == 0);
+        node_narrow(node, stderr);
+    } while (number == START_LOOK_SIGNAL && node_failure(node) == 0);
 }
 
 static void print_serving(const struct node *node)
@@ -227,7 +228,7 @@ static int serve(struct node *node, const struct node_config *config, struct fau
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
-    sigaddset(&signals, START_FAILED_SIGNAL);
+    sigaddset(&signals, START_LOOK_SIGNAL);
     int result = pthread_sigmask(SIG_BLOCK, &signals, NULL);
     ASSERT(result == 0);
     struct sigaction ignore = {.sa_handler = SIG_IGN};
@@ -293,7 +294,7 @@ static int start_run(int argc, char **argv)
         .spec = &spec,
         .eal_argc = (uint32_t)arguments.eal_argc,
         .eal_argv = eal_argv,
-        .failed = tell_failed,
+        .look = wake_main,
     };
     int result = serve(&node, &config, &fault);
     if (result == -ENODATA) {

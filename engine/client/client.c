@@ -414,6 +414,7 @@ bool client_read(struct client *client, uint64_t now_ns, const struct client_rea
     };
     struct wire_frame frame = {.header = {.kind = WIRE_READ, .token = client->read.token},
                                .read = read->what};
+    frame.read.frame_bytes = (uint16_t)client->nic->frame_bytes_max;
     queue(client, &frame, place);
     client_flush(client);
     client->counters.reads_sent++;

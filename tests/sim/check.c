@@ -114,6 +114,7 @@ static void frame_check(struct sim *sim, struct sim_node *node, const struct wir
     case WIRE_APPEND:
     case WIRE_ENTRY:
     case WIRE_TIMEOUT_NOW:
+    case WIRE_PROBE:
         leader_check(sim, node->disk.node, term);
         return;
     case WIRE_ACK:

@@ -113,7 +113,7 @@ void link_open(struct sim *sim, struct sim_nic *nic, uint32_t endpoint)
     *nic = (struct sim_nic){
         .nic = {.ops = &link_ops,
                 .self = link_address(endpoint),
-                .frame_bytes_max = sim->swarm.frame_bytes_max},
+                .frame_bytes_max = sim->swarm.frame_bytes[endpoint]},
         .sim = sim,
         .endpoint = endpoint,
     };
@@ -206,6 +206,17 @@ static uint64_t echo_lag_ns(const struct sim *sim, uint32_t from, uint32_t to)
     return heard && sim->now_ns < sim->echo.until_ns ? sim->echo.lag_ns : 0;
 }
 
+/* For the receiver's port, or for what lies between. Clients' frames are not cut to either. */
+static bool is_too_large(const struct sim *sim, const struct sim_frame *frame)
+{
+    const struct sim_swarm *swarm = &sim->swarm;
+    if (frame->from >= swarm->node_count || frame->to >= swarm->node_count) {
+        return false;
+    }
+    bool narrow = sim->now_ns >= swarm->way_ns && frame->bytes > swarm->way_bytes;
+    return narrow || frame->bytes > swarm->frame_bytes[frame->to];
+}
+
 /* A frame whose bytes are there goes on its way. */
 static void frame_leave(struct sim *sim, uint32_t slot, bool once)
 {
@@ -214,6 +225,11 @@ static void frame_leave(struct sim *sim, uint32_t slot, bool once)
     uint32_t to = frame->to;
     if (sim->cut_until_ns[from][to] > sim->now_ns || echo_mutes(sim, from, to)) {
         sim->totals->faults.frame_cut++;
+        link_release(sim, slot);
+        return;
+    }
+    if (is_too_large(sim, frame)) { /* Also when all else is healed: streams adapt. */
+        sim->totals->faults.too_large++;
         link_release(sim, slot);
         return;
     }

@@ -169,6 +169,8 @@ static bool is_covered(void)
         {"tails_rebuilt", covers->tails_rebuilt},
         {"crowded_entries", covers->crowded_entries},
         {"slots_pinned", covers->slots_pinned},
+        {"frames_grown", covers->frames_grown},
+        {"frames_shrunk", covers->frames_shrunk},
     };
     uint32_t zeros = 0;
     for (uint32_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {

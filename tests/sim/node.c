@@ -209,6 +209,8 @@ void node_count(struct sim *sim, struct sim_node *node)
     covers->bad_pages += counters->pages_bad;
     covers->reads_died += counters->reads_lost;
     covers->reads_held += counters->reads_held;
+    covers->frames_grown += counters->frames_grown;
+    covers->frames_shrunk += counters->frames_shrunk;
     covers->slots_pinned += counters->slots_pinned;
     struct replica_sessions sessions;
     replica_sessions(node->replica, &sessions);

@@ -61,7 +61,7 @@
     X(cut_symmetric) X(cut_asymmetric) X(frame_cut) X(rx_overflow) X(disk_slow) X(disk_reorder)    \
     X(disk_stall) X(write_error) X(crash) X(power_cut) X(crash_at_promise) X(crash_in_recovery)    \
     X(write_whole) X(write_absent) X(write_torn) X(rot_up) X(rot_down) X(rot_superblock)           \
-    X(clock_drift) X(freeze) X(echo) X(late_read)
+    X(clock_drift) X(freeze) X(echo) X(late_read) X(too_large)
 COUNTERS_DECLARE(sim_fault, SIM_FAULTS);
 
 /* What happened: the proof that the generator reaches the interesting states. */
@@ -77,7 +77,7 @@ COUNTERS_DECLARE(sim_fault, SIM_FAULTS);
     X(repeats_answered) X(gaps) X(conditions_held) X(conditions_failed) X(conditions_told)         \
     X(fenced) X(openings_fenced) X(forgotten) X(no_session) X(tables_compared)                     \
     X(tables_recovered) X(states_compared) X(tails_rebuilt) X(crowded_entries) \
-    X(slots_pinned)
+    X(slots_pinned) X(frames_grown) X(frames_shrunk)
 COUNTERS_DECLARE(sim_cover, SIM_COVERS);
 
 /* clang-format on */
@@ -104,6 +104,9 @@ struct sim_swarm {
     uint64_t heartbeat_ns;
     uint64_t disk_stall_ns;
     uint32_t frame_bytes_max;
+    uint32_t frame_bytes[SIM_NODES_MAX]; /* That the port of a node takes; clients take the most. */
+    uint32_t way_bytes;                  /* Between nodes larger ones are lost ... */
+    uint64_t way_ns;                     /* ... from here on; SIM_NEVER: none is. */
     uint64_t retention_bytes;
     uint64_t window_bytes;
     uint64_t chaos_events; /* Chaos lasts for this many events. */

@@ -135,6 +135,16 @@ void swarm_draw(struct sim_swarm *swarm, struct prng *prng)
     draw_faults(swarm, prng);
     draw_load(swarm, prng);
     draw_sessions(swarm, prng);
+    for (uint32_t i = 0; i < SIM_NODES_MAX; i++) {
+        static const uint32_t frames[] = {ENTRY_FRAME_BYTES_MIN, FRAME_BYTES_USUAL, 4096};
+        bool less = prng_below(prng, 4) == 0;
+        uint32_t own = less ? frames[prng_below(prng, 3)] : swarm->frame_bytes_max;
+        swarm->frame_bytes[i] = own < swarm->frame_bytes_max ? own : swarm->frame_bytes_max;
+    }
+    swarm->way_bytes = prng_below(prng, 2) == 0 ? FRAME_BYTES_USUAL : 1300;
+    swarm->way_ns = prng_below(prng, 3) > 0
+                        ? SIM_NEVER
+                        : SIM_START_NS + prng_below(prng, 40 * swarm->election_max_ns);
     /* Mostly a moment; now and then longer than an office lasts. */
     swarm->late_read_ppm = maybe(prng, 100000);
     swarm->late_read_max_ns =

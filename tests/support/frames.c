@@ -7,11 +7,11 @@
 #include <string.h>
 
 const enum wire_kind frame_kinds[] = {
-    WIRE_PRE_VOTE, WIRE_PRE_VOTE_REPLY, WIRE_VOTE, WIRE_VOTE_REPLY,
-    WIRE_APPEND,   WIRE_ENTRY,          WIRE_ACK,  WIRE_TIMEOUT_NOW,
-    WIRE_REQUEST,  WIRE_REPLY,          WIRE_READ, WIRE_READ_REPLY,
-    WIRE_STATUS,   WIRE_STATUS_REPLY,   WIRE_OPEN, WIRE_OPEN_REPLY,
-    WIRE_TRANSFER, WIRE_TRANSFER_REPLY,
+    WIRE_PRE_VOTE, WIRE_PRE_VOTE_REPLY, WIRE_VOTE,  WIRE_VOTE_REPLY,
+    WIRE_APPEND,   WIRE_ENTRY,          WIRE_ACK,   WIRE_TIMEOUT_NOW,
+    WIRE_REQUEST,  WIRE_REPLY,          WIRE_READ,  WIRE_READ_REPLY,
+    WIRE_STATUS,   WIRE_STATUS_REPLY,   WIRE_OPEN,  WIRE_OPEN_REPLY,
+    WIRE_TRANSFER, WIRE_TRANSFER_REPLY, WIRE_PROBE,
 };
 const uint32_t frame_kind_count = sizeof frame_kinds / sizeof frame_kinds[0];
 
@@ -104,6 +104,10 @@ static void ack_random(struct prng *prng, struct wire_frame *frame)
     ack->matched = prng_chance(prng, 500000);
     ack->bootstrapped = prng_chance(prng, 500000);
     ack->has_missing = prng_chance(prng, 500000);
+    ack->probe = (uint8_t)prng_next(prng);
+    ack->frame_bytes = prng_chance(prng, 200000)
+                           ? 0
+                           : (uint16_t)prng_between(prng, ENTRY_FRAME_BYTES_MIN, FRAME_BYTES_MAX);
     ack->hint = id_random(prng, frame->header.term, true);
     ack->verified_index = number(prng, 0, NUMBER_LIMIT - 1);
     ack->durable_index = ack->verified_index == 0 ? 0 : number(prng, 0, ack->verified_index);
@@ -114,6 +118,27 @@ static void ack_random(struct prng *prng, struct wire_frame *frame)
         ack->missing_index = number(prng, 1, NUMBER_LIMIT - 1);
         ack->missing_bitmap = prng_next(prng) | 1;
     }
+}
+
+static void probe_random(struct prng *prng, struct wire_frame *frame, uint8_t *payload)
+{
+    frame->probe.session = (uint32_t)prng_next(prng);
+    frame->probe.number = (uint8_t)prng_between(prng, 1, UINT8_MAX);
+    frame->payload_bytes =
+        (uint32_t)prng_below(prng, FRAME_BYTES_MAX - wire_head_bytes(WIRE_PROBE) + 1);
+    memset(payload, 0, frame->payload_bytes);
+}
+
+static void read_random(struct prng *prng, struct wire_frame *frame)
+{
+    frame->read.offset = number(prng, 0, NUMBER_LIMIT - 1);
+    frame->read.skip = (uint32_t)prng_below(prng, RECORD_BYTES_MAX + 1);
+    frame->read.frame_bytes =
+        prng_chance(prng, 200000)
+            ? 0
+            : (uint16_t)prng_between(prng, ENTRY_FRAME_BYTES_MIN, FRAME_BYTES_MAX);
+    frame->read.linearizable = prng_chance(prng, 500000);
+    frame->read.waits = prng_chance(prng, 500000);
 }
 
 /* Write records, as many as fit; returns their bytes. */
@@ -293,6 +318,9 @@ void frame_random(struct prng *prng,
     case WIRE_ACK:
         ack_random(prng, frame);
         return;
+    case WIRE_PROBE:
+        probe_random(prng, frame, payload);
+        return;
     case WIRE_REQUEST:
         request_random(prng, frame, payload);
         return;
@@ -300,10 +328,7 @@ void frame_random(struct prng *prng,
         reply_random(prng, frame);
         return;
     case WIRE_READ:
-        frame->read.offset = number(prng, 0, NUMBER_LIMIT - 1);
-        frame->read.skip = (uint32_t)prng_below(prng, RECORD_BYTES_MAX + 1);
-        frame->read.linearizable = prng_chance(prng, 500000);
-        frame->read.waits = prng_chance(prng, 500000);
+        read_random(prng, frame);
         return;
     case WIRE_READ_REPLY:
         read_reply_random(prng, frame, payload);

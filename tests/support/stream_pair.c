@@ -14,6 +14,10 @@
 #define HEARTBEAT_NS 100000000ull
 #define ROUNDS_MAX   100u
 
+/* In a frame's header. */
+#define FRAME_KIND_AT  6u
+#define FRAME_BYTES_AT 12u
+
 static uint64_t store_of(uint8_t id)
 {
     return 10u + id;
@@ -217,14 +221,17 @@ static void side_open(struct pair *pair, struct pair_side *side, uint8_t id)
     };
 }
 
-static bool
-lose_when_deaf(void *context, struct nic_address from, struct nic_address to, const uint8_t *data)
+static bool lose(void *context, struct nic_address from, struct nic_address to, const uint8_t *data)
 {
-    const struct pair *pair = context;
+    struct pair *pair = context;
+    uint32_t frame_bytes;
     (void)from;
     (void)to;
-    (void)data;
-    return pair->deaf;
+    memcpy(&frame_bytes, data + FRAME_BYTES_AT, sizeof frame_bytes);
+    if (data[FRAME_KIND_AT] == WIRE_ENTRY && frame_bytes > pair->largest_bytes) {
+        pair->largest_bytes = frame_bytes;
+    }
+    return pair->deaf || (pair->way_bytes != 0 && frame_bytes > pair->way_bytes);
 }
 
 void pair_open(struct pair *pair, uint32_t frame_bytes_max)
@@ -232,7 +239,7 @@ void pair_open(struct pair *pair, uint32_t frame_bytes_max)
     memset(pair, 0, sizeof *pair);
     pair->now_ns = 1000000;
     loop_net_open(&pair->net, 2, frame_bytes_max);
-    pair->net.lose = lose_when_deaf;
+    pair->net.lose = lose;
     pair->net.context = pair;
     side_open(pair, &pair->leader, 1);
     side_open(pair, &pair->follower, 2);
@@ -290,6 +297,10 @@ void pair_receive(struct pair *pair)
             enum wire_reason reason =
                 wire_decode(&self, frames[i].data, frames[i].bytes, &frame, &counters);
             assert_int_equal(reason, WIRE_DROP_ok);
+            if (frame.header.kind == WIRE_PROBE) {
+                stream_in_probe(&pair->in, &pair->follower.context, &frame);
+                continue;
+            }
             assert_int_equal(frame.header.kind, WIRE_ENTRY);
             if (frame.entry.id.index > pair->highest_seen) {
                 pair->highest_seen = frame.entry.id.index;

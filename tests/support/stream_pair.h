@@ -43,6 +43,8 @@ struct pair {
     uint64_t fetched_bytes; /* Read back from the leader's disk. */
     uint64_t highest_seen;  /* Entry of which a frame reached the follower. */
     bool deaf;              /* The follower's port loses everything. */
+    uint32_t way_bytes;     /* Larger frames are lost; 0: none. */
+    uint32_t largest_bytes; /* Of frames of entries that were sent, lost ones too. */
 };
 
 /* Open with a leader elected; its no-op, entry 2, is not sent yet. */

@@ -33,6 +33,7 @@ struct fixture {
     uint8_t payload[FRAME_BYTES_MAX];
     uint32_t payload_bytes;
     uint64_t token;
+    uint16_t frame_bytes; /* That the client says it takes. */
 };
 
 static int setup(void **state)
@@ -133,7 +134,7 @@ static void add_beyond_memory(struct fixture *f)
 static void ask(struct fixture *f, uint64_t offset, uint32_t skip)
 {
     struct reader_question question = {
-        .read = {.offset = offset, .skip = skip},
+        .read = {.offset = offset, .skip = skip, .frame_bytes = f->frame_bytes},
         .client_boot = 3,
         .token = ++f->token,
         .address = f->net.ports[1].nic.self,
@@ -233,6 +234,33 @@ static void record_in_memory_is_answered_at_once_with_those_behind_it(void **sta
     assert_false(answered(f));
     assert_int_equal(f->counters.reads, 2);
     assert_int_equal(f->counters.replies, 2);
+}
+
+static void answer_is_no_larger_than_the_asker_and_the_own_port_take(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        uint32_t own;
+        uint16_t asker;
+        uint32_t most;
+    } cases[] = {
+        {FRAME_BYTES_MAX, 0, FRAME_BYTES_USUAL},
+        {FRAME_BYTES_MAX, ENTRY_FRAME_BYTES_MIN, ENTRY_FRAME_BYTES_MIN},
+        {FRAME_BYTES_MAX, 3372, 3372},
+        {FRAME_BYTES_MAX, FRAME_BYTES_MAX, FRAME_BYTES_MAX},
+        {ENTRY_FRAME_BYTES_MIN, FRAME_BYTES_MAX, ENTRY_FRAME_BYTES_MIN},
+    };
+    for (uint32_t i = 0; i < 200; i++) {
+        add(f, 1, 100);
+    }
+    for (uint32_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        f->outbox.nic->frame_bytes_max = cases[i].own;
+        f->frame_bytes = cases[i].asker;
+        ask(f, 100, 0);
+        assert_true(answered(f));
+        uint32_t frame_bytes = wire_head_bytes(WIRE_READ_REPLY) + f->payload_bytes;
+        assert_in_range(frame_bytes, cases[i].most - record_body_bytes(100), cases[i].most);
+    }
 }
 
 static void offset_at_or_beyond_the_committed_end_is_answered_empty(void **state)
@@ -466,6 +494,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(record_in_memory_is_answered_at_once_with_those_behind_it,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(answer_is_no_larger_than_the_asker_and_the_own_port_take,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(offset_at_or_beyond_the_committed_end_is_answered_empty,
                                         setup, teardown),

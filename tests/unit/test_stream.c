@@ -200,7 +200,8 @@ static void next_entry_to_send_is_never_one_that_the_follower_has(void **state)
     /* The leader's half forgets how far it was; the core's session stays. */
     struct stream_fetch fetch = pair.out.fetch;
     struct nic_address address = pair.out.address;
-    pair.out = (struct stream_out){.peer = 2, .address = address, .fetch = fetch};
+    struct stream_cut *cuts = pair.out.cuts;
+    pair.out = (struct stream_out){.peer = 2, .address = address, .fetch = fetch, .cuts = cuts};
     pair_heartbeat(&pair);
     struct raft_replication replication = raft_replication(pair.leader.raft, 2);
     assert_true(pair.out.next_index > replication.match_index);

@@ -104,6 +104,8 @@ static void ack_stands_where_the_protocol_says(void **state)
         .ack = {.session = 0x01020304,
                 .bootstrapped = true,
                 .has_missing = true,
+                .probe = 0x0c,
+                .frame_bytes = 0x0d0e,
                 .hint = {.term = 3, .index = 4},
                 .verified_index = 6,
                 .durable_index = 5,
@@ -116,11 +118,33 @@ static void ack_stands_where_the_protocol_says(void **state)
     uint8_t head[WIRE_HEAD_BYTES_MAX];
     assert_int_equal(wire_encode(&frame, head), 88 + 80);
     assert_int_equal(bytes_le(head + 88, 4), 0x01020304);
-    assert_int_equal(bytes_le(head + 92, 4), 6);
+    assert_int_equal(bytes_le(head + 92, 1), 6);
+    assert_int_equal(bytes_le(head + 93, 1), 0x0c);
+    assert_int_equal(bytes_le(head + 94, 2), 0x0d0e);
     const uint64_t expected[] = {3, 4, 6, 5, 7, 0x8000, 0x9000, 10, 11};
     for (uint32_t i = 0; i < 9; i++) {
         assert_int_equal(bytes_le(head + 96 + 8 * i, 8), expected[i]);
     }
+}
+
+static void probe_stands_where_the_protocol_says(void **state)
+{
+    (void)state;
+    static const uint8_t padding[1000];
+    struct wire_frame frame = {
+        .header = {.kind = WIRE_PROBE, .from = 1, .to = 2, .term = 9},
+        .probe = {.session = 0x01020304, .number = 5},
+        .payload = padding,
+        .payload_bytes = sizeof padding,
+    };
+    uint8_t head[WIRE_HEAD_BYTES_MAX];
+    assert_int_equal(wire_encode(&frame, head), 88 + 8);
+    assert_int_equal(head[6], 9);
+    assert_int_equal(bytes_le(head + 12, 4), 88 + 8 + 1000);
+    assert_int_equal(bytes_le(head + 88, 4), 0x01020304);
+    assert_int_equal(bytes_le(head + 92, 4), 5);
+    frame.probe.number = 0;
+    expect_assert_failure(wire_encode(&frame, head));
 }
 
 static void messages_stand_where_the_protocol_says(void **state)
@@ -253,7 +277,7 @@ static void header_that_is_not_ours_is_dropped_by_its_reason(void **state)
     assert_int_equal(frame_after(WIRE_VOTE, 4, WIRE_VERSION + 1, 2), WIRE_DROP_newer_version);
     assert_int_equal(frame_after(WIRE_VOTE, 4, 0, 2), WIRE_DROP_wrong_version);
     assert_int_equal(frame_after(WIRE_VOTE, 6, 0, 1), WIRE_DROP_unknown_kind);
-    assert_int_equal(frame_after(WIRE_VOTE, 6, 9, 1), WIRE_DROP_unknown_kind);
+    assert_int_equal(frame_after(WIRE_VOTE, 6, 10, 1), WIRE_DROP_unknown_kind);
     assert_int_equal(frame_after(WIRE_VOTE, 6, 31, 1), WIRE_DROP_unknown_kind);
     assert_int_equal(frame_after(WIRE_VOTE, 6, 255, 1), WIRE_DROP_unknown_kind);
     assert_int_equal(frame_after(WIRE_VOTE, 7, 1, 1), WIRE_DROP_bad_field);
@@ -360,7 +384,13 @@ static void message_with_a_bad_field_is_dropped(void **state)
     assert_int_equal(frame_after(WIRE_APPEND, 92, 1, 1), WIRE_DROP_bad_field);
     assert_int_equal(frame_after(WIRE_APPEND, 112, 1ull << 63, 8), WIRE_DROP_bad_field);
     assert_int_equal(frame_after(WIRE_ACK, 92, 8, 1), WIRE_DROP_bad_field);
-    assert_int_equal(frame_after(WIRE_ACK, 95, 1, 1), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_ACK, 94, ENTRY_FRAME_BYTES_MIN - 1, 2), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_ACK, 94, FRAME_BYTES_MAX + 1, 2), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_ACK, 94, 0, 2), WIRE_DROP_ok);
+    assert_int_equal(frame_after(WIRE_ACK, 94, FRAME_BYTES_MAX, 2), WIRE_DROP_ok);
+    assert_int_equal(frame_after(WIRE_PROBE, 92, 0, 1), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_PROBE, 93, 1, 1), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_PROBE, 95, 1, 1), WIRE_DROP_bad_field);
     assert_int_equal(frame_after(WIRE_ACK, 120, 1ull << 62, 8), WIRE_DROP_bad_field); /* durable */
     assert_int_equal(frame_after(WIRE_ACK, 136, 1, 1), WIRE_DROP_bad_field);          /* credit */
     assert_int_equal(frame_after(WIRE_ACK, 136, 1ull << 63, 8), WIRE_DROP_bad_field);
@@ -566,7 +596,7 @@ static void fragment_size_follows_the_frame_size(void **state)
     expect_assert_failure(wire_fragment_bytes(FRAME_BYTES_MAX + 8));
     assert_int_equal(wire_request_bytes(1472), 1344);
     assert_int_equal(wire_head_bytes(WIRE_ACK), 168);
-    expect_assert_failure(wire_head_bytes((enum wire_kind)9));
+    expect_assert_failure(wire_head_bytes((enum wire_kind)10));
 }
 
 /* Not a claim, only what this machine does: the cost of a decode, printed for the reader. */
@@ -599,6 +629,7 @@ int main(void)
         cmocka_unit_test(header_stands_where_the_protocol_says),
         cmocka_unit_test(entry_stands_where_the_protocol_says),
         cmocka_unit_test(ack_stands_where_the_protocol_says),
+        cmocka_unit_test(probe_stands_where_the_protocol_says),
         cmocka_unit_test(messages_stand_where_the_protocol_says),
         cmocka_unit_test(every_kind_comes_back_as_it_was_sent),
         cmocka_unit_test(every_flipped_bit_of_a_head_is_noticed),

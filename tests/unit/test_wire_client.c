@@ -92,14 +92,18 @@ static void read_and_its_reply_stand_where_the_protocol_says(void **state)
     uint8_t head[WIRE_HEAD_BYTES_MAX];
     struct wire_frame read = {
         .header = {.kind = WIRE_READ, .to = 1},
-        .read = {.offset = 0x0102030405060708, .skip = 0x1112, .linearizable = true},
+        .read = {.offset = 0x0102030405060708,
+                 .skip = 0x1112,
+                 .frame_bytes = 0x1314,
+                 .linearizable = true},
     };
     assert_int_equal(wire_encode(&read, head), 88 + 16);
     assert_int_equal(head[6], 34);
     assert_int_equal(bytes_le(head + 88, 8), 0x0102030405060708);
     assert_int_equal(bytes_le(head + 96, 4), 0x1112);
     assert_int_equal(head[100], 1);
-    assert_int_equal(bytes_le(head + 101, 3), 0);
+    assert_int_equal(head[101], 0);
+    assert_int_equal(bytes_le(head + 102, 2), 0x1314);
     read.read.waits = true;
     wire_encode(&read, head);
     assert_int_equal(head[100], 3);
@@ -305,9 +309,13 @@ static void read_and_its_reply_with_a_bad_field_are_dropped(void **state)
     assert_int_equal(frame_after(WIRE_READ, 100, 1, 1), WIRE_DROP_ok);
     assert_int_equal(frame_after(WIRE_READ, 100, 3, 1), WIRE_DROP_ok);
     assert_int_equal(frame_after(WIRE_READ, 100, 4, 1), WIRE_DROP_bad_field);
-    for (uint32_t at = 101; at < 104; at++) {
-        assert_int_equal(frame_after(WIRE_READ, at, 1, 1), WIRE_DROP_bad_field);
-    }
+    assert_int_equal(frame_after(WIRE_READ, 101, 1, 1), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_READ, 102, ENTRY_FRAME_BYTES_MIN - 1, 2),
+                     WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_READ, 102, ENTRY_FRAME_BYTES_MIN, 2), WIRE_DROP_ok);
+    assert_int_equal(frame_after(WIRE_READ, 102, FRAME_BYTES_MAX, 2), WIRE_DROP_ok);
+    assert_int_equal(frame_after(WIRE_READ, 102, FRAME_BYTES_MAX + 1, 2), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_READ, 102, 0, 2), WIRE_DROP_ok);
     assert_int_equal(frame_after(WIRE_READ_REPLY, 120, WIRE_STATUS_COUNT, 1), WIRE_DROP_bad_field);
     assert_int_equal(frame_after(WIRE_READ_REPLY, 121, 64, 1), WIRE_DROP_bad_field);
     assert_int_equal(frame_after(WIRE_READ_REPLY, 122, 2, 1), WIRE_DROP_bad_field);
