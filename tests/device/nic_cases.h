@@ -13,9 +13,10 @@
 
 struct nic_cases {
     struct nic *nics[NIC_CASES_PORTS];
+    uint32_t count;     /* 0: NIC_CASES_PORTS; or 2, the ends of a link. */
     bool in_order;      /* The port promises more than the contract. */
     bool not_to_itself; /* It carries nothing back to its sender: a segment does not. */
-    bool external;      /* It sends large pinned bodies from where they are. */
+    uint32_t external; /* Ports (bit = number) that send large pinned bodies from where they are. */
     uint32_t storm_rounds;
     uint32_t hop_rounds;
     void (*thread_enter)(void); /* Of threads of the storm; NULL: nothing to do. */

@@ -1,8 +1,11 @@
 /* test_nic_port.c: Ethernet ports against the contract of net/nic.h, and what an Ethernet adds to
  * it: ARP, ping, links that go, cards that change, and a segment full of strangers.
  *
- * Which driver is an argument: af_packet or af_xdp; the one test to run may follow. Four
- * ports stand on a segment of this process's own (tests/device/segment.h).
+ * Which driver is an argument: af_packet, af_xdp, tap or vhost; the one test to run may follow.
+ * Four ports stand on a segment of this process's own (tests/device/segment.h). A tap has no card
+ * that was there before, counts no drops, and hands up old frames late, when the next signal comes:
+ * what is about cards, drops and age is for the others. vhost is a pair of ports on each other,
+ * without a segment.
  */
 #define _GNU_SOURCE
 #include "net/arp.h"
@@ -47,6 +50,7 @@
 #define TEXT_BYTES     1024u
 #define SKIPPED        77
 #define EAL_MEMORY_MIB "256"
+#define VHOST_PATH     "test_nic_vhost.socket"
 
 static const char *driver = "af_packet";
 static char *eal_argv[] = {(char[]){"-m"}, (char[]){EAL_MEMORY_MIB}};
@@ -56,10 +60,32 @@ static bool is_xdp(void)
     return strcmp(driver, "af_xdp") == 0;
 }
 
+static bool is_tap(void)
+{
+    return strcmp(driver, "tap") == 0;
+}
+
+/* Two ports of shared memory, vhost and virtio_user, on each other; there is no segment. */
+static bool is_vhost(void)
+{
+    return strcmp(driver, "vhost") == 0;
+}
+
 /* Whether large pinned bodies go out from where they are. */
 static bool is_external(void)
 {
     return !is_xdp();
+}
+
+static uint32_t port_count(void)
+{
+    return is_vhost() ? 2 : NIC_CASES_PORTS;
+}
+
+static uint32_t externals(void)
+{
+    uint32_t all = is_vhost() ? 1u : (1u << NIC_CASES_PORTS) - 1; /* virtio_user copies. */
+    return is_external() ? all : 0;
 }
 
 static void nap(void)
@@ -83,7 +109,12 @@ static int try_open(struct nic **nic,
 {
     char text[NIC_SPEC_BYTES];
     struct nic_spec spec;
-    (void)snprintf(text, sizeof(text), "%.16s:p%u%.32s", driver, port, options);
+    (void)snprintf(text, sizeof(text), "%.16s:%c%u%.32s", driver, is_tap() ? 't' : 'p', port,
+                   options);
+    if (is_vhost()) {
+        (void)snprintf(text, sizeof(text), "vdev:%s=" VHOST_PATH,
+                       port == 0 ? "net_vhost0,iface" : "net_virtio_user0,path");
+    }
     assert_true(nic_spec_parse(text, &spec));
     struct nic_port_config config = *more;
     config.spec = &spec;
@@ -100,6 +131,11 @@ static struct nic *port_open(uint32_t port, const char *options, const struct ni
     if (try_open(&nic, port, options, more, &fault) != 0) {
         fail_msg("%s", fault.text);
     }
+    if (is_tap()) { /* The kernel's end of it goes to the bridge. */
+        char words[TEXT_BYTES];
+        (void)snprintf(words, sizeof(words), "link set t%u addrgenmode none master br0 up", port);
+        assert_true(segment_ip(words));
+    }
     return nic;
 }
 
@@ -109,13 +145,14 @@ static void ports_open(struct nic_cases *cases, const struct nic_port_config *mo
 {
     *cases = (struct nic_cases){
         .not_to_itself = true,
-        .external = is_external(),
+        .external = externals(),
+        .count = is_vhost() ? 2 : 0,
         .storm_rounds = STORM_ROUNDS,
         .hop_rounds = HOP_ROUNDS,
         .thread_enter = nic_dpdk_thread_enter,
         .thread_leave = nic_dpdk_thread_leave,
     };
-    for (uint32_t i = 0; i < NIC_CASES_PORTS; i++) {
+    for (uint32_t i = 0; i < port_count(); i++) {
         cases->nics[i] = port_open(i, "", more);
     }
     nic_case_meet(cases);
@@ -124,8 +161,8 @@ static void ports_open(struct nic_cases *cases, const struct nic_port_config *mo
 static void ports_close(const struct nic_cases *cases)
 {
     nic_case_drain(cases);
-    for (uint32_t i = 0; i < NIC_CASES_PORTS; i++) {
-        nic_close(cases->nics[i]);
+    for (uint32_t i = 0; i < port_count(); i++) {
+        nic_close(cases->nics[port_count() - 1 - i]); /* Before the one it is on. */
     }
 }
 
@@ -197,6 +234,15 @@ static void hop_cost_is_printed(void **state)
     struct nic_cases cases;
     ports_open(&cases, &plain);
     nic_case_print_hops(&cases, driver);
+    ports_close(&cases);
+}
+
+static void fan_out_cost_is_printed(void **state)
+{
+    (void)state;
+    struct nic_cases cases;
+    ports_open(&cases, &plain);
+    nic_case_print_fan_out(&cases, driver);
     ports_close(&cases);
 }
 
@@ -292,7 +338,7 @@ static void sink_begin(void)
     rte_eth_fp_ops[0].tx_pkt_burst = sink_tx;
 }
 
-#define BODY_BYTES 1024u
+#define BODY_BYTES 1400u
 
 /* A burst from port 0 to port 1 of bodies in pages of their own. */
 static uint32_t bodies_send(const struct nic_cases *cases, uint16_t *pages)
@@ -428,7 +474,7 @@ static void a_larger_mtu_carries_larger_frames(void **state)
     if (is_xdp()) {
         assert_int_not_equal(try_open(&nic, 0, ",mtu=3443", &plain, &fault), 0);
     }
-    struct nic_cases cases = {.not_to_itself = true, .external = is_external()};
+    struct nic_cases cases = {.not_to_itself = true, .external = externals()};
     for (uint32_t i = 0; i < NIC_CASES_PORTS; i++) {
         cases.nics[i] = port_open(i, options, &plain);
     }
@@ -803,39 +849,49 @@ static int run(const struct CMUnitTest *test)
 int main(int argc, char **argv)
 {
     driver = argc > 1 ? argv[1] : driver;
-    const char *reason = segment_open(is_xdp());
+    const char *reason = NULL;
+    if (is_tap() && access("/dev/net/tun", R_OK | W_OK) != 0) {
+        reason = "/dev/net/tun cannot be opened here";
+    }
+    reason = reason == NULL && !is_vhost() ? segment_open(is_xdp()) : reason;
     if (reason != NULL) {
         (void)fprintf(stderr, "skipped: %s\n", reason);
         return SKIPPED;
     }
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_frame_size_arrives_whole),
-        cmocka_unit_test(entries_of_every_fragment_count_arrive_whole),
-        cmocka_unit_test(a_driver_that_takes_part_of_a_burst_loses_the_rest),
-        cmocka_unit_test(a_body_is_pinned_until_the_driver_lets_go),
-        cmocka_unit_test(bodies_beyond_what_may_be_pinned_are_copied),
-        cmocka_unit_test(a_mixed_burst_reaches_each_destination),
-        cmocka_unit_test(an_overflow_loses_frames_and_recovers),
-        cmocka_unit_test(two_threads_send_to_each_other),
-        cmocka_unit_test(an_exhausted_pool_drops_and_recovers),
-        cmocka_unit_test(a_larger_mtu_carries_larger_frames),
-        cmocka_unit_test(a_link_goes_and_comes_back),
-        cmocka_unit_test(a_carrier_goes_and_comes_back),
-        cmocka_unit_test(a_peer_that_comes_back_on_another_card_is_followed),
-        cmocka_unit_test(a_peer_that_comes_late_is_found),
-        cmocka_unit_test(a_silent_neighbour_is_asked_for_again_and_forgotten),
-        cmocka_unit_test(ping_is_answered),
-        cmocka_unit_test(a_kernel_socket_and_a_port_reach_each_other),
-        cmocka_unit_test(a_storm_of_foreign_packets_is_counted_and_harms_nobody),
-        cmocka_unit_test(what_the_machine_needs_is_refused_with_what_mends_it),
-        cmocka_unit_test(an_address_that_another_has_is_refused),
-        cmocka_unit_test(a_closed_port_leaves_its_interface_as_it_was),
-        cmocka_unit_test(hop_cost_is_printed),
+    const struct {
+        struct CMUnitTest test;
+        const char *also; /* Besides af_packet and af_xdp. */
+    } tests[] = {
+        {cmocka_unit_test(every_frame_size_arrives_whole), "tap vhost"},
+        {cmocka_unit_test(entries_of_every_fragment_count_arrive_whole), "tap vhost"},
+        {cmocka_unit_test(a_driver_that_takes_part_of_a_burst_loses_the_rest), "tap vhost"},
+        {cmocka_unit_test(a_body_is_pinned_until_the_driver_lets_go), "tap vhost"},
+        {cmocka_unit_test(bodies_beyond_what_may_be_pinned_are_copied), "tap vhost"},
+        {cmocka_unit_test(a_mixed_burst_reaches_each_destination), "tap vhost"},
+        {cmocka_unit_test(an_overflow_loses_frames_and_recovers), ""},
+        {cmocka_unit_test(two_threads_send_to_each_other), "tap"},
+        {cmocka_unit_test(an_exhausted_pool_drops_and_recovers), ""},
+        {cmocka_unit_test(a_larger_mtu_carries_larger_frames), ""},
+        {cmocka_unit_test(a_link_goes_and_comes_back), ""},
+        {cmocka_unit_test(a_carrier_goes_and_comes_back), ""},
+        {cmocka_unit_test(a_peer_that_comes_back_on_another_card_is_followed), ""},
+        {cmocka_unit_test(a_peer_that_comes_late_is_found), "tap"},
+        {cmocka_unit_test(a_silent_neighbour_is_asked_for_again_and_forgotten), ""},
+        {cmocka_unit_test(ping_is_answered), "tap"},
+        {cmocka_unit_test(a_kernel_socket_and_a_port_reach_each_other), "tap"},
+        {cmocka_unit_test(a_storm_of_foreign_packets_is_counted_and_harms_nobody), "tap"},
+        {cmocka_unit_test(what_the_machine_needs_is_refused_with_what_mends_it), ""},
+        {cmocka_unit_test(an_address_that_another_has_is_refused), ""},
+        {cmocka_unit_test(a_closed_port_leaves_its_interface_as_it_was), ""},
+        {cmocka_unit_test(hop_cost_is_printed), "tap"},
+        {cmocka_unit_test(fan_out_cost_is_printed), "tap vhost"},
     };
     int failed = 0;
     for (uint32_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
-        if (argc <= 2 || strcmp(argv[2], tests[i].name) == 0) {
-            failed += run(&tests[i]);
+        bool meant = argc <= 2 || strcmp(argv[2], tests[i].test.name) == 0;
+        bool runs = (!is_tap() && !is_vhost()) || strstr(tests[i].also, driver) != NULL;
+        if (meant && runs) {
+            failed += run(&tests[i].test);
         }
     }
     (void)printf("%s: %d tests failed\n", driver, failed);

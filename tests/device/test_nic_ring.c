@@ -71,7 +71,7 @@ static struct rte_mempool *pool_of(uint32_t endpoint)
 /* Throw away what waits at every endpoint, look for lost buffers, close. */
 static void group_close(struct nic **nics)
 {
-    struct nic_cases cases;
+    struct nic_cases cases = {0};
     memcpy(cases.nics, nics, sizeof(cases.nics));
     nic_case_drain(&cases);
     for (uint32_t i = 0; i < ENDPOINTS; i++) {
