@@ -11,6 +11,8 @@ LARGE = 3400
 USUAL = 1500
 RECORD_BYTES = 50000
 RECORDS = 20
+OFTEN = "election = 150ms-300ms\nheartbeat = 15ms\n"
+SELDOM = "election = 500ms-1s\nheartbeat = 50ms\n"  # So few heartbeats that they do not count.
 # Frames of one record: 16 of an MTU of 3400, 39 of 1500, 50 of the smallest.
 FEW = 25 * RECORDS
 MANY = 35 * RECORDS
@@ -20,6 +22,11 @@ class FrameSizes(EthernetCase):
     def wide(self, spec, mtus):
         """A cluster whose node n has this MTU, behind a bridge that carries all; node 1 leads."""
         made = self.rigged()
+        with open(made.path, encoding="ascii") as file:
+            text = file.read()
+        self.assertIn(OFTEN, text)
+        with open(made.path, "w", encoding="ascii") as file:
+            file.write(text.replace(OFTEN, SELDOM))
         for node, mtu in zip(made.nodes, mtus):
             name = f"n{node.number}"
             self.ip(name, "link", "set", "dev", "eth0", "mtu", str(mtu))
