@@ -52,7 +52,8 @@ struct stream_size {
     uint32_t target_bytes; /* What both ports take; 0: the peer has not said. */
     uint32_t probed_bytes; /* Of the last probe. */
     uint8_t probe;         /* Its number. */
-    uint32_t probe_count;  /* In a row, without an answer. */
+    uint32_t probe_count;  /* In a row, in vain. */
+    uint64_t probed_ns;    /* When the last one was sent. */
     uint64_t probe_ns;     /* When the next one is due. */
     uint64_t probe_interval_ns;
     uint32_t doubts; /* Repairs of one hole in vain, and which hole. */

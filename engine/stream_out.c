@@ -91,6 +91,7 @@ static void size_begin(struct stream_out *out, const struct stream_context *cont
         .frame_bytes = smaller_of(context->outbox->nic->frame_bytes_max, FRAME_BYTES_USUAL),
         .probe = out->size.probe,
         .probe_ns = context->now_ns,
+        .probed_ns = context->now_ns,
         .probe_interval_ns = STREAM_PROBE_MIN_NS,
     };
     memset(out->cuts, 0, STREAM_ENTRIES_MAX * sizeof *out->cuts);
@@ -157,7 +158,9 @@ static uint32_t size_probe(struct stream_out *out, const struct stream_context *
     }
     size->probe = size->probe == UINT8_MAX ? 1 : (uint8_t)(size->probe + 1);
     size->probed_bytes = size->target_bytes;
-    size->probe_count++;
+    /* In vain, if the peer was heard well after the last one: else it may just have been slow. */
+    size->probe_count += out->heard_ns > size->probed_ns + size->probe_interval_ns / 4;
+    size->probed_ns = context->now_ns;
     size->probe_ns = context->now_ns + size->probe_interval_ns;
     size->probe_interval_ns *= 2;
     if (size->probe_interval_ns > STREAM_PROBE_MAX_NS) {
