@@ -6,6 +6,7 @@
 #include "engine/node.h"
 
 #include "engine/wire.h"
+#include "engine/wire_layout.h"
 #include "net/nic_dpdk.h"
 #include "net/nic_dpdk_port.h"
 #include "net/nic_socket.h"
@@ -14,6 +15,7 @@
 #include "storage/format.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 #include <time.h>
 
@@ -163,6 +165,24 @@ static int open_memory(struct node *node, const struct replica_config *replica, 
     return result;
 }
 
+/* What every frame of this cluster begins with. */
+static struct nic_accept accept_of(const struct config *cluster)
+{
+    static const uint32_t magic = WIRE_MAGIC;
+    uint8_t id[sizeof(uint64_t)];
+    memcpy(id, &cluster->cluster, sizeof id);
+    struct nic_accept accept = {.bytes_min = FRAME_BYTES_MIN, .word_count = 3};
+    accept.words[0].offset = offsetof(struct header_layout, magic);
+    memcpy(accept.words[0].bytes, &magic, sizeof magic);
+    for (uint32_t i = 0; i < 2; i++) {
+        struct nic_accept_word *word = &accept.words[1 + i];
+        uint32_t at = i * (uint32_t)sizeof word->bytes;
+        word->offset = (uint32_t)offsetof(struct header_layout, cluster) + at;
+        memcpy(word->bytes, id + at, sizeof word->bytes);
+    }
+    return accept;
+}
+
 static int open_socket(struct node *node, uint32_t frame_bytes_min, struct fault *fault)
 {
     const struct config *cluster = node->config.cluster;
@@ -175,6 +195,7 @@ static int open_socket(struct node *node, uint32_t frame_bytes_min, struct fault
     }
     struct nic_socket_config config = {
         .bind = node->config.self->address,
+        .accept = accept_of(cluster),
         .peers = peers,
         .peer_count = peer_count,
         .frame_bytes_min = frame_bytes_min,
@@ -197,6 +218,7 @@ static int open_nic(struct node *node, struct fault *fault)
     struct nic_port_config config = {
         .spec = node->config.spec,
         .self = node->config.self->address,
+        .accept = accept_of(node->config.cluster),
         .frame_bytes_min = frame_bytes_min,
         .region = {.base = node->mem.base, .bytes = node->mem.bytes},
         .eal_argc = node->config.eal_argc,

@@ -19,7 +19,24 @@ void endpoint_init(struct endpoint *endpoint,
     ASSERT(self->address.ipv4 != 0);
     endpoint->self = *self;
     endpoint->counters = counters;
+    endpoint->accept = (struct nic_accept){0};
+    endpoint->arp = (struct endpoint_answers){0};
+    endpoint->echoes = (struct endpoint_answers){0};
     neighbours_init(&endpoint->neighbours, fresh_ns == 0 ? NEIGHBOUR_FRESH_NS : fresh_ns);
+}
+
+/* Whether one more question may be answered now; counted when not. */
+static bool may_answer(struct endpoint *endpoint, struct endpoint_answers *answers, uint64_t now_ns)
+{
+    if (now_ns - answers->since_ns >= ENDPOINT_ANSWERS_NS) {
+        *answers = (struct endpoint_answers){.since_ns = now_ns};
+    }
+    if (answers->count == ENDPOINT_ANSWERS_MAX) {
+        endpoint->counters->rx_unanswered++;
+        return false;
+    }
+    answers->count++;
+    return true;
 }
 
 static void heard_count(struct nic_counters *counters, enum neighbour_heard heard)
@@ -63,6 +80,9 @@ arp_receive(struct endpoint *endpoint, uint8_t *packet, uint32_t *packet_bytes, 
         return ENDPOINT_DROPPED;
     }
     ASSERT(probes_ours || found.sender_ipv4 != 0);
+    if (!may_answer(endpoint, &endpoint->arp, now_ns)) {
+        return ENDPOINT_DROPPED;
+    }
     arp_build_reply(packet, &self->mac, own, &found);
     *packet_bytes = ETHERNET_PACKET_MIN;
     counters->tx_arp++;
@@ -71,7 +91,7 @@ arp_receive(struct endpoint *endpoint, uint8_t *packet, uint32_t *packet_bytes, 
 
 /* An IPv4 packet that carries no UDP: an echo request, or nothing for us. */
 static enum endpoint_verdict
-icmp_receive(struct endpoint *endpoint, uint8_t *packet, uint32_t *packet_bytes)
+icmp_receive(struct endpoint *endpoint, uint8_t *packet, uint32_t *packet_bytes, uint64_t now_ns)
 {
     uint32_t ipv4_bytes = bytes_load16(packet + OFFSET_IPV4_LENGTH);
     ASSERT(ETHERNET_BYTES + ipv4_bytes <= *packet_bytes);
@@ -85,6 +105,9 @@ icmp_receive(struct endpoint *endpoint, uint8_t *packet, uint32_t *packet_bytes)
         return ENDPOINT_DROPPED;
     }
     endpoint->counters->rx_echoes++;
+    if (!may_answer(endpoint, &endpoint->echoes, now_ns)) {
+        return ENDPOINT_DROPPED;
+    }
     *packet_bytes = reply_bytes < ETHERNET_PACKET_MIN ? ETHERNET_PACKET_MIN : reply_bytes;
     if (reply_bytes < ETHERNET_PACKET_MIN) {
         memset(packet + reply_bytes, 0, ETHERNET_PACKET_MIN - reply_bytes);
@@ -101,6 +124,10 @@ enum endpoint_verdict endpoint_receive(struct endpoint *endpoint,
     enum headers_verdict verdict =
         headers_check(packet, *packet_bytes, &endpoint->self, FRAME_BYTES_MAX, found);
     if (LIKELY(verdict == HEADERS_OK)) {
+        if (!nic_accepts(&endpoint->accept, packet + HEADERS_BYTES, found->payload_bytes)) {
+            endpoint->counters->rx_unwanted++;
+            return ENDPOINT_DROPPED;
+        }
         struct mac from;
         memcpy(from.bytes, packet + MAC_BYTES, MAC_BYTES);
         if (LIKELY(mac_is_unicast(&from) && found->from.ipv4 != 0)) {
@@ -114,7 +141,7 @@ enum endpoint_verdict endpoint_receive(struct endpoint *endpoint,
         return arp_receive(endpoint, packet, packet_bytes, now_ns);
     }
     if (verdict == HEADERS_NOT_UDP && packet[OFFSET_PROTOCOL] == PROTOCOL_ICMP) {
-        return icmp_receive(endpoint, packet, packet_bytes);
+        return icmp_receive(endpoint, packet, packet_bytes, now_ns);
     }
     headers_count(endpoint->counters, verdict);
     return ENDPOINT_DROPPED;

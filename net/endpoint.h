@@ -1,9 +1,10 @@
 /* endpoint.h: one IPv4 address on an Ethernet segment: what becomes of a packet that arrives, and
  * which MAC a frame is sent to. Pure: bytes and time in, verdicts out; it knows no port.
  *
- * It answers ARP for its own address alone, and ICMP echo; it learns neighbours from ARP that
- * concerns it and from every good frame, so that a peer that restarts elsewhere is followed by its
- * first word. Whatever else arrives is counted by its reason.
+ * It answers ARP for its own address alone, and ICMP echo, each one packet for one packet and
+ * ENDPOINT_ANSWERS_MAX of them in ENDPOINT_ANSWERS_NS; it learns neighbours from ARP that concerns
+ * it and from every frame that is wanted here, so that a peer that restarts elsewhere is followed
+ * by its first word. Whatever else arrives is counted by its reason.
  */
 #ifndef NET_ENDPOINT_H
 #define NET_ENDPOINT_H
@@ -11,9 +12,18 @@
 #include "net/headers.h"
 #include "net/neighbours.h"
 
+/* Answers to one kind of question within ENDPOINT_ANSWERS_NS. */
+struct endpoint_answers {
+    uint64_t since_ns;
+    uint32_t count;
+};
+
 struct endpoint {
     struct headers_end self;
     struct nic_counters *counters;
+    struct nic_accept accept; /* Nobody is learnt from what is not wanted. */
+    struct endpoint_answers arp;
+    struct endpoint_answers echoes;
     struct neighbours neighbours;
 };
 
@@ -23,7 +33,8 @@ enum endpoint_verdict {
     ENDPOINT_DROPPED, /* Counted or heard; nothing is to be done. */
 };
 
-/* `fresh_ns` as in neighbours.h; 0: NEIGHBOUR_FRESH_NS. `counters` outlives the endpoint. */
+/* `fresh_ns` as in neighbours.h; 0: NEIGHBOUR_FRESH_NS. `counters` outlives the endpoint. Every
+ * frame is wanted until the caller sets `accept`. */
 void endpoint_init(struct endpoint *endpoint,
                    const struct headers_end *self,
                    uint64_t fresh_ns,

@@ -15,6 +15,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 /* Where a frame comes from or goes to. Host byte order. */
 struct nic_address {
@@ -51,10 +52,24 @@ struct nic_send {
     struct nic_pin pin;
 };
 
+/* What every frame that is wanted here has: so many bytes at least, and these at their places. A
+ * port that can drops the rest before it costs anything, in the kernel where that has a filter, so
+ * that garbage neither fills its buffers nor wakes anybody. No promise: whoever takes the frame
+ * checks all of it. What the bytes mean is their owner's business. */
+struct nic_accept {
+    uint32_t bytes_min;
+    uint32_t word_count; /* 0: everything is wanted. */
+    struct nic_accept_word {
+        uint32_t offset;
+        uint8_t bytes[4];
+    } words[NIC_ACCEPT_WORDS];
+};
+
 /* clang-format off */
 #define NIC_COUNTERS(X) \
     X(rx_frames) X(rx_bytes) X(tx_frames) X(tx_bytes) X(tx_dropped) X(rx_not_ipv4) X(rx_not_udp) \
     X(rx_not_mine) X(rx_short) X(rx_long) X(rx_checksum) X(rx_fragmented) X(rx_no_buffer) \
+    X(rx_unwanted) X(rx_kernel_drops) X(rx_unanswered) \
     X(tx_no_buffer) X(tx_unknown) \
     X(rx_arp) X(rx_arp_bad) X(rx_arp_conflicts) X(rx_echoes) X(rx_echoes_bad) X(tx_arp) \
     X(tx_unresolved) X(neighbours_moved) X(neighbours_evicted) X(link_losses) X(tx_external) \
@@ -130,6 +145,21 @@ static inline void nic_pin_lower(const struct nic_pin *pin)
         ASSERT(pin->pages[i] > 0);
         pin->pages[i]--;
     }
+}
+
+/* Whether a frame is wanted. */
+static inline bool nic_accepts(const struct nic_accept *accept, const uint8_t *data, uint32_t bytes)
+{
+    if (accept->word_count == 0) {
+        return true;
+    }
+    bool same = bytes >= accept->bytes_min;
+    for (uint32_t i = 0; same && i < accept->word_count; i++) {
+        const struct nic_accept_word *word = &accept->words[i];
+        ASSERT(word->offset + sizeof word->bytes <= accept->bytes_min);
+        same = memcmp(data + word->offset, word->bytes, sizeof word->bytes) == 0;
+    }
+    return same;
 }
 
 static inline bool nic_address_equal(struct nic_address a, struct nic_address b)

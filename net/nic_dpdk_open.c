@@ -5,6 +5,7 @@
  * taken. Whatever fails undoes what came before.
  */
 #define _GNU_SOURCE /* What DPDK's headers ask for. */
+#include "net/filter.h"
 #include "net/nic_dpdk_chain.h"
 #include "net/nic_dpdk_eal.h"
 #include "net/nic_dpdk_port_data.h"
@@ -24,11 +25,11 @@
 #define CHAINS_BYTES       (4u << 20) /* More than chained buffers ever take. */
 #define XDP_HEADROOM       256u       /* Which the kernel keeps in front of every packet. */
 #define XDP_OBJECT_MAX     4096u
-#define XDP_ROOM_MAX       3840u /* More, and the padded object passes a page. */
-#define DATA_ROOM_MIN      2176u /* What drivers of cards expect. */
-#define PACKET_BUFFERS     1023u /* Of af_packet, which copies at once, both ways. */
-#define PACKET_RING_BYTES  (1u << 20)
-#define PACKET_FRAME_EXTRA 128u /* The kernel's header of a packet, and alignment. */
+#define XDP_ROOM_MAX       3840u      /* More, and the padded object passes a page. */
+#define DATA_ROOM_MIN      2176u      /* What drivers of cards expect. */
+#define PACKET_BUFFERS     1023u      /* Of af_packet, which copies at once, both ways. */
+#define PACKET_RING_BYTES  (4u << 20) /* Of each way: what a burst of others' leaves room in. */
+#define PACKET_FRAME_EXTRA 128u       /* The kernel's header of a packet, and alignment. */
 #define ARGUMENT_BYTES     256u
 #define IPV4_UDP_BYTES     (IPV4_BYTES + UDP_BYTES)
 
@@ -298,6 +299,24 @@ static int device_start(struct nic_port *own, struct plan *plan, struct fault *f
     return 0;
 }
 
+/* A packet socket sees what is on the wire; most of it is nothing for us. */
+static int packets_filter(const struct nic_port *own, const struct plan *plan, struct fault *fault)
+{
+    if (own->kind != NIC_AF_PACKET || own->wait_fd < 0 || plan->config->accept.word_count == 0) {
+        return 0;
+    }
+    struct filter filter;
+    filter_packets(&filter, &plan->config->accept, plan->config->self);
+    int result = filter_attach(own->wait_fd, &filter);
+    if (result != 0) {
+        fault_set(fault, FAULT_ENVIRONMENT,
+                  "cannot start the port `%s:%s`: the kernel refuses SO_ATTACH_FILTER: %s. Run "
+                  "outside a sandbox that emulates sockets",
+                  nic_kind_name(own->kind), plan->spec->device, strerror(-result));
+    }
+    return result;
+}
+
 /* Which MAC is ours. The kernel's end of a tap has the port's own, and would take what we send for
  * its own words: there we take another. */
 static struct mac mac_choose(const struct nic_port *own, uint32_t ipv4)
@@ -405,6 +424,7 @@ static void port_init(struct nic_port *own, const struct plan *plan)
     struct headers_end self = {.mac = mac_choose(own, plan->config->self.ipv4),
                                .address = plan->config->self};
     endpoint_init(&own->endpoint, &self, plan->config->fresh_ns, &own->nic.counters);
+    own->endpoint.accept = plan->config->accept;
     own->nic.ops = &nic_port_ops;
     own->nic.self = self.address;
     uint32_t frame_bytes = plan->mtu - IPV4_UDP_BYTES;
@@ -448,6 +468,9 @@ int nic_dpdk_port_open(struct nic **out, const struct nic_port_config *config, s
     result = own->kind == NIC_AF_XDP ? xdp_claim(&own->xdp, &interface, fault) : 0;
     if (result == 0) {
         result = device_start(own, &plan, fault);
+    }
+    if (result == 0) {
+        result = packets_filter(own, &plan, fault);
     }
     if (result == 0) {
         port_init(own, &plan);

@@ -113,6 +113,29 @@ static bool packet_take(struct nic_port *own,
     return true;
 }
 
+/* One burst from the driver: frames that it had are added to `*count`. Returns its packets. */
+static uint32_t
+packets_take(struct nic_port *own, struct nic_frame *frames, uint32_t frames_max, uint32_t *count)
+{
+    struct rte_mbuf *buffers[RX_BURST_MAX];
+    struct rte_mbuf *answers[RX_BURST_MAX];
+    uint32_t received = rte_eth_rx_burst(own->port, 0, buffers, (uint16_t)frames_max);
+    ASSERT(received <= frames_max);
+    uint32_t frame_count = 0;
+    uint32_t answer_count = 0;
+    for (uint32_t i = 0; i < received; i++) {
+        frame_count += packet_take(own, buffers[i], &frames[frame_count], answers, &answer_count);
+    }
+    if (UNLIKELY(answer_count > 0)) {
+        uint32_t sent = rte_eth_tx_burst(own->port, 0, answers, (uint16_t)answer_count);
+        if (sent < answer_count) {
+            rte_pktmbuf_free_bulk(answers + sent, answer_count - sent);
+        }
+    }
+    *count += frame_count;
+    return received;
+}
+
 static uint32_t port_rx_burst(struct nic *nic, struct nic_frame *frames, uint32_t frames_max)
 {
     struct nic_port *own = of_nic(nic);
@@ -125,20 +148,13 @@ static uint32_t port_rx_burst(struct nic *nic, struct nic_frame *frames, uint32_
     if (UNLIKELY(own->pinned_count > 0)) {
         nic_port_chains_reap(own);
     }
-    struct rte_mbuf *buffers[RX_BURST_MAX];
-    struct rte_mbuf *answers[RX_BURST_MAX];
-    uint32_t received = rte_eth_rx_burst(own->port, 0, buffers, (uint16_t)frames_max);
-    ASSERT(received <= frames_max);
     uint32_t count = 0;
-    uint32_t answer_count = 0;
-    for (uint32_t i = 0; i < received; i++) {
-        count += packet_take(own, buffers[i], &frames[count], answers, &answer_count);
-    }
-    if (UNLIKELY(answer_count > 0)) {
-        uint32_t sent = rte_eth_tx_burst(own->port, 0, answers, (uint16_t)answer_count);
-        if (sent < answer_count) {
-            rte_pktmbuf_free_bulk(answers + sent, answer_count - sent);
-        }
+    uint32_t wanted = frames_max;
+    uint32_t received = wanted;
+    /* Frames behind a burst of what is none are reached; some rounds, for time must go on. */
+    for (uint32_t i = 0; i < RX_BURSTS_MAX && received == wanted && count < frames_max; i++) {
+        wanted = frames_max - count;
+        received = packets_take(own, frames + count, wanted, &count);
     }
     own->held_count = count;
     return count;

@@ -25,9 +25,10 @@ struct nic_port_region {
 struct nic_port_config {
     const struct nic_spec *spec; /* Neither NIC_RING nor NIC_UDP. */
     struct nic_address self;
-    uint32_t frame_bytes_min;      /* What the caller can work with; 0: FRAME_BYTES_MIN. */
-    uint64_t fresh_ns;             /* Of neighbours; 0: NEIGHBOUR_FRESH_NS. */
-    uint32_t buffers;              /* Frames under way in the port; 0: as many as its rings need. */
+    struct nic_accept accept; /* What else comes is dropped; by the kernel on a packet socket. */
+    uint32_t frame_bytes_min; /* What the caller can work with; 0: FRAME_BYTES_MIN. */
+    uint64_t fresh_ns;        /* Of neighbours; 0: NEIGHBOUR_FRESH_NS. */
+    uint32_t buffers;         /* Frames under way in the port; 0: as many as its rings need. */
     struct nic_port_region region; /* Where bodies lie that are pinned; cards must know it. */
     uint32_t eal_argc;             /* What the user wrote after `--`, handed to EAL verbatim. */
     char *const *eal_argv;

@@ -7,6 +7,8 @@
 #define _GNU_SOURCE /* recvmmsg, sendmmsg, SO_RCVBUFFORCE */
 #include "net/nic_socket.h"
 
+#include "net/filter.h"
+
 #include <errno.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -38,6 +40,7 @@ struct nic_socket {
     struct nic_socket_facts facts;
     int fd;
     bool open;
+    bool filtered;
     uint32_t held_count;   /* Frames the caller has not released. */
     uint32_t kernel_drops; /* As last told; wraps. */
     uint8_t *buffers;      /* RX_BURST_MAX x FRAME_BYTES_MAX. */
@@ -96,7 +99,9 @@ static void drops_count(struct nic_socket *own, struct msghdr *message)
     }
     uint32_t drops;
     memcpy(&drops, CMSG_DATA(control), sizeof(drops));
-    own->nic.counters.rx_no_buffer += drops - own->kernel_drops;
+    uint32_t more = drops - own->kernel_drops;
+    own->nic.counters.rx_no_buffer += own->filtered ? 0 : more;
+    own->nic.counters.rx_kernel_drops += own->filtered ? more : 0;
     own->kernel_drops = drops;
 }
 
@@ -385,6 +390,22 @@ static uint32_t buffer_set(int fd, int forced_option, int option, uint32_t bytes
 }
 
 /* Options that everything relies on, then the address. 0, or -errno with `fault` set. */
+/* Before the socket has an address, so that nothing unwanted is in it. */
+static int socket_filter(int fd, const struct nic_accept *accept, struct fault *fault)
+{
+    struct filter filter;
+    filter_datagrams(&filter, accept);
+    int result = filter_attach(fd, &filter);
+    if (result != 0) {
+        fault_set(
+            fault, FAULT_ENVIRONMENT,
+            "cannot set up a UDP socket: the kernel refuses SO_ATTACH_FILTER: %s. Run outside "
+            "a sandbox that emulates sockets",
+            strerror(-result));
+    }
+    return result;
+}
+
 static int socket_bind(int fd, const struct nic_socket_config *config, struct fault *fault)
 {
     if (config->bind.ipv4 >= MULTICAST_FIRST) { /* bind() would take it. */
@@ -401,6 +422,10 @@ static int socket_bind(int fd, const struct nic_socket_config *config, struct fa
                   "%s. Run on Linux 2.6.33 or newer, outside a sandbox that emulates sockets",
                   strerror(error));
         return -error;
+    }
+    int result = config->accept.word_count == 0 ? 0 : socket_filter(fd, &config->accept, fault);
+    if (result != 0) {
+        return result;
     }
     struct sockaddr_in address = to_kernel(config->bind);
     if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) != 0) {
@@ -514,6 +539,7 @@ int nic_socket_open(struct nic **out,
     own->facts.rx_buffer_bytes = buffer_set(fd, SO_RCVBUFFORCE, SO_RCVBUF, config.rx_buffer_bytes);
     own->facts.tx_buffer_bytes = buffer_set(fd, SO_SNDBUFFORCE, SO_SNDBUF, config.tx_buffer_bytes);
     own->fd = fd;
+    own->filtered = config.accept.word_count > 0;
     own->open = true;
     slots_init(own);
     *out = &own->nic;

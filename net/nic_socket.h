@@ -6,7 +6,8 @@
  * may send, for a peer's route may carry more than ours.
  *
  * Counters: rx_long and rx_short are datagrams that are no frame, rx_no_buffer what the kernel
- * dropped because nobody read (told with the next frame), tx_no_buffer what it could not queue,
+ * dropped because nobody read (told with the next frame). With `accept` the kernel keeps one count
+ * of that and of what it found unwanted: rx_kernel_drops. tx_no_buffer what it could not queue,
  * tx_unknown what has no route or was refused. A frame too long for its route's MTU is in
  * tx_dropped alone, as are all of these.
  */
@@ -27,6 +28,7 @@ struct nic_socket_config {
      * smallest the caller can work with (0: FRAME_BYTES_MIN); below that the open is refused. */
     uint32_t frame_bytes_max;
     uint32_t frame_bytes_min;
+    struct nic_accept accept; /* What else comes, the kernel drops. */
     uint32_t rx_buffer_bytes; /* Of the kernel, asked for. 0: NIC_SOCKET_BYTES. */
     uint32_t tx_buffer_bytes;
 };

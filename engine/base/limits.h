@@ -99,6 +99,13 @@
 #define DISK_QUEUE_MAX     64u
 #define WATERMARK_IDLE_NS  1000000u /* Idle time after which a watermark page is written. */
 
+/* What a port does with what it did not ask for: the words that tell a wanted frame, the bursts
+ * taken at once when they are full of others, and the answers to ARP, and to ping, in a time. */
+#define NIC_ACCEPT_WORDS     4u
+#define RX_BURSTS_MAX        8u
+#define ENDPOINT_ANSWERS_MAX 2000u
+#define ENDPOINT_ANSWERS_NS  100000000u
+
 /* Ports and poll loops. */
 #define NIC_ENDPOINTS_MAX  16u   /* Of one process's ring; net_ring has no more queues. */
 #define NIC_RING_SLOTS     1024u /* Frames waiting at one endpoint, by default. */
@@ -154,6 +161,12 @@
  * together they bound what a replica must be able to take back. */
 #define ENTRY_SESSION_RECORDS_MAX 1024u
 #define UNCOMMITTED_CLIENT_MAX    16u
+
+/* What one datagram may cause (docs/PROTOCOL.md): answers to a request, one for each run that its
+ * session keeps and one for each end; and what one poll sends to one peer, fragments and each kind
+ * of message and reply once. */
+#define REQUEST_ANSWERS_MAX  (SESSION_RUNS_MAX + 2u)
+#define PEER_FRAMES_PER_POLL (STREAM_FRAGMENTS_PER_DRAIN + 8u)
 
 /* A client. */
 #define CLIENT_OUTSTANDING_MAX (1u << 20) /* Records sent and without a fate. */

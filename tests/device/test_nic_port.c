@@ -48,6 +48,7 @@
 #define XDP_BUFFERS    (PORT_DESCRIPTORS + 40u)
 #define PACKET_BUFFERS 40u
 #define TEXT_BYTES     1024u
+#define SETTLE_NAPS    50u /* Until what was sent is there. */
 #define SKIPPED        77
 #define EAL_MEMORY_MIB "256"
 #define VHOST_PATH     "test_nic_vhost.socket"
@@ -732,6 +733,47 @@ static void a_storm_of_foreign_packets_is_counted_and_harms_nobody(void **state)
     ports_close(&cases);
 }
 
+/* The kernel drops them on a packet socket, where they take no room; elsewhere the port does. */
+static void a_frame_behind_unwanted_ones_is_reached_by_one_burst(void **state)
+{
+    (void)state;
+    const struct nic_port_config wants = {
+        .accept = {.bytes_min = 100,
+                   .word_count = 1,
+                   .words = {{.offset = 4, .bytes = {'W', 'A', 'N', 'T'}}}}};
+    struct nic *sender = port_open(0, "", &plain);
+    struct nic *nic = port_open(1, "", &wants);
+    static const uint8_t wanted[4] = {'W', 'A', 'N', 'T'};
+    uint8_t bytes[200] = {0};
+    struct nic_send send = {.to = nic->self, .head = bytes, .head_bytes = sizeof bytes};
+    struct nic_frame frames[RX_BURST_MAX];
+    memcpy(bytes + 4, wanted, sizeof wanted);
+    for (uint32_t i = 0; i < POLL_TRIES && nic->counters.rx_frames == 0; i++) { /* They meet. */
+        (void)nic_tx_burst(sender, &send, 1);
+        nap();
+        nic_rx_release(sender, frames, nic_rx_burst(sender, frames, RX_BURST_MAX));
+        nic_rx_release(nic, frames, nic_rx_burst(nic, frames, RX_BURST_MAX));
+    }
+    memset(bytes + 4, 0, 4);
+    uint32_t unwanted = (RX_BURSTS_MAX - 1) * RX_BURST_MAX;
+    for (uint32_t i = 0; i < unwanted; i++) {
+        assert_int_equal(nic_tx_burst(sender, &send, 1), 1);
+    }
+    memcpy(bytes + 4, wanted, sizeof wanted);
+    assert_int_equal(nic_tx_burst(sender, &send, 1), 1);
+    for (uint32_t i = 0; i < SETTLE_NAPS; i++) {
+        nap();
+    }
+    uint32_t count = nic_rx_burst(nic, frames, RX_BURST_MAX);
+    assert_int_equal(count, 1);
+    assert_int_equal(frames[0].bytes, sizeof bytes);
+    nic_rx_release(nic, frames, count);
+    assert_int_equal(nic->counters.rx_unwanted, is_xdp() ? unwanted : 0);
+    assert_int_equal(nic->counters.rx_no_buffer, 0);
+    nic_close(sender);
+    nic_close(nic);
+}
+
 /* ---- Manners ---- */
 
 static void expect_refusal(uint32_t port, const struct nic_port_config *config, const char *word)
@@ -880,6 +922,7 @@ int main(int argc, char **argv)
         {cmocka_unit_test(ping_is_answered), "tap"},
         {cmocka_unit_test(a_kernel_socket_and_a_port_reach_each_other), "tap"},
         {cmocka_unit_test(a_storm_of_foreign_packets_is_counted_and_harms_nobody), "tap"},
+        {cmocka_unit_test(a_frame_behind_unwanted_ones_is_reached_by_one_burst), "tap"},
         {cmocka_unit_test(what_the_machine_needs_is_refused_with_what_mends_it), ""},
         {cmocka_unit_test(an_address_that_another_has_is_refused), ""},
         {cmocka_unit_test(a_closed_port_leaves_its_interface_as_it_was), ""},

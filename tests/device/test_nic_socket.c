@@ -316,6 +316,39 @@ static void an_overflowing_receive_buffer_drops_counts_and_recovers(void **state
     ports_close(&cases);
 }
 
+static void what_is_not_wanted_wakes_nobody_and_leaves_the_room_to_frames(void **state)
+{
+    (void)state;
+    struct nic_cases cases;
+    struct nic_socket_config config = plain;
+    config.rx_buffer_bytes = 16384;
+    config.accept = (struct nic_accept){
+        .bytes_min = 100, .word_count = 1, .words = {{.offset = 4, .bytes = {'W', 'A', 'N', 'T'}}}};
+    ports_open(&cases, &config);
+    struct nic *nic = cases.nics[1];
+    struct pollfd wait = {.fd = nic_wait_fd(nic), .events = POLLIN};
+    struct nic_address foreign;
+    int fd = foreign_open(&foreign);
+    static const uint8_t wanted[4] = {'W', 'A', 'N', 'T'};
+    uint8_t bytes[200] = {0};
+    for (uint32_t i = 0; i < OVERFLOW_SENDS; i++) {
+        foreign_send(fd, nic->self, bytes, sizeof bytes);
+    }
+    memcpy(bytes + 4, wanted, sizeof wanted);
+    foreign_send(fd, nic->self, bytes, 99); /* Too short. */
+    assert_int_equal(poll(&wait, 1, 0), 0);
+    foreign_send(fd, nic->self, bytes, 100);
+    foreign_send(fd, nic->self, bytes, sizeof bytes);
+    assert_int_equal(poll(&wait, 1, POLL_MS), 1);
+    expect_frames(nic, 2);
+    assert_int_equal(nic->counters.rx_frames, 2);
+    assert_int_equal(nic->counters.rx_bytes, 100 + sizeof bytes);
+    assert_int_equal(nic->counters.rx_kernel_drops, OVERFLOW_SENDS + 1);
+    assert_int_equal(nic->counters.rx_no_buffer, 0);
+    close(fd);
+    ports_close(&cases);
+}
+
 static void the_descriptor_is_readable_while_a_frame_waits(void **state)
 {
     (void)state;
@@ -678,6 +711,7 @@ int main(void)
         cmocka_unit_test(a_foreign_sender_is_heard_and_answered),
         cmocka_unit_test(a_datagram_longer_or_shorter_than_a_frame_is_dropped_and_counted),
         cmocka_unit_test(an_overflowing_receive_buffer_drops_counts_and_recovers),
+        cmocka_unit_test(what_is_not_wanted_wakes_nobody_and_leaves_the_room_to_frames),
         cmocka_unit_test(the_descriptor_is_readable_while_a_frame_waits),
         cmocka_unit_test(an_error_told_to_a_receive_loses_no_frame),
         cmocka_unit_test(a_closed_peer_port_does_not_disturb_the_others),

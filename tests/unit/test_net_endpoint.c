@@ -378,6 +378,45 @@ static void what_is_no_echo_request_for_us_is_not_answered(void **state)
 
 /* Nearly good packets with some bytes wrong, cut anywhere, in a buffer of exactly their size (or
  * the least that a port has): the sanitizers see what is read or written behind it. */
+static void a_frame_that_is_not_wanted_is_counted_and_teaches_nothing(void **state)
+{
+    (void)state;
+    endpoint.accept = (struct nic_accept){
+        .bytes_min = 96, .word_count = 1, .words = {{.offset = 8, .bytes = {1, 2, 3, 4}}}};
+    assert_int_equal(frame_receive(&peer_mac, NOW_NS), ENDPOINT_DROPPED);
+    assert_int_equal(counters.rx_unwanted, 1);
+    assert_false(knows(&peer_mac, NOW_NS));
+    memcpy(packet + HEADERS_BYTES + 8, endpoint.accept.words[0].bytes, 4);
+    assert_int_equal(frame_receive(&peer_mac, NOW_NS), ENDPOINT_FRAME);
+    assert_true(knows(&peer_mac, NOW_NS));
+    endpoint.accept.bytes_min = 101; /* It has 100. */
+    assert_int_equal(frame_receive(&other_mac, NOW_NS), ENDPOINT_DROPPED);
+    assert_int_equal(counters.rx_unwanted, 2);
+    assert_int_equal(counters.rx_frames, 0); /* The port counts those. */
+    assert_true(knows(&peer_mac, NOW_NS));
+}
+
+static void so_many_questions_are_answered_at_a_time_and_no_kind_costs_the_other(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 2 * ENDPOINT_ANSWERS_MAX; i++) {
+        assert_int_equal(request_receive(&peer_mac, peer_address.ipv4, self_address.ipv4, NOW_NS),
+                         i < ENDPOINT_ANSWERS_MAX ? ENDPOINT_REPLY : ENDPOINT_DROPPED);
+    }
+    assert_int_equal(counters.rx_unanswered, ENDPOINT_ANSWERS_MAX);
+    for (uint32_t i = 0; i < 2 * ENDPOINT_ANSWERS_MAX; i++) {
+        echo_build(ECHO_BYTES);
+        assert_int_equal(receive(ECHO_BYTES, NOW_NS),
+                         i < ENDPOINT_ANSWERS_MAX ? ENDPOINT_REPLY : ENDPOINT_DROPPED);
+    }
+    assert_int_equal(counters.rx_unanswered, 2 * ENDPOINT_ANSWERS_MAX);
+    uint64_t later_ns = NOW_NS + ENDPOINT_ANSWERS_NS;
+    assert_int_equal(request_receive(&peer_mac, peer_address.ipv4, self_address.ipv4, later_ns),
+                     ENDPOINT_REPLY);
+    echo_build(ECHO_BYTES);
+    assert_int_equal(receive(ECHO_BYTES, later_ns), ENDPOINT_REPLY);
+}
+
 static void any_bytes_are_judged_within_their_buffer(void **state)
 {
     (void)state;
@@ -432,6 +471,10 @@ int main(void)
         cmocka_unit_test_setup(a_question_costs_no_neighbour_its_place, endpoint_new),
         cmocka_unit_test_setup(an_echo_request_is_answered_with_its_bytes, endpoint_new),
         cmocka_unit_test_setup(what_is_no_echo_request_for_us_is_not_answered, endpoint_new),
+        cmocka_unit_test_setup(a_frame_that_is_not_wanted_is_counted_and_teaches_nothing,
+                               endpoint_new),
+        cmocka_unit_test_setup(so_many_questions_are_answered_at_a_time_and_no_kind_costs_the_other,
+                               endpoint_new),
         cmocka_unit_test_setup(any_bytes_are_judged_within_their_buffer, endpoint_new),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
