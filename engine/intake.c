@@ -143,7 +143,7 @@ may_take(struct intake *intake, const struct intake_context *context, struct nee
         return WIRE_BUSY;
     }
     /* The answers of one request: a run each that its session keeps, and both ends. */
-    if (intake->run_tail - intake->run_head + SESSION_RUNS_MAX + 2 > CLIENT_RUNS_MAX) {
+    if (intake->run_tail - intake->run_head + REQUEST_ANSWERS_MAX > CLIENT_RUNS_MAX) {
         return WIRE_BUSY;
     }
     if (!entry_has_room(intake, need)) {

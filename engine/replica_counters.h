@@ -12,6 +12,7 @@
     X(fragments_sent) X(fragments_repaired) X(fragments_received) X(fragments_known) \
     X(fragments_refused) X(pages_bad) X(polls_sent) X(acks_sent) X(disk_fetches) X(staged) \
     X(fetches_failed) X(trims) X(states_written) X(time_lost) X(disk_stalls) X(frames_dropped) \
+    X(frames_foreign) \
     X(sessions_registered) X(sessions_unknown) X(repeated_records) X(conditions_failed) X(fenced) \
     X(gaps) X(reads_confirmed) X(reads_lost) X(reads_refused) X(reads_held) \
     X(slots_pinned) X(pins_paused) X(probes_sent) X(frames_grown) \
