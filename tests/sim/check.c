@@ -160,8 +160,12 @@ void check_sent(struct sim *sim, uint32_t node, uint32_t to, const struct sim_fr
         sim_violation(sim, "node %u sends a frame that is none: %s", node + 1,
                       wire_counter_names[reason]);
     }
+    stranger_check_sent(sim, node, to);
     SIM_TRACE(sim, "node %u -> %u: kind %u term %lu, %u bytes", node + 1, to + 1,
               decoded.header.kind, decoded.header.term, frame->bytes);
+    if (to == SIM_STRANGER) {
+        return; /* It hears what a client is told, whom it asked for. */
+    }
     if (decoded.header.kind == WIRE_REPLY || decoded.header.kind == WIRE_OPEN_REPLY) {
         answer_note(sim, node, to, &decoded);
     } else if (!to_client) {

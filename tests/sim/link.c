@@ -223,6 +223,7 @@ static void frame_leave(struct sim *sim, uint32_t slot, bool once)
     struct sim_frame *frame = &sim->frames[slot];
     uint32_t from = frame->from;
     uint32_t to = frame->to;
+    stranger_hear(sim, frame);
     if (sim->cut_until_ns[from][to] > sim->now_ns || echo_mutes(sim, from, to)) {
         sim->totals->faults.frame_cut++;
         link_release(sim, slot);
@@ -272,7 +273,8 @@ static void read_later(struct sim *sim, uint32_t slot, const struct nic_send *se
               });
 }
 
-void link_send(struct sim *sim, uint32_t from, uint32_t to, const struct nic_send *send, bool once)
+/* A frame without its bytes yet; UINT32_MAX: the network is full. */
+static uint32_t frame_begin(struct sim *sim, uint32_t from, uint32_t to, uint32_t byte_count)
 {
     uint32_t slot = frame_take(sim);
     if (slot == UINT32_MAX || sim->queue.count + 8 >= SIM_EVENTS_MAX) {
@@ -280,15 +282,39 @@ void link_send(struct sim *sim, uint32_t from, uint32_t to, const struct nic_sen
         if (slot != UINT32_MAX) {
             link_release(sim, slot);
         }
-        return;
+        return UINT32_MAX;
     }
     struct sim_frame *frame = &sim->frames[slot];
+    ASSERT(byte_count <= sizeof frame->data);
     frame->from = (uint8_t)from;
     frame->to = (uint8_t)to;
     frame->late = false;
     frame->copy = false;
     frame->order = ++sim->sent_order[from][to];
-    frame->bytes = send->head_bytes + send->body_bytes;
+    frame->bytes = byte_count;
+    return slot;
+}
+
+void link_inject(
+    struct sim *sim, uint32_t from, uint32_t to, const uint8_t *bytes, uint32_t byte_count)
+{
+    uint32_t slot = frame_begin(sim, from, to, byte_count);
+    if (slot == UINT32_MAX) {
+        return;
+    }
+    struct sim_frame *frame = &sim->frames[slot];
+    frame->copy = true;
+    memcpy(frame->data, bytes, byte_count);
+    frame_plan(sim, slot, prng_between(&sim->random_stranger, 1, sim->swarm.slow_max_ns));
+}
+
+void link_send(struct sim *sim, uint32_t from, uint32_t to, const struct nic_send *send, bool once)
+{
+    uint32_t slot = frame_begin(sim, from, to, send->head_bytes + send->body_bytes);
+    if (slot == UINT32_MAX) {
+        return;
+    }
+    struct sim_frame *frame = &sim->frames[slot];
     memcpy(frame->data, send->head, send->head_bytes);
     if (send->body_bytes > 0) {
         memcpy(frame->data + send->head_bytes, send->body, send->body_bytes);
@@ -337,6 +363,10 @@ bool link_deliver(struct sim *sim, const struct sim_event *event)
     overtaken_count(sim, frame);
     sim_hash(sim, ((uint64_t)frame->to << 40 | (uint64_t)frame->from << 32) |
                       crc32c(0, frame->data, frame->bytes));
+    if (event->target == SIM_STRANGER) {
+        link_release(sim, event->slot);
+        return true;
+    }
     if (event->target >= sim->swarm.node_count) {
         client_take(sim, event->target - sim->swarm.node_count, frame);
         link_release(sim, event->slot);
@@ -348,6 +378,7 @@ bool link_deliver(struct sim *sim, const struct sim_event *event)
         link_release(sim, event->slot);
         return false;
     }
+    stranger_count_heard(sim, event->target, frame);
     node->nic.rx[(node->nic.rx_head + node->nic.rx_count++) % SIM_RX_MAX] = event->slot;
     node_wake(sim, event->target);
     return true;

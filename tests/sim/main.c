@@ -171,6 +171,8 @@ static bool is_covered(void)
         {"slots_pinned", covers->slots_pinned},
         {"frames_grown", covers->frames_grown},
         {"frames_shrunk", covers->frames_shrunk},
+        {"stranger_answers", covers->stranger_answers},
+        {"frames_foreign", covers->frames_foreign},
     };
     uint32_t zeros = 0;
     for (uint32_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {

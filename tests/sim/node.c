@@ -136,6 +136,8 @@ static void life_begin(struct sim *sim, struct sim_node *node)
     node->table_index = 0;
     node->term = 0;
     node->leads = false;
+    memset(node->sent_now, 0, sizeof node->sent_now);
+    stranger_forget(sim, node->disk.node);
     node->clock_offset_ns = prng_between(&sim->random_node, 1000000000ull, 1000000000000ull);
 }
 
@@ -207,6 +209,7 @@ void node_count(struct sim *sim, struct sim_node *node)
     covers->trims += counters->trims;
     covers->disk_stalls += counters->disk_stalls;
     covers->bad_pages += counters->pages_bad;
+    covers->frames_foreign += counters->frames_foreign;
     covers->reads_died += counters->reads_lost;
     covers->reads_held += counters->reads_held;
     covers->frames_grown += counters->frames_grown;
@@ -259,6 +262,7 @@ void node_poll(struct sim *sim, uint32_t number)
         node->wake_ns = node->frozen_until_ns;
         return;
     }
+    memset(node->sent_now, 0, sizeof node->sent_now);
     uint32_t work = replica_poll(node->replica, node_clock_ns(sim, node));
     check_polled(sim, number);
     node->wake_ns = SIM_NEVER;

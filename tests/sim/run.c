@@ -97,9 +97,9 @@ static void seed_begin(struct sim *sim, uint64_t seed)
 {
     uint64_t old_index = sim->commit_index;
     struct prng random_swarm;
-    struct prng *streams[] = {&random_swarm,      &sim->random_net,    &sim->random_disk,
-                              &sim->random_chaos, &sim->random_client, &sim->random_node,
-                              &sim->random_read};
+    struct prng *streams[] = {&random_swarm,      &sim->random_net,     &sim->random_disk,
+                              &sim->random_chaos, &sim->random_client,  &sim->random_node,
+                              &sim->random_read,  &sim->random_stranger};
     for (uint32_t i = 0; i < sizeof streams / sizeof streams[0]; i++) {
         prng_init(streams[i], seed * 64 + i);
     }
@@ -121,6 +121,7 @@ static void seed_begin(struct sim *sim, uint64_t seed)
     sim->told_count = 0;
     ledger_reset(sim);
     link_reset(sim);
+    stranger_begin(sim);
     swarm_draw(&sim->swarm, &random_swarm);
     if (sim->trace) {
         swarm_print(&sim->swarm);

@@ -11,7 +11,7 @@
  *     platter.c  the disk, and what it truly holds   node.c    a replica's lives
  *     client.c   load without sessions, and reads    writer.c   load of sessions
  *     ledger.c   what must be true of the records    answer.c   what clients were told
- *     check.c    the invariants of the cluster
+ *     check.c    the invariants of the cluster       stranger.c  a host of ill will
  */
 #ifndef TESTS_SIM_SIM_H
 #define TESTS_SIM_SIM_H
@@ -31,7 +31,9 @@
 
 #define SIM_NODES_MAX       5u
 #define SIM_CLIENTS_MAX     4u
-#define SIM_ENDPOINTS_MAX   (SIM_NODES_MAX + SIM_CLIENTS_MAX)
+#define SIM_STRANGER        (SIM_NODES_MAX + SIM_CLIENTS_MAX) /* Its endpoint. */
+#define SIM_ENDPOINTS_MAX   (SIM_STRANGER + 1u)
+#define SIM_CAPTURED_MAX    32u    /* Frames that it keeps. */
 #define SIM_FRAMES_MAX      16384u /* Under way in the network, late ones included. */
 #define SIM_LATE_MAX        256u   /* Late duplicates under way. */
 #define SIM_RX_MAX          256u   /* Waiting at one node. */
@@ -61,7 +63,8 @@
     X(cut_symmetric) X(cut_asymmetric) X(frame_cut) X(rx_overflow) X(disk_slow) X(disk_reorder)    \
     X(disk_stall) X(write_error) X(crash) X(power_cut) X(crash_at_promise) X(crash_in_recovery)    \
     X(write_whole) X(write_absent) X(write_torn) X(rot_up) X(rot_down) X(rot_superblock)           \
-    X(clock_drift) X(freeze) X(echo) X(late_read) X(too_large)
+    X(clock_drift) X(freeze) X(echo) X(late_read) X(too_large) X(stranger_garbage)                 \
+    X(stranger_cluster) X(stranger_replay) X(stranger_forgery) X(stranger_question)
 COUNTERS_DECLARE(sim_fault, SIM_FAULTS);
 
 /* What happened: the proof that the generator reaches the interesting states. */
@@ -76,8 +79,8 @@ COUNTERS_DECLARE(sim_fault, SIM_FAULTS);
     X(named_evictions) X(incarnations) X(late_writers) X(sent_to_all) X(sent_again)                \
     X(repeats_answered) X(gaps) X(conditions_held) X(conditions_failed) X(conditions_told)         \
     X(fenced) X(openings_fenced) X(forgotten) X(no_session) X(tables_compared)                     \
-    X(tables_recovered) X(states_compared) X(tails_rebuilt) X(crowded_entries) \
-    X(slots_pinned) X(frames_grown) X(frames_shrunk)
+    X(tables_recovered) X(states_compared) X(tails_rebuilt) X(crowded_entries)                     \
+    X(slots_pinned) X(frames_grown) X(frames_shrunk) X(stranger_answers) X(frames_foreign)
 COUNTERS_DECLARE(sim_cover, SIM_COVERS);
 
 /* clang-format on */
@@ -285,6 +288,7 @@ struct sim_node {
     uint64_t table_index; /* At which its table of sessions was compared last. */
     uint64_t term;
     bool leads;
+    uint32_t sent_now[SIM_NODES_MAX]; /* In this poll. */
     /* Of the store's whole life. */
     uint64_t promised_index;      /* Durable here, as told to a leader. */
     uint64_t promised_term;       /* No promise of a lower term may follow. */
@@ -372,6 +376,20 @@ struct sim_committed {
     uint32_t table_crc;  /* Of the table of sessions with it. */
 };
 
+/* stranger.c */
+struct sim_captured {
+    uint32_t to;
+    uint32_t bytes;
+    uint8_t data[FRAME_BYTES_MAX];
+};
+
+struct sim_stranger {
+    uint32_t ppm; /* Of frames to nodes: then it acts. */
+    uint32_t captured_count;
+    uint32_t owed[SIM_NODES_MAX][SIM_ENDPOINTS_MAX]; /* [node][who asked]: answers at most. */
+    struct sim_captured captured[SIM_CAPTURED_MAX];
+};
+
 /* A node hears the others late, and then they hear nothing of it any more: it goes on hearing what
  * they said while they followed it. */
 struct sim_echo {
@@ -397,6 +415,7 @@ struct sim {
     struct prng random_client;
     struct prng random_node;
     struct prng random_read;
+    struct prng random_stranger;
     struct sim_queue queue;
     struct sim_echo echo;
     uint64_t cut_until_ns[SIM_ENDPOINTS_MAX][SIM_ENDPOINTS_MAX];  /* [from][to] */
@@ -420,6 +439,7 @@ struct sim {
     uint32_t told_count;
     struct sim_told told[SIM_TOLD_MAX];
     struct sim_ledger ledger;
+    struct sim_stranger stranger;
 };
 
 /* run.c */
@@ -461,6 +481,9 @@ void link_drop(struct sim *sim, struct sim_nic *nic);
 void link_send(struct sim *sim, uint32_t from, uint32_t to, const struct nic_send *send, bool once);
 /* A nic reads, at last. */
 void link_read(struct sim *sim, const struct sim_event *event);
+/* Bytes from nowhere, which arrive as they are. */
+void link_inject(
+    struct sim *sim, uint32_t from, uint32_t to, const uint8_t *bytes, uint32_t byte_count);
 /* A frame arrives; true when an endpoint takes it. */
 bool link_deliver(struct sim *sim, const struct sim_event *event);
 void link_release(struct sim *sim, uint32_t slot);
@@ -561,6 +584,17 @@ void check_state(struct sim *sim, struct sim_node *node, const uint8_t *pages);
 void check_tables(struct sim *sim);
 void check_applied(void *context, uint8_t node, const uint8_t *entry);
 void check_end(struct sim *sim);
+
+/* stranger.c */
+void stranger_begin(struct sim *sim);
+/* A frame is on its way: it may hear it, and act. */
+void stranger_hear(struct sim *sim, const struct sim_frame *frame);
+/* A node has got a frame: note what it may answer. */
+void stranger_count_heard(struct sim *sim, uint32_t node, const struct sim_frame *frame);
+/* A node's life is over, and what it owed with it. */
+void stranger_forget(struct sim *sim, uint32_t node);
+/* A node sends: is that within its bounds? */
+void stranger_check_sent(struct sim *sim, uint32_t node, uint32_t to);
 
 /* chaos.c */
 void chaos_plan(struct sim *sim);
