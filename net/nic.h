@@ -78,6 +78,7 @@ struct nic_accept {
 COUNTERS_DECLARE(nic, NIC_COUNTERS);
 
 struct nic;
+struct capture;
 
 struct nic_ops {
     uint32_t (*rx_burst)(struct nic *nic, struct nic_frame *frames, uint32_t frames_max);
@@ -93,6 +94,8 @@ struct nic {
     struct nic_address self;
     uint32_t frame_bytes_max; /* Largest frame this port carries, <= FRAME_BYTES_MAX. */
     struct nic_counters counters;
+    bool link_is_down;       /* As last seen; only ports that have a link look. */
+    struct capture *capture; /* Who writes down what passes (net/capture.h); NULL: nobody. */
 };
 
 /* Take up to `frames_max` (1 to RX_BURST_MAX) frames; returns how many, 0 when idle. */

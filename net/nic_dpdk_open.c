@@ -6,6 +6,7 @@
  */
 #define _GNU_SOURCE /* What DPDK's headers ask for. */
 #include "net/filter.h"
+#include "net/nic_dpdk_capture.h"
 #include "net/nic_dpdk_chain.h"
 #include "net/nic_dpdk_eal.h"
 #include "net/nic_dpdk_port_data.h"
@@ -452,6 +453,10 @@ int nic_dpdk_port_open(struct nic **out, const struct nic_port_config *config, s
         .huge_pages = true,
         .pci = config->spec->kind == NIC_PCI ? config->spec->device : NULL,
     };
+    if (config->capture != NULL) {
+        needs.memory_bytes +=
+            nic_dpdk_capture_memory_bytes(config->capture, plan.mtu + ETHERNET_BYTES);
+    }
     result = eal_start(&needs, &arguments, fault);
     if (result != 0) {
         return result;

@@ -6,6 +6,7 @@
  * buffer, and one that names the body where it is. The pin ends when the driver frees the chain.
  */
 #define _GNU_SOURCE /* What DPDK's headers ask for; CLOCK_MONOTONIC_COARSE. */
+#include "net/nic_dpdk_capture.h"
 #include "net/nic_dpdk_chain.h"
 #include "net/nic_dpdk_port_data.h"
 
@@ -61,11 +62,30 @@ static void port_look(struct nic_port *own)
     losses_count(own);
     if (UNLIKELY(up != own->link_up)) {
         own->link_up = up;
+        own->nic.link_is_down = !up;
         own->nic.counters.link_losses += !up && !first;
         if (up) {
             nic_port_send_own(own, nic_port_announce);
         }
     }
+}
+
+/* Send what the driver takes, free the rest; returns how many it took. */
+static uint32_t packets_send(struct nic_port *own, struct rte_mbuf **buffers, uint32_t count)
+{
+    struct capture *capture = own->nic.capture;
+    if (UNLIKELY(capture != NULL)) {
+        nic_dpdk_capture_out(capture, buffers, count);
+    }
+    uint32_t sent = rte_eth_tx_burst(own->port, 0, buffers, (uint16_t)count);
+    ASSERT(sent <= count);
+    if (UNLIKELY(capture != NULL)) {
+        nic_dpdk_capture_taken(capture, sent);
+    }
+    if (UNLIKELY(sent < count)) {
+        rte_pktmbuf_free_bulk(buffers + sent, count - sent);
+    }
+    return sent;
 }
 
 /* ---- Receive ---- */
@@ -121,16 +141,16 @@ packets_take(struct nic_port *own, struct nic_frame *frames, uint32_t frames_max
     struct rte_mbuf *answers[RX_BURST_MAX];
     uint32_t received = rte_eth_rx_burst(own->port, 0, buffers, (uint16_t)frames_max);
     ASSERT(received <= frames_max);
+    if (UNLIKELY(own->nic.capture != NULL)) { /* Before answers are made of questions. */
+        nic_dpdk_capture_in(own->nic.capture, buffers, received);
+    }
     uint32_t frame_count = 0;
     uint32_t answer_count = 0;
     for (uint32_t i = 0; i < received; i++) {
         frame_count += packet_take(own, buffers[i], &frames[frame_count], answers, &answer_count);
     }
     if (UNLIKELY(answer_count > 0)) {
-        uint32_t sent = rte_eth_tx_burst(own->port, 0, answers, (uint16_t)answer_count);
-        if (sent < answer_count) {
-            rte_pktmbuf_free_bulk(answers + sent, answer_count - sent);
-        }
+        (void)packets_send(own, answers, answer_count);
     }
     *count += frame_count;
     return received;
@@ -176,17 +196,6 @@ static void port_rx_release(struct nic *nic, const struct nic_frame *frames, uin
 }
 
 /* ---- Transmit ---- */
-
-/* Send what the driver takes, free the rest; returns how many it took. */
-static uint32_t packets_send(struct nic_port *own, struct rte_mbuf **buffers, uint32_t count)
-{
-    uint32_t sent = rte_eth_tx_burst(own->port, 0, buffers, (uint16_t)count);
-    ASSERT(sent <= count);
-    if (UNLIKELY(sent < count)) {
-        rte_pktmbuf_free_bulk(buffers + sent, count - sent);
-    }
-    return sent;
-}
 
 static struct rte_mbuf *packet_begin(struct nic_port *own, uint32_t bytes)
 {

@@ -13,6 +13,7 @@
 #define NET_NIC_DPDK_PORT_H
 
 #include "engine/base/fault.h"
+#include "net/capture_file.h"
 #include "net/nic.h"
 #include "net/spec.h"
 
@@ -29,8 +30,9 @@ struct nic_port_config {
     uint32_t frame_bytes_min; /* What the caller can work with; 0: FRAME_BYTES_MIN. */
     uint64_t fresh_ns;        /* Of neighbours; 0: NEIGHBOUR_FRESH_NS. */
     uint32_t buffers;         /* Frames under way in the port; 0: as many as its rings need. */
-    struct nic_port_region region; /* Where bodies lie that are pinned; cards must know it. */
-    uint32_t eal_argc;             /* What the user wrote after `--`, handed to EAL verbatim. */
+    struct nic_port_region region;      /* Where bodies lie that are pinned; cards must know it. */
+    const struct capture_file *capture; /* Memory is taken for a capture into it; NULL: for none. */
+    uint32_t eal_argc; /* What the user wrote after `--`, handed to EAL verbatim. */
     char *const *eal_argv;
 };
 

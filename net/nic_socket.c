@@ -7,6 +7,7 @@
 #define _GNU_SOURCE /* recvmmsg, sendmmsg, SO_RCVBUFFORCE */
 #include "net/nic_socket.h"
 
+#include "net/capture.h"
 #include "net/filter.h"
 
 #include <errno.h>
@@ -168,6 +169,9 @@ static uint32_t socket_rx_burst(struct nic *nic, struct nic_frame *frames, uint3
     }
     slots_reset(own, received);
     own->held_count = count;
+    if (UNLIKELY(nic->capture != NULL) && count > 0) {
+        nic->capture->received(nic->capture, nic, frames, count);
+    }
     return count;
 }
 
@@ -232,6 +236,9 @@ static uint32_t socket_tx_burst(struct nic *nic, const struct nic_send *sends, u
             continue;
         }
         ASSERT((uint32_t)taken <= count - at);
+        if (UNLIKELY(nic->capture != NULL)) {
+            nic->capture->sent(nic->capture, nic, sends + at, (uint32_t)taken);
+        }
         for (uint32_t i = at; i < at + (uint32_t)taken; i++) {
             nic->counters.tx_bytes += sends[i].head_bytes + sends[i].body_bytes;
         }

@@ -141,6 +141,18 @@
 /* A write that has not completed after this long never will: the node exits with its reason. */
 #define DISK_DEAD_NS 10000000000ull
 
+/* A capture of what passes through a port, and what a node tells of itself. */
+#define CAPTURE_BUFFERS       2048u         /* Packets that wait for the capture's writer. */
+#define CAPTURE_BYTES_DEFAULT (64ull << 20) /* Of its file. */
+#define CAPTURE_BYTES_MIN     65536u
+#define CAPTURE_BYTES_MAX     (1ull << 40)
+#define CAPTURE_SNAP_MIN      64u /* Of a packet: its headers, and where a frame's begins. */
+#define CAPTURE_SNAP_MAX      9216u
+#define STATS_ITEMS_MAX       256u  /* Counters and facts of one node. */
+#define STATS_BYTES_MAX       1024u /* Of items in one answer: one question causes no more. */
+#define STATS_NAME_MAX        40u
+#define STATS_TEXT_MAX        64u
+
 /* Clients of one replica. */
 #define CLIENT_RUNS_MAX     16384u /* Runs of requests waiting for their commit. */
 #define CLIENT_STAGING_MAX  16u    /* Fragmented requests half received. */
