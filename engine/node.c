@@ -8,6 +8,7 @@
 #include "engine/wire.h"
 #include "engine/wire_layout.h"
 #include "net/nic_dpdk.h"
+#include "net/nic_dpdk_capture.h"
 #include "net/nic_dpdk_port.h"
 #include "net/nic_socket.h"
 #include "storage/disk_memory.h"
@@ -209,6 +210,11 @@ static bool is_socket(const struct node *node)
     return node->config.spec->kind == NIC_UDP;
 }
 
+static bool has_eal(const struct node *node)
+{
+    return !is_socket(node) || node->config.pcap != NULL;
+}
+
 static int open_nic(struct node *node, struct fault *fault)
 {
     uint32_t frame_bytes_min = node_frame_bytes_min();
@@ -221,10 +227,53 @@ static int open_nic(struct node *node, struct fault *fault)
         .accept = accept_of(node->config.cluster),
         .frame_bytes_min = frame_bytes_min,
         .region = {.base = node->mem.base, .bytes = node->mem.bytes},
+        .capture = node->config.pcap,
         .eal_argc = node->config.eal_argc,
         .eal_argv = node->config.eal_argv,
     };
     return nic_dpdk_port_open(&node->nic, &config, fault);
+}
+
+static void fact_add(struct node *node, const char *name, const char *text, uint64_t value)
+{
+    ASSERT(node->fact_count < NODE_FACTS_MAX);
+    char *copy = node->fact_texts[node->fact_count];
+    (void)snprintf(copy, STATS_TEXT_MAX + 1, "%s", text);
+    for (char *c = copy; *c != '\0'; c++) { /* A device's arguments are the user's words. */
+        *c = *c < ' ' || *c > '~' ? '?' : *c;
+    }
+    node->facts[node->fact_count++] = (struct wire_item){
+        .name = name,
+        .text = copy,
+        .name_bytes = (uint32_t)strlen(name),
+        .text_bytes = (uint32_t)strlen(copy),
+        .value = value,
+        .kind = WIRE_ITEM_FACT,
+    };
+}
+
+/* What the port is, for whoever asks while the node serves. */
+static void note_facts(struct node *node)
+{
+    const struct nic_spec *spec = node->config.spec;
+    char text[STATS_TEXT_MAX + 1];
+    (void)snprintf(text, sizeof text, "%s%s%.50s", nic_kind_name(spec->kind),
+                   spec->device[0] == '\0' ? "" : ":", spec->device);
+    fact_add(node, "port.spec", text, 0);
+    if (is_socket(node)) {
+        struct nic_socket_facts facts = nic_socket_facts(node->nic);
+        fact_add(node, "port.mtu", "", facts.mtu_bytes);
+        fact_add(node, "port.rx_buffer_bytes", "", facts.rx_buffer_bytes);
+        fact_add(node, "port.tx_buffer_bytes", "", facts.tx_buffer_bytes);
+        return;
+    }
+    struct nic_port_facts facts = nic_dpdk_port_facts(node->nic);
+    (void)snprintf(text, sizeof text, "%02x:%02x:%02x:%02x:%02x:%02x", facts.mac[0], facts.mac[1],
+                   facts.mac[2], facts.mac[3], facts.mac[4], facts.mac[5]);
+    fact_add(node, "port.driver", facts.driver, 0);
+    fact_add(node, "port.mac", text, 0);
+    fact_add(node, "port.mtu", "", facts.mtu);
+    fact_add(node, "port.memory_bytes", "", facts.memory_bytes);
 }
 
 /* What the port is, beside the memory it took. */
@@ -271,8 +320,8 @@ static int start_core(struct node *node, struct fault *fault)
         .cpu = node->config.cpu,
         .idle = node->config.idle,
         .mem = &node->mem,
-        .enter = is_socket(node) ? NULL : nic_dpdk_thread_enter,
-        .leave = is_socket(node) ? NULL : nic_dpdk_thread_leave,
+        .enter = has_eal(node) ? nic_dpdk_thread_enter : NULL,
+        .leave = has_eal(node) ? nic_dpdk_thread_leave : NULL,
     };
     struct core_set set = {
         .task_count = 1,
@@ -302,8 +351,38 @@ static int start_core(struct node *node, struct fault *fault)
     return result;
 }
 
+/* How the capture went, when there was one. */
+static void print_capture(const struct node *node, const struct capture_report *report, FILE *out)
+{
+    fprintf(out, "capture %s: %llu packets in %llu bytes", node->config.pcap->path,
+            (unsigned long long)report->written, (unsigned long long)report->file_bytes);
+    if (report->dropped_behind > 0) {
+        fprintf(out, ", %llu missed while its writer was behind",
+                (unsigned long long)report->dropped_behind);
+    }
+    if (report->error != 0) {
+        fprintf(out, ", %llu missed after writing it failed: %s",
+                (unsigned long long)report->dropped_full, strerror(report->error));
+    } else if (report->dropped_full > 0) {
+        fprintf(out, ", %llu missed after it was full: `,size=` allows more",
+                (unsigned long long)report->dropped_full);
+    }
+    fprintf(out, "\n");
+}
+
+static void close_capture(struct node *node, FILE *out)
+{
+    if (node->capture != NULL) {
+        struct capture_report report;
+        nic_dpdk_capture_close(node->capture, node->nic, &report);
+        node->capture = NULL;
+        print_capture(node, &report, out);
+    }
+}
+
 static void close_all(struct node *node)
 {
+    ASSERT(node->capture == NULL);
     bool hangs = node->disk != NULL && node->disk->in_flight > 0;
     if (node->disk != NULL && !hangs) {
         disk_close(node->disk);
@@ -313,7 +392,7 @@ static void close_all(struct node *node)
         nic_close(node->nic);
         node->nic = NULL;
     }
-    if (!is_socket(node)) {
+    if (has_eal(node)) {
         nic_dpdk_stop();
     }
     if (node->mem.base != NULL && !hangs) {
@@ -340,13 +419,20 @@ int node_start(struct node *node,
     if (result == 0) {
         result = open_nic(node, fault);
     }
+    if (result == 0 && config->pcap != NULL) {
+        result = nic_dpdk_capture_open(&node->capture, node->nic, config->pcap, fault);
+    }
     if (result == 0) {
+        note_facts(node);
+        replica.facts = node->facts;
+        replica.fact_count = node->fact_count;
         node->replica = replica_create(&node->mem, &replica, node->nic, node->disk);
         mem_print(&node->mem, memory_out);
         print_port(node, memory_out);
         result = start_core(node, fault);
     }
     if (result != 0) {
+        close_capture(node, memory_out);
         close_all(node);
     }
     return result;
@@ -395,6 +481,7 @@ void node_stop(struct node *node, FILE *counters_out)
     ASSERT(node->started);
     core_stop(&node->core);
     print_counters(node, counters_out);
+    close_capture(node, counters_out);
     node->started = false;
     close_all(node);
 }

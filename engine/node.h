@@ -12,6 +12,8 @@
 #include "engine/config.h"
 #include "engine/core.h"
 #include "engine/replica.h"
+#include "net/capture.h"
+#include "net/capture_file.h"
 #include "net/nic.h"
 #include "storage/disk.h"
 
@@ -31,6 +33,7 @@ struct node_config {
     enum idle_mode idle;
     int cpu;                     /* -1: not pinned. */
     const struct nic_spec *spec; /* Not NIC_RING: a node of its own has no ring. */
+    struct capture_file *pcap;   /* Open; what passes is written into it. NULL: nowhere. */
     uint32_t eal_argc;           /* For DPDK, verbatim; with NIC_UDP none. */
     char *const *eal_argv;
     /* Called on the loop's thread when there is something to look at: node_failure(), once, or
@@ -38,10 +41,16 @@ struct node_config {
     void (*look)(void);
 };
 
+#define NODE_FACTS_MAX 6u
+
 struct node {
     struct node_config config;
+    uint32_t fact_count;
+    struct wire_item facts[NODE_FACTS_MAX]; /* Of its port; their texts stand below. */
+    char fact_texts[NODE_FACTS_MAX][STATS_TEXT_MAX + 1];
     struct mem mem;
     struct nic *nic;
+    struct capture *capture; /* Of the nic; NULL: none. */
     struct disk *disk;
     struct replica *replica;
     struct core core;

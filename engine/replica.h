@@ -46,6 +46,8 @@ struct replica_config {
     uint64_t
         retention_bytes; /* 0: nothing is trimmed. Otherwise older segments go, oldest first. */
     uint64_t seed;
+    const struct wire_item *facts; /* Of its port, for whoever asks; borrowed. May be none. */
+    uint32_t fact_count;
 };
 
 /* Durations of one commit, by stage, for entries that this replica led. */

@@ -207,6 +207,27 @@ answer_transfer(struct replica *r, const struct wire_frame *frame, struct nic_ad
     outbox_put(&r->outbox, from, &reply);
 }
 
+/* One frame out for one frame in. Its items stand in one place, so what stood there goes first. */
+static void answer_stats(struct replica *r, const struct wire_frame *frame, struct nic_address from)
+{
+    ASSERT(frame->header.kind == WIRE_STATS);
+    (void)outbox_flush(&r->outbox);
+    const struct stats_sources sources = {
+        .facts = r->config.facts,
+        .fact_count = r->config.fact_count,
+        .nic = r->nic,
+        .wire = &r->wire_counters,
+        .replica = &r->counters,
+    };
+    struct wire_frame reply = {.header = r->header, .payload = r->stats};
+    reply.header.kind = WIRE_STATS_REPLY;
+    reply.header.to_boot = frame->header.from_boot;
+    reply.header.token = frame->header.token;
+    reply.payload_bytes =
+        stats_write(&sources, frame->stats.first, r->stats, STATS_BYTES_MAX, &reply.stats_reply);
+    outbox_put(&r->outbox, from, &reply);
+}
+
 /* A node speaks from the address that the configuration gives it. Whoever claims its id from
  * elsewhere is not it; nor would it hear the answer, which goes to that address. */
 static bool comes_from_peer(struct replica *r, const struct nic_frame *received, uint8_t peer)
@@ -266,11 +287,15 @@ static bool receive(struct replica *r, const struct nic_frame *received)
     case WIRE_TRANSFER:
         answer_transfer(r, &frame, received->from);
         break;
+    case WIRE_STATS:
+        answer_stats(r, &frame, received->from);
+        break;
     case WIRE_REPLY:
     case WIRE_READ_REPLY:
     case WIRE_STATUS_REPLY:
     case WIRE_OPEN_REPLY:
     case WIRE_TRANSFER_REPLY:
+    case WIRE_STATS_REPLY:
         r->counters.frames_dropped++; /* For clients; wire_decode() lets none through to a node. */
         return false;
     }

@@ -9,6 +9,7 @@
 #include "engine/outbox.h"
 #include "engine/reader.h"
 #include "engine/replica.h"
+#include "engine/stats.h"
 #include "engine/stream.h"
 #include "engine/waiting.h"
 
@@ -88,6 +89,7 @@ struct replica {
     uint64_t stage_next[STAGE_COUNT]; /* Entries below it have passed the stage. */
     struct histogram *stages;         /* STAGE_COUNT */
     struct replica_write_profile profile;
+    uint8_t stats[STATS_BYTES_MAX]; /* Items of an answer, until the outbox is flushed. */
 };
 
 struct stream_context replica_stream_context(struct replica *r);

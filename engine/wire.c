@@ -32,6 +32,8 @@ _Static_assert(sizeof(struct transfer_reply_layout) == 8, "no padding");
 _Static_assert(WIRE_HEADER_BYTES + sizeof(struct entry_layout) + FRAGMENT_BYTES_MIN ==
                    ENTRY_FRAME_BYTES_MIN,
                "the smallest full fragment fits it exactly");
+_Static_assert(sizeof(struct stats_layout) == 8, "no padding");
+_Static_assert(sizeof(struct stats_reply_layout) == 8, "no padding");
 _Static_assert(sizeof(struct head_layout) <= WIRE_HEAD_BYTES_MAX, "a head fits its buffer");
 _Static_assert(WIRE_HEADER_BYTES + sizeof(struct vote_reply_layout) == FRAME_BYTES_MIN,
                "the shortest frame is a header and the shortest fixed part");
@@ -59,6 +61,8 @@ static const uint8_t fixed_bytes[] = {
     [WIRE_OPEN_REPLY] = sizeof(struct open_reply_layout),
     [WIRE_TRANSFER] = sizeof(struct transfer_layout),
     [WIRE_TRANSFER_REPLY] = sizeof(struct transfer_reply_layout),
+    [WIRE_STATS] = sizeof(struct stats_layout),
+    [WIRE_STATS_REPLY] = sizeof(struct stats_reply_layout),
 };
 
 COUNTERS_DEFINE(wire, WIRE_COUNTERS);
@@ -91,13 +95,13 @@ static uint8_t kind_of_message(enum raft_message_kind kind)
 static bool kind_is_question(uint8_t kind)
 {
     return kind == WIRE_REQUEST || kind == WIRE_READ || kind == WIRE_STATUS || kind == WIRE_OPEN ||
-           kind == WIRE_TRANSFER;
+           kind == WIRE_TRANSFER || kind == WIRE_STATS;
 }
 
 static bool kind_has_payload(uint8_t kind)
 {
     return kind == WIRE_ENTRY || kind == WIRE_PROBE || kind == WIRE_REQUEST ||
-           kind == WIRE_READ_REPLY;
+           kind == WIRE_READ_REPLY || kind == WIRE_STATS_REPLY;
 }
 
 uint32_t wire_head_bytes(enum wire_kind kind)

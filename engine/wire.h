@@ -48,6 +48,8 @@ enum wire_kind {
     WIRE_OPEN_REPLY,
     WIRE_TRANSFER, /* Client: hand leadership to another node. */
     WIRE_TRANSFER_REPLY,
+    WIRE_STATS, /* Client: what have you counted? */
+    WIRE_STATS_REPLY,
 };
 
 /* Of every frame. */
@@ -226,6 +228,38 @@ struct wire_status_reply {
     uint64_t frames_dropped;
 };
 
+/* STATS: what a node has counted, from its item number `first` on, and what its port is. The items
+ * of one boot are always the same ones in the same order, so whoever goes on where the last answer
+ * ended gets them all. Names make a newer node's items readable for an older client. */
+struct wire_stats {
+    uint16_t first;
+};
+
+/* STATS_REPLY's payload: items `first` to `first` + `count` of `total`. One frame out for one frame
+ * in. */
+struct wire_stats_reply {
+    uint16_t total; /* 1 to STATS_ITEMS_MAX. */
+    uint16_t first;
+    uint16_t count; /* 0: there is none of that number. */
+};
+
+enum wire_item_kind {
+    WIRE_ITEM_FACT,    /* Of the port: a number, or a text. */
+    WIRE_ITEM_COUNTER, /* Since the node's start, ... */
+    WIRE_ITEM_DROP,    /* ... of something that was dropped or refused. */
+    WIRE_ITEM_KIND_COUNT
+};
+
+/* Neither string ends with a zero. */
+struct wire_item {
+    const char *name; /* 1 to STATS_NAME_MAX of a-z, 0-9, `_` and `.`. */
+    const char *text; /* Up to STATS_TEXT_MAX printable ASCII bytes, of a fact. */
+    uint32_t name_bytes;
+    uint32_t text_bytes;
+    uint64_t value; /* Below 2^63; 0 beside a text. */
+    enum wire_item_kind kind;
+};
+
 /* A frame, decoded; and what to encode. `payload` points into the received frame or is the
  * caller's, sent as the nic's body. */
 struct wire_frame {
@@ -244,6 +278,8 @@ struct wire_frame {
         struct wire_open_reply open_reply;
         struct wire_transfer transfer;
         struct wire_transfer_reply transfer_reply;
+        struct wire_stats stats;
+        struct wire_stats_reply stats_reply;
     };
     const uint8_t *payload;
     uint32_t payload_bytes;
@@ -304,6 +340,14 @@ uint32_t wire_request_bytes(uint32_t frame_bytes_max);
 MUST_USE bool wire_records_check(const uint8_t *records,
                                  uint32_t records_bytes,
                                  const struct wire_request *request);
+
+/* Write one item to `out`; returns its bytes, a multiple of 8, or 0: it needs more than `room`. */
+uint32_t wire_item_write(const struct wire_item *item, uint8_t *out, uint32_t room);
+
+/* The item at `*at` of `items`, which moves behind it; `item` points into `items`. False: it does
+ * not fit or is not as it must be, which wire_decode() lets no reply be. */
+MUST_USE bool
+wire_item_next(const uint8_t *items, uint32_t items_bytes, uint32_t *at, struct wire_item *item);
 
 /* The append reply within an ACK as the core wants it. */
 void wire_ack_message(const struct wire_frame *frame, struct raft_message *message);

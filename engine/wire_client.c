@@ -336,6 +336,51 @@ static enum wire_reason transfer_reply_decode(const struct head_layout *head,
     return WIRE_DROP_ok;
 }
 
+static enum wire_reason stats_decode(const struct head_layout *head, struct wire_frame *out)
+{
+    const struct stats_layout *fixed = &head->stats;
+    if (fixed->first >= STATS_ITEMS_MAX ||
+        !wire_all_zero(fixed->reserved, sizeof fixed->reserved)) {
+        return WIRE_DROP_bad_field;
+    }
+    out->stats = (struct wire_stats){.first = fixed->first};
+    return WIRE_DROP_ok;
+}
+
+static bool stats_items_fit(const uint8_t *items, uint32_t items_bytes, uint32_t count)
+{
+    ASSERT(count <= STATS_ITEMS_MAX);
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct wire_item item;
+        if (!wire_item_next(items, items_bytes, &at, &item)) {
+            return false;
+        }
+        ASSERT(at <= items_bytes);
+    }
+    return at == items_bytes;
+}
+
+static enum wire_reason stats_reply_decode(const struct head_layout *head, struct wire_frame *out)
+{
+    const struct stats_reply_layout *fixed = &head->stats_reply;
+    if (fixed->reserved != 0 || fixed->total < 1 || fixed->total > STATS_ITEMS_MAX ||
+        fixed->first >= STATS_ITEMS_MAX || out->payload_bytes > STATS_BYTES_MAX) {
+        return WIRE_DROP_bad_field;
+    }
+    uint32_t rest = fixed->first < fixed->total ? (uint32_t)(fixed->total - fixed->first) : 0;
+    if (fixed->count > rest || (fixed->count == 0) != (rest == 0)) {
+        return WIRE_DROP_bad_field;
+    }
+    out->stats_reply = (struct wire_stats_reply){
+        .total = fixed->total,
+        .first = fixed->first,
+        .count = fixed->count,
+    };
+    return stats_items_fit(out->payload, out->payload_bytes, fixed->count) ? WIRE_DROP_ok
+                                                                           : WIRE_DROP_bad_field;
+}
+
 enum wire_reason wire_client_decode(const struct head_layout *head, struct wire_frame *out)
 {
     ASSERT(head->header.kind >= WIRE_REQUEST);
@@ -360,6 +405,10 @@ enum wire_reason wire_client_decode(const struct head_layout *head, struct wire_
         return transfer_decode(head, out);
     case WIRE_TRANSFER_REPLY:
         return transfer_reply_decode(head, out);
+    case WIRE_STATS:
+        return stats_decode(head, out);
+    case WIRE_STATS_REPLY:
+        return stats_reply_decode(head, out);
     default:
         return WIRE_DROP_unknown_kind;
     }
@@ -448,6 +497,17 @@ static void open_reply_encode(const struct wire_open_reply *reply, struct open_r
     ASSERT(open_status_is_sound(fixed));
 }
 
+static void stats_reply_encode(const struct wire_stats_reply *reply,
+                               struct stats_reply_layout *fixed)
+{
+    ASSERT(reply->total >= 1);
+    ASSERT(reply->total <= STATS_ITEMS_MAX);
+    ASSERT(reply->first < STATS_ITEMS_MAX);
+    fixed->total = reply->total;
+    fixed->first = reply->first;
+    fixed->count = reply->count;
+}
+
 void wire_client_encode(const struct wire_frame *frame, struct head_layout *head)
 {
     switch (head->header.kind) {
@@ -485,6 +545,13 @@ void wire_client_encode(const struct wire_frame *frame, struct head_layout *head
         head->transfer_reply.outcome = frame->transfer_reply.outcome;
         head->transfer_reply.leader = frame->transfer_reply.leader;
         head->transfer_reply.to = frame->transfer_reply.to;
+        return;
+    case WIRE_STATS:
+        ASSERT(frame->stats.first < STATS_ITEMS_MAX);
+        head->stats.first = frame->stats.first;
+        return;
+    case WIRE_STATS_REPLY:
+        stats_reply_encode(&frame->stats_reply, &head->stats_reply);
         return;
     default:
         ASSERT(false);

@@ -227,6 +227,8 @@ enum wire_reason wire_fixed_decode(const struct head_layout *head, struct wire_f
     case WIRE_OPEN_REPLY:
     case WIRE_TRANSFER:
     case WIRE_TRANSFER_REPLY:
+    case WIRE_STATS:
+    case WIRE_STATS_REPLY:
         return wire_client_decode(head, out);
     }
     return WIRE_DROP_unknown_kind;
@@ -314,6 +316,8 @@ void wire_fixed_encode(const struct wire_frame *frame, struct head_layout *head)
     case WIRE_OPEN_REPLY:
     case WIRE_TRANSFER:
     case WIRE_TRANSFER_REPLY:
+    case WIRE_STATS:
+    case WIRE_STATS_REPLY:
         wire_client_encode(frame, head);
         return;
     }

@@ -198,6 +198,27 @@ struct transfer_reply_layout {
     uint8_t reserved[5];
 };
 
+struct stats_layout {
+    uint16_t first;
+    uint8_t reserved[6];
+};
+
+struct stats_reply_layout {
+    uint16_t total;
+    uint16_t first;
+    uint16_t count;
+    uint16_t reserved;
+};
+
+/* In the payload of a STATS_REPLY; name and text follow, and zeros up to a multiple of 8. */
+struct item_layout {
+    uint64_t value;
+    uint8_t kind;
+    uint8_t name_bytes;
+    uint8_t text_bytes;
+    uint8_t reserved[5];
+};
+
 struct head_layout {
     struct header_layout header;
     union {
@@ -218,6 +239,8 @@ struct head_layout {
         struct open_reply_layout open_reply;
         struct transfer_layout transfer;
         struct transfer_reply_layout transfer_reply;
+        struct stats_layout stats;
+        struct stats_reply_layout stats_reply;
     };
 };
 

@@ -55,7 +55,7 @@ ENGINE_ORDER = [
     ['engine/base/*'],
     ['engine/raft/*'],
     ['engine/replica_counters.h', 'engine/log.[ch]', 'engine/wire*', 'engine/session.[ch]'],
-    ['engine/machine.[ch]', 'engine/outbox.[ch]', 'engine/staging.[ch]'],
+    ['engine/machine.[ch]', 'engine/outbox.[ch]', 'engine/staging.[ch]', 'engine/stats.[ch]'],
     ['engine/stream*', 'engine/intake.[ch]', 'engine/reader.[ch]', 'engine/waiting.[ch]'],
     ['engine/replica*'],
     ['engine/*'],  # The poll loop, the configuration, the client, the programs.
@@ -79,6 +79,11 @@ CONDITIONALS_ALLOWED = {'engine/client/thole.h': '__cplusplus'}
 # A list that is expanded (its one parameter is X) and a macro that pastes or quotes a name cannot
 # be functions; so these need no place here. SIM_TRACE evaluates its arguments only when tracing.
 MACROS_ALLOWED = ['SIM_TRACE']
+
+# What `thole net stat` shows, and where its reader looks it up.
+COUNTERS_TOLD = ['net/nic.h', 'net/capture.h', 'engine/wire.h', 'engine/replica_counters.h']
+COUNTERS_MANUAL = 'docs/OPERATING.md'
+COUNTERS_LIST = re.compile(r'#define (\w+_COUNTERS)\(X\)((?:[^\n]*\\\n)*[^\n]*)')
 
 FORBIDDEN = re.compile(r'\b(TODO|FIXME|XXX|HACK)\b')
 PATH_WORD = re.compile(r'(?<![\w./~*$}-])(?:\./)?((?:%s)/[\w./*-]*\w)' % '|'.join(FOLDERS))
@@ -456,11 +461,24 @@ def check_paths(tree):
                     tree.find('paths', path, number, f'{match.group(1)} is not there')
 
 
+def check_counters(tree):
+    """Every counter that a node tells of must have its meaning in the manual."""
+    manual = ''.join(text for path, text in tree.texts if path == COUNTERS_MANUAL)
+    for source in tree.sources:
+        if source.path not in COUNTERS_TOLD:
+            continue
+        for match in COUNTERS_LIST.finditer(source.text):
+            line = line_of(source.text, match.start())
+            for name in re.findall(r'X\((\w+)\)', match.group(2)):
+                if f'`{name}`' not in manual:
+                    tree.find('counters', source.path, line, f'{COUNTERS_MANUAL} has no `{name}`')
+
+
 CHECKS = [check_top_level, check_layers, check_engine_order, check_include_gates,
           check_pure_includes, check_pure_calls, check_pure_state, check_allocation,
           check_function_length, check_nesting, check_file_length, check_columns,
           check_white_space, check_macros, check_conditionals, check_contract, check_typedefs,
-          check_words, check_paths]
+          check_words, check_paths, check_counters]
 
 
 def run(root):
@@ -493,6 +511,9 @@ GOOD_TREE = {
     'engine/client/client.c': '/* client.c: requests. */\n#include "net/nic.h"\n',
     'net/n.h': '/* n.h: frames. */\n#ifndef NET_N_H\n#define NET_N_H\n'
                '#define N_LIST(X) X(a)\n#define N_NAME(name) N_##name,\n#endif\n',
+    'net/nic.h': '/* nic.h: a port. */\n#ifndef NET_NIC_H\n#define NET_NIC_H\n'
+                 '#define NIC_COUNTERS(X) \\\n    X(frames) \\\n    X(drops)\n#endif\n',
+    'docs/OPERATING.md': '| `frames`, `drops` | counted |\n',
     'storage/s.c': '/* s.c: see storage/s.c. */\n#include "engine/base/a.h"\n',
     'bench/cmd.h': '/* cmd.h: commands. */\n#ifndef BENCH_CMD_H\n#define BENCH_CMD_H\n#endif\n',
     'tests/a.c': '/* a.c: a test. */\n#include <cmocka.h>\n',
@@ -537,6 +558,7 @@ FAULTS = [
     ('contract', 'storage/other.c', 'int a;\n'),
     ('typedefs', 'storage/s.c', 'typedef struct s s_t;\n'),
     ('words', 'storage/s.c', '/* ' + 'TO' + 'DO: later */\n'),
+    ('counters', 'net/nic.h', '#define MORE_COUNTERS(X) X(frames) \\\n    X(losses)\n'),
     ('paths', 'README.md', 'Also read `engine/gone.c`.\n'),
     ('paths', 'storage/s.c', '/* As engine/gone.h says. */\n'),
 ]

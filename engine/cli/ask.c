@@ -13,6 +13,7 @@
 
 _Static_assert(WIRE_STATUS_REPLY == WIRE_STATUS + 1, "an answer is the kind after its question");
 _Static_assert(WIRE_TRANSFER_REPLY == WIRE_TRANSFER + 1, "the same");
+_Static_assert(WIRE_STATS_REPLY == WIRE_STATS + 1, "the same");
 
 int ask_open(struct ask *ask, const struct config *config, struct fault *fault)
 {
@@ -52,7 +53,32 @@ struct ask_round {
     struct wire_frame question;            /* Its kind and fixed part; the header is this file's. */
     raft_set waiting;                      /* Nodes that have not answered yet. */
     struct wire_frame answers[VOTERS_MAX]; /* By place in the configuration; without a payload. */
+    struct ask_stats *stats; /* The same; of STATS alone, asked for from where they end. */
 };
+
+static void take_items(const struct wire_frame *frame, struct ask_stats *stats)
+{
+    bool goes_on = frame->stats_reply.first == stats->count && frame->stats_reply.count > 0;
+    bool is_first = stats->count == 0;
+    if (!goes_on || (!is_first && (frame->header.from_boot != stats->boot ||
+                                   frame->stats_reply.total != stats->total))) {
+        return;
+    }
+    stats->boot = frame->header.from_boot;
+    stats->total = frame->stats_reply.total;
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < frame->stats_reply.count; i++) {
+        struct wire_item item;
+        bool sound = wire_item_next(frame->payload, frame->payload_bytes, &at, &item);
+        ASSERT(sound);
+        ASSERT(stats->count < STATS_ITEMS_MAX);
+        struct ask_item *out = &stats->items[stats->count++];
+        *out = (struct ask_item){.value = item.value, .kind = item.kind};
+        memcpy(out->name, item.name, item.name_bytes);
+        memcpy(out->text, item.text, item.text_bytes);
+    }
+    stats->reachable = stats->count == stats->total;
+}
 
 /* Ask whoever has not answered yet. */
 static void send_questions(struct ask *ask, const struct ask_round *round)
@@ -71,6 +97,9 @@ static void send_questions(struct ask *ask, const struct ask_round *round)
         frame.header.from_store = ask->id;
         frame.header.from_boot = ask->id;
         frame.header.token = ask->token;
+        if (round->stats != NULL) {
+            frame.stats.first = (uint16_t)round->stats[i].count;
+        }
         sends[count] = (struct nic_send){
             .to = ask->config->nodes[i].address,
             .head = heads[count],
@@ -79,6 +108,23 @@ static void send_questions(struct ask *ask, const struct ask_round *round)
         count++;
     }
     (void)nic_tx_burst(ask->nic, sends, count);
+}
+
+/* An answer of this round, from whoever has not given one yet. */
+static void
+take_answer(const struct ask *ask, struct ask_round *round, const struct wire_frame *frame)
+{
+    for (uint32_t i = 0; i < ask->config->node_count; i++) {
+        uint8_t id = ask->config->nodes[i].id;
+        if (id != frame->header.from || (round->waiting >> id & 1) == 0) {
+            continue;
+        }
+        round->answers[i] = *frame;
+        round->waiting &= ~(1ull << id);
+        if (round->stats != NULL) {
+            take_items(frame, &round->stats[i]);
+        }
+    }
 }
 
 /* Take one burst of answers. */
@@ -95,13 +141,7 @@ static void take_answers(struct ask *ask, struct ask_round *round)
             frame.header.token != ask->token) {
             continue;
         }
-        for (uint32_t k = 0; k < ask->config->node_count; k++) {
-            uint8_t id = ask->config->nodes[k].id;
-            if (id == frame.header.from && (round->waiting >> id & 1) != 0) {
-                round->answers[k] = frame;
-                round->waiting &= ~(1ull << id);
-            }
-        }
+        take_answer(ask, round, &frame);
     }
     nic_rx_release(ask->nic, frames, count);
 }
@@ -165,4 +205,29 @@ bool ask_transfer(struct ask *ask,
         }
     }
     return false;
+}
+
+void ask_stats(struct ask *ask,
+               raft_set nodes,
+               uint64_t timeout_ns,
+               struct ask_stats answers[VOTERS_MAX])
+{
+    memset(answers, 0, VOTERS_MAX * sizeof answers[0]);
+    /* Every answer brings an item at least. */
+    for (uint32_t i = 0; i < STATS_ITEMS_MAX && nodes != 0; i++) {
+        struct ask_round round = {
+            .question = {.header = {.kind = WIRE_STATS}},
+            .waiting = nodes,
+            .stats = answers,
+        };
+        uint32_t before[VOTERS_MAX] = {0};
+        for (uint32_t k = 0; k < ask->config->node_count; k++) {
+            before[k] = answers[k].count;
+        }
+        ask_round(ask, timeout_ns, &round);
+        for (uint32_t k = 0; k < ask->config->node_count; k++) {
+            bool goes_on = answers[k].count > before[k] && !answers[k].reachable;
+            nodes &= goes_on ? ~0ull : ~(1ull << ask->config->nodes[k].id);
+        }
+    }
 }

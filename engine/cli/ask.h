@@ -51,4 +51,29 @@ MUST_USE bool ask_transfer(struct ask *ask,
                            uint64_t timeout_ns,
                            struct wire_transfer_reply *reply);
 
+/* One item of a node, as text. */
+struct ask_item {
+    char name[STATS_NAME_MAX + 1];
+    char text[STATS_TEXT_MAX + 1]; /* "": the value counts. */
+    uint64_t value;
+    enum wire_item_kind kind;
+};
+
+/* What one node told of itself. */
+struct ask_stats {
+    bool reachable; /* And all has come. */
+    uint64_t boot;  /* Of the node: its counters began with it. */
+    uint32_t total;
+    uint32_t count; /* That have come. */
+    struct ask_item items[STATS_ITEMS_MAX];
+};
+
+/* Ask the nodes of `nodes` for all that they count; answers[i] is of config->nodes[i]. Every answer
+ * of a node is waited for up to `timeout_ns`. A node that was started anew meanwhile, or whose
+ * items do not go on where they ended, counts as not reachable. */
+void ask_stats(struct ask *ask,
+               raft_set nodes,
+               uint64_t timeout_ns,
+               struct ask_stats answers[VOTERS_MAX]);
+
 #endif

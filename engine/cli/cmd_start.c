@@ -33,9 +33,10 @@ struct start_arguments {
     enum idle_mode idle;
     int cpu; /* -1: any. */
     int eal_argc;
+    struct capture_file pcap; /* Its path is empty: no capture. */
 };
 
-enum { KEY_NODE = 256, KEY_NET, KEY_IDLE, KEY_CPU };
+enum { KEY_NODE = 256, KEY_NET, KEY_IDLE, KEY_CPU, KEY_PCAP };
 
 static const struct argp_option start_options[] = {
     {"config", 'c', "FILE", 0, "The cluster's configuration", 0},
@@ -47,6 +48,10 @@ static const struct argp_option start_options[] = {
     {"idle", KEY_IDLE, "MODE", 0,
      "When there is nothing to do: auto, spin, yield, block or sleep (auto)", 0},
     {"cpu", KEY_CPU, "LIST", 0, "The CPU to run on (any)", 0},
+    {"pcap", KEY_PCAP, "FILE", 0,
+     "Write what passes through the port to a new pcapng file, up to 64 MiB, or "
+     "FILE,size=BYTES; FILE,snap=BYTES takes no more of each packet",
+     0},
     {0},
 };
 
@@ -84,6 +89,14 @@ static error_t start_parse(int key, char *value, struct argp_state *state)
         return 0;
     case KEY_CPU:
         parse_cpu(state, value);
+        return 0;
+    case KEY_PCAP:
+        if (!capture_file_parse(value, &arguments->pcap)) {
+            argp_error(state,
+                       "--pcap: `%.100s` is not " CAPTURE_FORM ", of %u KiB or more, and %u "
+                       "to %u",
+                       value, CAPTURE_BYTES_MIN >> 10, CAPTURE_SNAP_MIN, CAPTURE_SNAP_MAX);
+        }
         return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "`%s`: no argument is expected", value);
@@ -234,8 +247,15 @@ static int serve(struct node *node, const struct node_config *config, struct fau
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     result = sigaction(SIGPIPE, &ignore, NULL);
     ASSERT(result == 0);
+    result = config->pcap == NULL ? 0 : capture_file_open(config->pcap, fault);
+    if (result != 0) {
+        return result;
+    }
     result = node_start(node, config, stderr, fault);
     if (result != 0) {
+        if (config->pcap != NULL) {
+            capture_file_forget(config->pcap);
+        }
         return result;
     }
     print_serving(node);
@@ -292,6 +312,7 @@ static int start_run(int argc, char **argv)
         .idle = arguments.idle,
         .cpu = arguments.cpu,
         .spec = &spec,
+        .pcap = arguments.pcap.path[0] != '\0' ? &arguments.pcap : NULL,
         .eal_argc = (uint32_t)arguments.eal_argc,
         .eal_argv = eal_argv,
         .look = wake_main,

@@ -7,7 +7,6 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #define STATUS_ADDRESS_BYTES 24u
 
@@ -158,16 +157,23 @@ static bool print_json(const struct config *config,
     return printed;
 }
 
+/* Whom to ask, and how to tell. */
+struct status_round {
+    struct ask *ask;
+    const struct config *config;
+    const struct status_arguments *arguments;
+};
+
 /* Ask once and print. 0 when healthy, else the exit code. */
-static int ask_and_print(struct ask *ask,
-                         const struct config *config,
-                         const struct status_arguments *arguments)
+static int ask_and_print(void *context)
 {
+    const struct status_round *round = context;
+    const struct config *config = round->config;
     struct ask_answer answers[VOTERS_MAX];
     static struct health health;
-    ask_status(ask, ASK_TIMEOUT_NS, answers);
+    ask_status(round->ask, ASK_TIMEOUT_NS, answers);
     health_judge(&health, config, answers);
-    if (!arguments->json) {
+    if (!round->arguments->json) {
         print_table(config, answers, &health);
     } else if (!print_json(config, answers, &health)) {
         return FAULT_INTERNAL;
@@ -190,16 +196,8 @@ static int status_run(int argc, char **argv)
     if (config_load(&config, arguments.path, &fault) != 0 || ask_open(&ask, &config, &fault) != 0) {
         return command_fail(&fault);
     }
-    int code = ask_and_print(&ask, &config, &arguments);
-    while (arguments.watch &&
-           code <= FAULT_FAILED) { /* Until a signal, or nobody reads any more. */
-        struct timespec second = {.tv_sec = 1};
-        (void)nanosleep(&second, NULL);
-        if (!arguments.json) {
-            printf(command_has_colors(stdout) ? "\033[H\033[2J" : "\n");
-        }
-        code = ask_and_print(&ask, &config, &arguments);
-    }
+    struct status_round round = {.ask = &ask, .config = &config, .arguments = &arguments};
+    int code = command_watch(arguments.watch, arguments.json, ask_and_print, &round);
     ask_close(&ask);
     return code;
 }

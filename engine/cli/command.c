@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 int command_split_eal(int argc, char **argv, int *eal_argc, char ***eal_argv)
@@ -68,4 +69,18 @@ bool command_has_colors(FILE *stream)
         return false;
     }
     return isatty(fileno(stream)) == 1;
+}
+
+int command_watch(bool watch, bool json, int (*once)(void *context), void *context)
+{
+    int code = once(context);
+    while (watch && code != FAULT_ENVIRONMENT && code != FAULT_INTERNAL) {
+        struct timespec second = {.tv_sec = 1};
+        (void)nanosleep(&second, NULL);
+        if (!json) {
+            printf(command_has_colors(stdout) ? "\033[H\033[2J" : "\n");
+        }
+        code = once(context);
+    }
+    return code;
 }

@@ -33,6 +33,11 @@ error_t command_parse_config(int key, char *value, struct argp_state *state, con
 /* The value of `--node`; what is none ends the program as argp does. */
 uint32_t command_parse_node(const struct argp_state *state, const char *value);
 
+/* What a command with --watch does: `once` prints and returns an exit code; again every second,
+ * until a signal or until nobody reads any more. On a terminal that takes colors each time stands
+ * where the last one did, unless it is JSON. */
+int command_watch(bool watch, bool json, int (*once)(void *context), void *context);
+
 /* Print `fault` on stderr, one line after the program's name, and return its exit code. */
 int command_fail(const struct fault *fault);
 
@@ -52,6 +57,7 @@ extern const struct command command_log_ls;
 extern const struct command command_log_verify;
 extern const struct command command_net_ls;
 extern const struct command command_net_show;
+extern const struct command command_net_stat;
 extern const struct command command_read;
 extern const struct command command_start;
 extern const struct command command_status;

@@ -11,7 +11,8 @@ const enum wire_kind frame_kinds[] = {
     WIRE_APPEND,   WIRE_ENTRY,          WIRE_ACK,   WIRE_TIMEOUT_NOW,
     WIRE_REQUEST,  WIRE_REPLY,          WIRE_READ,  WIRE_READ_REPLY,
     WIRE_STATUS,   WIRE_STATUS_REPLY,   WIRE_OPEN,  WIRE_OPEN_REPLY,
-    WIRE_TRANSFER, WIRE_TRANSFER_REPLY, WIRE_PROBE,
+    WIRE_TRANSFER, WIRE_TRANSFER_REPLY, WIRE_STATS, WIRE_STATS_REPLY,
+    WIRE_PROBE,
 };
 const uint32_t frame_kind_count = sizeof frame_kinds / sizeof frame_kinds[0];
 
@@ -44,7 +45,7 @@ static struct raft_entry_id id_random(struct prng *prng, uint64_t term_max, bool
 static void header_random(struct prng *prng, enum wire_kind kind, struct wire_frame *frame)
 {
     bool from_client = kind == WIRE_REQUEST || kind == WIRE_READ || kind == WIRE_STATUS ||
-                       kind == WIRE_OPEN || kind == WIRE_TRANSFER;
+                       kind == WIRE_OPEN || kind == WIRE_TRANSFER || kind == WIRE_STATS;
     bool to_client = kind >= WIRE_REQUEST && !from_client;
     struct wire_header *header = &frame->header;
     header->kind = (uint8_t)kind;
@@ -285,6 +286,52 @@ static void status_reply_random(struct prng *prng, struct wire_frame *frame)
     reply->frames_dropped = number(prng, 0, NUMBER_LIMIT - 1);
 }
 
+/* One item with a name of its own. */
+static void item_random(struct prng *prng, struct wire_item *item, char *name, char *text)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789_.";
+    *item = (struct wire_item){
+        .name = name,
+        .text = text,
+        .name_bytes = (uint32_t)prng_between(prng, 1, STATS_NAME_MAX),
+        .kind = (enum wire_item_kind)prng_below(prng, WIRE_ITEM_KIND_COUNT),
+    };
+    for (uint32_t i = 0; i < item->name_bytes; i++) {
+        name[i] = letters[prng_below(prng, sizeof letters - 1)];
+    }
+    if (item->kind == WIRE_ITEM_FACT && prng_chance(prng, 500000)) {
+        item->text_bytes = (uint32_t)prng_between(prng, 1, STATS_TEXT_MAX);
+        for (uint32_t i = 0; i < item->text_bytes; i++) {
+            text[i] = (char)prng_between(prng, ' ', '~');
+        }
+    } else {
+        item->value = number(prng, 0, NUMBER_LIMIT - 1);
+    }
+}
+
+static void stats_reply_random(struct prng *prng, struct wire_frame *frame, uint8_t *payload)
+{
+    struct wire_stats_reply *reply = &frame->stats_reply;
+    uint32_t wanted = (uint32_t)prng_below(prng, 30);
+    for (uint32_t i = 0; i < wanted; i++) {
+        struct wire_item item;
+        char name[STATS_NAME_MAX];
+        char text[STATS_TEXT_MAX];
+        item_random(prng, &item, name, text);
+        uint32_t bytes = wire_item_write(&item, payload + frame->payload_bytes,
+                                         STATS_BYTES_MAX - frame->payload_bytes);
+        if (bytes == 0) {
+            break;
+        }
+        frame->payload_bytes += bytes;
+        reply->count++;
+    }
+    uint32_t before = (uint32_t)prng_between(prng, reply->count == 0, STATS_ITEMS_MAX / 2);
+    uint32_t after = (uint32_t)prng_below(prng, STATS_ITEMS_MAX / 4);
+    reply->first = (uint16_t)before;
+    reply->total = (uint16_t)(before + (reply->count == 0 ? 0 : reply->count + after));
+}
+
 void frame_random(struct prng *prng,
                   enum wire_kind kind,
                   struct wire_frame *frame,
@@ -349,6 +396,12 @@ void frame_random(struct prng *prng,
         return;
     case WIRE_TRANSFER_REPLY:
         transfer_reply_random(prng, frame);
+        return;
+    case WIRE_STATS:
+        frame->stats.first = (uint16_t)prng_below(prng, STATS_ITEMS_MAX);
+        return;
+    case WIRE_STATS_REPLY:
+        stats_reply_random(prng, frame, payload);
         return;
     }
 }
