@@ -12,7 +12,7 @@ from support import Case, QUICK, thole
 COMMANDS = [["demo"], ["bench", "run"], ["floor", "disk"], ["log", "verify"], ["format"],
             ["version"], ["start"], ["status"], ["check"],
             ["append"], ["read"], ["tail"], ["leader", "show"], ["leader", "transfer"],
-            ["completion"], ["doctor"], ["net", "ls"], ["net", "show"]]
+            ["completion"], ["doctor"], ["net", "ls"], ["net", "show"], ["net", "stat"]]
 
 
 class Usage(Case):

@@ -125,6 +125,13 @@ class Installed(Case):
             with open(os.path.join(self.prefix, place), encoding="utf-8") as file:
                 self.assertEqual(file.read(), thole("completion", shell).stdout)
 
+    def test_the_dissector_of_the_tree_is_installed(self):
+        with open(os.path.join(self.prefix, "share", "thole", "thole.lua"),
+                  encoding="utf-8") as file:
+            installed = file.read()
+        with open(os.path.join(support.REPOSITORY, "net", "thole.lua"), encoding="utf-8") as file:
+            self.assertEqual(installed, file.read())
+
     def test_the_installed_program_runs(self):
         done = subprocess.run([os.path.join(self.prefix, "bin", "thole"), "version"], text=True,
                               capture_output=True, check=True, timeout=60)
