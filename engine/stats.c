@@ -25,26 +25,18 @@ struct section {
 };
 
 static const char *const port_traffic[] = {
-    "rx_frames", "rx_bytes",         "tx_frames",          "tx_bytes",    "rx_arp", "rx_echoes",
-    "tx_arp",    "neighbours_moved", "neighbours_evicted", "link_losses", NULL,
+    "rx_frames",   "rx_bytes",         "tx_frames",
+    "tx_bytes",    "rx_arp",           "rx_echoes",
+    "tx_arp",      "neighbours_moved", "neighbours_evicted",
+    "link_losses", "tx_external",      "tx_copied",
+    NULL,
 };
 static const char *const frames_traffic[] = {"ok", NULL};
 static const char *const capture_traffic[] = {"packets", NULL};
 static const char *const replica_drops[] = {
-    "busy",
-    "full",
-    "not_leader",
-    "fragments_known",
-    "fragments_refused",
-    "pages_bad",
-    "fetches_failed",
-    "frames_dropped",
-    "sessions_unknown",
-    "fenced",
-    "gaps",
-    "conditions_failed",
-    "reads_lost",
-    "reads_refused",
+    "busy",      "full",           "not_leader",        "fragments_known", "fragments_refused",
+    "pages_bad", "fetches_failed", "frames_dropped",    "frames_foreign",  "sessions_unknown",
+    "fenced",    "gaps",           "conditions_failed", "reads_lost",      "reads_refused",
     NULL,
 };
 

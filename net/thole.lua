@@ -85,12 +85,15 @@ local KINDS = {
     }, payload = "fragment", tells = {"index", "offset", "commit_index"}},
     [7] = {"ACK", "ack", {
         {"session", 4},
-        {"flags", 1, {flags = {{"matched", 1}, {"bootstrapped", 2}, {"missing", 4}}}}, zero(3),
+        {"flags", 1, {flags = {{"matched", 1}, {"bootstrapped", 2}, {"missing", 4}}}}, {"probe", 1},
+        {"frame_bytes", 2},
         {"hint_term", 8}, {"hint_index", 8}, {"verified_index", 8}, {"durable_index", 8},
         {"received_index", 8}, {"credit_position", 8}, {"space_position", 8},
         {"missing_index", 8}, {"missing_bitmap", 8, {hex = true}},
     }, tells = {"verified_index", "durable_index"}},
     [8] = {"TIMEOUT_NOW", "timeout_now", {{"last_term", 8}, {"last_index", 8}}, tells = {}},
+    [9] = {"PROBE", "probe", {{"session", 4}, {"number", 1}, zero(3)}, payload = "padding",
+        tells = {"number"}},
     [32] = {"REQUEST", "request", {
         {"session", 8, {hex = true}}, {"first_sequence", 8}, {"expected_offset", 8, {any = true}},
         {"epoch", 4}, {"record_count", 4}, {"request_bytes", 4}, {"offset", 4},
@@ -101,7 +104,7 @@ local KINDS = {
     }, tells = {"status", "first_sequence", "first_offset", "record_count"}},
     [34] = {"READ", "read", {
         {"offset", 8}, {"skip", 4}, {"flags", 1, {flags = {{"linearizable", 1}, {"waits", 2}}}},
-        zero(3),
+        zero(1), {"frame_bytes", 2},
     }, tells = {"offset"}},
     [35] = {"READ_REPLY", "read_reply", {
         {"offset", 8}, {"start_offset", 8}, {"committed_offset", 8}, {"skip", 4},
@@ -378,6 +381,14 @@ function payloads.fragment(tree, tvb, at, last)
         end
     end
     add_marks(tree, tvb, at, last, first)
+end
+
+function payloads.padding(tree, tvb, at, last)
+    local range = tvb(at, last - at)
+    tree:add(fields["thole.payload"], range)
+    if string.find(range:raw(), "[^\0]") then
+        complain(tree, "its padding is not zero")
+    end
 end
 
 function payloads.items(tree, tvb, at, last)

@@ -107,6 +107,8 @@ static void put_ack(const struct wire_ack *ack)
     put("ack.flags.matched", ack->matched);
     put("ack.flags.bootstrapped", ack->bootstrapped);
     put("ack.flags.missing", ack->has_missing);
+    put("ack.probe", ack->probe);
+    put("ack.frame_bytes", ack->frame_bytes);
     put("ack.hint_term", ack->hint.term);
     put("ack.hint_index", ack->hint.index);
     put("ack.verified_index", ack->verified_index);
@@ -216,6 +218,7 @@ static void put_read(const struct wire_read *read)
     put("read.flags", (read->linearizable ? 1u : 0) | (read->waits ? 2u : 0));
     put("read.flags.linearizable", read->linearizable);
     put("read.flags.waits", read->waits);
+    put("read.frame_bytes", read->frame_bytes);
 }
 
 static void put_read_reply(const struct wire_frame *frame)
@@ -273,6 +276,10 @@ static void put_fixed(const struct wire_frame *frame)
         return;
     case WIRE_ACK:
         put_ack(&frame->ack);
+        return;
+    case WIRE_PROBE:
+        put("probe.session", frame->probe.session);
+        put("probe.number", frame->probe.number);
         return;
     case WIRE_REQUEST:
         put_request(frame);
