@@ -169,6 +169,7 @@ static void drops_are_told_from_traffic(void **state)
         "replica.pages_bad",
         "replica.fetches_failed",
         "replica.frames_dropped",
+        "replica.frames_foreign",
         "replica.sessions_unknown",
         "replica.gaps",
         "replica.conditions_failed",
