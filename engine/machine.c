@@ -221,6 +221,14 @@ static void keep_state(struct machine *machine, const struct log_start *boundary
                    sessions_encode(&machine->sessions, state->state + CONFIGURATION_BODY_BYTES);
 }
 
+/* Whether the log could begin here. A leader that keeps the rules trims to nothing else. */
+static bool is_boundary(const struct machine *machine, const struct log_start *start)
+{
+    const struct log_start *at = boundary_of(machine, start->position / machine->segment_bytes);
+    return at != NULL && at->position == start->position && at->offset == start->offset &&
+           at->last.term == start->last.term && at->last.index == start->last.index;
+}
+
 bool machine_apply(struct machine *machine, uint64_t index)
 {
     ASSERT(index >= machine->applied_index);
@@ -236,8 +244,9 @@ bool machine_apply(struct machine *machine, uint64_t index)
     uint32_t done = 0;
     bool moved = false;
     while (done < machine->trim_count && machine->trims[done].index <= index) {
-        if (machine->trims[done].start.position > machine->wanted_start.position) {
-            machine->wanted_start = machine->trims[done].start;
+        const struct log_start *start = &machine->trims[done].start;
+        if (start->position > machine->wanted_start.position && is_boundary(machine, start)) {
+            machine->wanted_start = *start;
             moved = true;
         }
         done++;

@@ -379,6 +379,11 @@ offer(struct stream_in *in, const struct stream_context *context, struct stream_
         if (bytes == NULL) {
             return false;
         }
+        if (entry_header_of(bytes)->first_offset != context->log->next_offset) {
+            context->counters->entries_unfit++; /* No leader counts so: it is asked for again. */
+            forget(in, assembly);
+            return false;
+        }
         event.entry.configuration = carried_by(bytes, &configuration);
         /* A leader of before may have known more to be committed than this one does yet. */
         uint64_t committed = entry_header_of(bytes)->commit_index;

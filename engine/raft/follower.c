@@ -20,17 +20,47 @@ void follower_new_term(struct raft *r)
     r->owed_append_reply = false;
 }
 
+/* What is committed here is another entry. */
+static bool follower_denies(const struct raft *r, struct raft_entry_id id)
+{
+    if (id.index > r->commit_index) {
+        return false;
+    }
+    uint64_t own_term = raft_term_of(r, id.index);
+    return own_term != 0 && own_term != id.term;
+}
+
 /* The entry `id` of the leader's log is in this one too. All committed entries are (rules C3, C11);
- * a leader that says otherwise has lost committed entries, and this node stops (rule C2). */
+ * who says otherwise is not believed (rule C2). */
 static bool follower_has(const struct raft *r, struct raft_entry_id id)
 {
-    uint64_t own_term = raft_term_of(r, id.index);
-
     if (id.index <= r->commit_index) {
-        ASSERT(own_term == 0 || own_term == id.term);
-        return true;
+        return !follower_denies(r, id);
     }
-    return id.index <= raft_firm_index(r) && own_term == id.term;
+    return id.index <= raft_firm_index(r) && raft_term_of(r, id.index) == id.term;
+}
+
+/* No leader of this or of a newer term says this to a node that has heard what this one has. */
+bool follower_contradicts(const struct raft *r, const struct raft_message *m)
+{
+    ASSERT(m->kind == RAFT_APPEND);
+    ASSERT(m->term >= r->state.term);
+    bool other_leader = r->term_leader != RAFT_NOBODY && r->term_leader != m->from;
+    return (m->term == r->state.term && other_leader) || follower_denies(r, m->append.prev);
+}
+
+/* The same of an entry. A leader makes a configuration only after the one before is committed, and
+ * says so with it (rule I2). */
+static bool follower_contradicts_entry(const struct raft *r, const struct raft_event *event)
+{
+    struct raft_entry_id id = event->entry.id;
+    struct raft_entry_id previous = {event->entry.previous_term, id.index - 1};
+    bool verified = id.index <= r->verified_index && raft_term_of(r, id.index) != 0;
+
+    return follower_denies(r, id) || follower_denies(r, previous) ||
+           (verified && raft_term_of(r, id.index) != id.term) ||
+           (event->entry.configuration != NULL && id.index > r->configuration.index &&
+            raft_max(r->commit_index, event->entry.commit_index) < r->configuration.index);
 }
 
 static void follower_verify(struct raft *r, uint64_t index)
@@ -135,6 +165,10 @@ enum raft_taken follower_on_entry(struct raft *r, const struct raft_event *event
     }
     ASSERT(r->term_leader == RAFT_NOBODY || r->term_leader == from);
     r->term_leader = from;
+    if (UNLIKELY(follower_contradicts_entry(r, event))) {
+        r->counters.contradictions++;
+        return RAFT_REFUSED;
+    }
 
     enum raft_taken taken = follower_place(r, event);
     if (LIKELY(taken == RAFT_TAKEN)) {

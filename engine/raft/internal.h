@@ -230,6 +230,7 @@ void read_lose(struct raft *r);
 
 /* follower.c */
 void follower_new_term(struct raft *r);
+bool follower_contradicts(const struct raft *r, const struct raft_message *m);
 void follower_on_append(struct raft *r, const struct raft_message *m);
 enum raft_taken follower_on_entry(struct raft *r, const struct raft_event *event);
 bool follower_may_reply(const struct raft *r);
@@ -240,6 +241,7 @@ void follower_cut_durable(struct raft *r, uint64_t epoch);
 
 /* progress.c */
 void progress_probe(struct raft *r, uint8_t id, uint64_t index);
+bool progress_contradicts(const struct raft *r, const struct raft_message *m);
 void progress_on_reply(struct raft *r, const struct raft_message *m, bool fresh);
 void progress_build_append(struct raft *r, uint8_t id, struct raft_message *append);
 

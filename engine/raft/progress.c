@@ -50,8 +50,8 @@ static void progress_on_probe_reply(struct raft *r, const struct raft_message *m
     if (m->append_reply.matched) {
         peer->progress = PROGRESS_REPLICATE;
         peer->behind = false;
-        peer->next_index = raft_max(peer->probe_index, m->append_reply.verified_index) + 1;
-        ASSERT(peer->next_index > r->match[m->from]);
+        peer->next_index = raft_max(peer->probe_index, m->append_reply.verified_index);
+        peer->next_index = raft_max(peer->next_index, r->match[m->from]) + 1;
         return;
     }
     /* There is no lower question. It stands while the start moves on: what is trimmed stays so. */
@@ -62,6 +62,15 @@ static void progress_on_probe_reply(struct raft *r, const struct raft_message *m
         peer->probe_token = 0;
         r->owed_append |= set_of(m->from);
     }
+}
+
+/* It claims entries that this leader has not got: nobody has verified them with it. */
+bool progress_contradicts(const struct raft *r, const struct raft_message *m)
+{
+    ASSERT(m->kind == RAFT_APPEND_REPLY);
+    return r->role == RAFT_LEADER && m->term == r->state.term && set_has(r->members, m->from) &&
+           m->append_reply.session == r->peers[m->from].session &&
+           m->append_reply.verified_index > r->terms.last_index;
 }
 
 /* A reply of this term and session; `fresh`: to a newer request than any answered before. */

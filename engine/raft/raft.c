@@ -240,6 +240,24 @@ static void raft_check_message(const struct raft *r, const struct raft_message *
     }
 }
 
+/* Words that no peer says which keeps the rules: see raft_step(). */
+static bool raft_contradicts(const struct raft *r, const struct raft_message *m)
+{
+    switch (m->kind) {
+    case RAFT_APPEND:
+        return follower_contradicts(r, m);
+    case RAFT_APPEND_REPLY:
+        return progress_contradicts(r, m);
+    case RAFT_PRE_VOTE:
+    case RAFT_PRE_VOTE_REPLY:
+    case RAFT_VOTE:
+    case RAFT_VOTE_REPLY:
+    case RAFT_TIMEOUT_NOW:
+        break;
+    }
+    return false;
+}
+
 static void raft_on_message(struct raft *r, const struct raft_message *m)
 {
     raft_check_message(r, m);
@@ -255,6 +273,10 @@ static void raft_on_message(struct raft *r, const struct raft_message *m)
     }
     if (m->term < r->state.term) {
         raft_on_older_term(r, m);
+        return;
+    }
+    if (UNLIKELY(raft_contradicts(r, m))) {
+        r->counters.contradictions++;
         return;
     }
     if (m->term > r->state.term && !raft_on_newer_term(r, m)) {

@@ -293,7 +293,7 @@ struct raft_replication {
     X(votes_granted) X(votes_refused) X(stale_term) X(stale_token) X(stale_session) \
     X(unknown_sender) X(wrong_store) X(absurd_term) X(sticky_ignored) X(stale_durable) \
     X(quorum_lost) X(transfers_started) X(transfers_aborted) X(transfer_campaigns) X(read_rounds) \
-    X(read_rounds_confirmed)
+    X(read_rounds_confirmed) X(contradictions)
 /* clang-format on */
 COUNTERS_DECLARE(raft, RAFT_COUNTERS);
 
@@ -312,7 +312,10 @@ void raft_init(struct raft *r,
 /* Feed one event. Never fails: messages are validated by wire_decode() before they get here, so a
  * malformed one is a bug in this program and asserts; a message from a node or store that is not in
  * the configuration, of an older term, session or token is counted and dropped (an older term is
- * answered once, rule A6). O(voters); does not allocate. */
+ * answered once, rule A6). So is one that no peer sends that keeps the rules: a second leader of a
+ * term, other entries than are committed here, acks of what was never sent. Either somebody's disk
+ * has lied or somebody else speaks in a peer's name; nothing is done on such words, and nobody is
+ * stopped by them. O(voters); does not allocate. */
 MUST_USE enum raft_taken raft_step(struct raft *r, const struct raft_event *event);
 
 /* Write up to `effects_max` owed effects and return how many. Call until it returns 0. */

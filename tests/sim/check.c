@@ -284,6 +284,12 @@ static void table_check(struct sim *sim, struct sim_node *node, bool always)
         sim_violation(sim, "node %u holds records of sessions that no leader makes",
                       node->disk.node + 1);
     }
+    bool contradicted = raft_counters(replica_raft(node->replica))->contradictions != 0 ||
+                        replica_counters(node->replica)->entries_unfit != 0;
+    if (contradicted) {
+        sim_violation(sim, "node %u was told what nobody says that keeps the rules",
+                      node->disk.node + 1);
+    }
     uint64_t index = sessions.applied_index;
     bool known = index > 0 && index <= sim->applied_index;
     bool cheap = sessions.count < CHEAP_SESSIONS || index % CHEAP_SESSIONS == 0;

@@ -189,6 +189,28 @@ static void trim_moves_the_wanted_start_only_when_committed(void **state)
     assert_false(machine_apply(&f->machine, f->index));
 }
 
+static void trim_to_no_boundary_of_the_log_moves_nothing(void **state)
+{
+    struct fixture *f = *state;
+    while (f->position < 3 * SEGMENT) {
+        append_client(f, 16);
+    }
+    struct log_start boundary;
+    assert_true(machine_boundary_below(&f->machine, 2 * SEGMENT, &boundary));
+    struct log_start wrong[4] = {boundary, boundary, boundary, boundary};
+    wrong[0].position += PAGE_BYTES;
+    wrong[1].last.index++;
+    wrong[2].offset++;
+    wrong[3].position += 64 * SEGMENT;
+    uint8_t body[TRIM_BODY_BYTES];
+    for (uint32_t i = 0; i < 4; i++) {
+        trim_encode(&wrong[i], body);
+        append(f, ENTRY_TRIM, body, sizeof body);
+    }
+    assert_false(machine_apply(&f->machine, f->index));
+    assert_int_equal(f->machine.wanted_start.position, 0);
+}
+
 static void state_is_owed_once_for_each_boundary_applied(void **state)
 {
     struct fixture *f = *state;
@@ -280,6 +302,8 @@ int main(void)
             configuration_counts_when_appended_and_is_rolled_back_by_a_cut, setup, teardown),
         cmocka_unit_test(configuration_that_names_no_valid_voters_is_refused),
         cmocka_unit_test_setup_teardown(boundary_is_the_first_entry_at_or_after_a_segment, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(trim_to_no_boundary_of_the_log_moves_nothing, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(trim_moves_the_wanted_start_only_when_committed, setup,
                                         teardown),

@@ -89,6 +89,41 @@ static void leader_does_not_commit_an_older_term_by_counting(void **state)
     assert_int_equal(core_effect(&core, RAFT_EFFECT_COMMIT)->commit.index, 4);
 }
 
+/* C6: nobody has verified with this leader what it has not got. */
+static void ack_beyond_the_leaders_log_is_not_counted(void **state)
+{
+    (void)state;
+    core_lead(&core); /* Its last entry is 4. */
+    struct raft_message two = heartbeat(2);
+    struct raft_message three = heartbeat(3);
+    answer(&two, true, 5);
+    answer(&three, true, UINT64_MAX);
+    assert_int_equal(raft_counters(core.raft)->contradictions, 2);
+    assert_int_equal(raft_replication(core.raft, 2).match_index, 0);
+    assert_int_equal(raft_commit_index(core.raft), 0);
+    two = heartbeat(2);
+    answer(&two, true, 4);
+    assert_int_equal(raft_replication(core.raft, 2).match_index, 4);
+}
+
+/* A peer that says less than it has said: the stream begins behind what it has acknowledged. */
+static void stream_begins_behind_what_was_acknowledged(void **state)
+{
+    (void)state;
+    core_lead(&core);
+    struct raft_message append = heartbeat(2);
+    struct raft_message ack = core_ack(&append, false, 4);
+    ack.append_reply.verified_index = 4;
+    core_receive(&core, &ack);
+    append = heartbeat(2);
+    ack = core_ack(&append, true, 0);
+    ack.append_reply.verified_index = 0;
+    core_receive(&core, &ack);
+    assert_true(raft_replication(core.raft, 2).active);
+    assert_true(raft_replication(core.raft, 2).next_index >
+                raft_replication(core.raft, 2).match_index);
+}
+
 /* E1, F1 */
 static void leader_commits_without_its_own_disk(void **state)
 {
@@ -666,6 +701,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(leader_does_not_commit_an_older_term_by_counting,
                                         three_nodes, fini),
+        cmocka_unit_test_setup_teardown(ack_beyond_the_leaders_log_is_not_counted, three_nodes,
+                                        fini),
+        cmocka_unit_test_setup_teardown(stream_begins_behind_what_was_acknowledged, three_nodes,
+                                        fini),
         cmocka_unit_test_setup_teardown(leader_commits_without_its_own_disk, three_nodes, fini),
         cmocka_unit_test_setup_teardown(leader_counts_itself_only_when_durable, three_nodes, fini),
         cmocka_unit_test_setup_teardown(leader_alone_commits_only_what_its_disk_has, three_nodes,

@@ -59,6 +59,23 @@ static uint32_t fragments_of(uint32_t record_bytes)
     return (used + fragment - 1) / fragment;
 }
 
+static void entry_that_counts_its_records_otherwise_is_not_taken(void **state)
+{
+    (void)state;
+    settle();
+    uint64_t last = pair.follower.log.last.index;
+    pair.follower.log.next_offset += 5;
+    propose(1, 100);
+    (void)pair_send(&pair);
+    pair_receive(&pair);
+    assert_int_equal(pair.follower.log.last.index, last);
+    assert_int_equal(pair.follower.counters.entries_unfit, 1);
+    pair.follower.log.next_offset -= 5;
+    pair_run(&pair, 500, MS);
+    assert_int_equal(pair.follower.log.last.index, last + 1);
+    pair_assert_same(&pair);
+}
+
 /* D2 */
 static void window_of_entries_is_freed_by_acks_and_never_by_a_heartbeat_alone(void **state)
 {
@@ -464,6 +481,8 @@ static void frames_repeated_or_of_an_older_session_change_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(entry_that_counts_its_records_otherwise_is_not_taken, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(
             window_of_entries_is_freed_by_acks_and_never_by_a_heartbeat_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(window_of_bytes_is_freed_by_what_the_follower_made_durable,
