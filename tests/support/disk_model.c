@@ -135,30 +135,41 @@ static void model_close(struct disk *disk)
 static const struct disk_ops model_ops = {
     .submit = model_submit, .poll = model_poll, .wait_fd = model_wait_fd, .close = model_close};
 
-int disk_model_open(struct disk_model *model, uint64_t bytes)
+uint64_t disk_model_memory_bytes(uint64_t bytes)
+{
+    uint64_t pages = bytes / PAGE_BYTES;
+    uint64_t tables = pages * (sizeof(uint32_t) + sizeof(uint8_t));
+    return bytes + (tables + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+}
+
+void disk_model_init(struct disk_model *model, uint64_t bytes, uint8_t *memory)
 {
     ASSERT(bytes % PAGE_BYTES == 0);
     memset(model, 0, sizeof *model);
     model->page_count = (uint32_t)(bytes / PAGE_BYTES);
-    model->image = aligned_alloc(PAGE_BYTES, bytes);
-    model->marks = calloc(model->page_count, sizeof model->marks[0]);
-    model->touched = calloc(model->page_count, sizeof model->touched[0]);
+    model->image = memory;
+    model->touched = (uint32_t *)(void *)(memory + bytes);
+    model->marks = memory + bytes + model->page_count * sizeof(uint32_t);
     model->disk = (struct disk){.ops = &model_ops, .bytes = bytes, .durable = true};
-    if (model->image == NULL || model->marks == NULL || model->touched == NULL) {
-        disk_model_free(model);
-        return -ENOMEM;
-    }
-    memset(model->image, 0, bytes);
     model->automatic = true;
     model->writes_until_death = DISK_MODEL_ALIVE;
+}
+
+int disk_model_open(struct disk_model *model, uint64_t bytes)
+{
+    uint64_t memory_bytes = disk_model_memory_bytes(bytes);
+    uint8_t *memory = aligned_alloc(PAGE_BYTES, memory_bytes);
+    if (memory == NULL) {
+        return -ENOMEM;
+    }
+    memset(memory, 0, memory_bytes);
+    disk_model_init(model, bytes, memory);
     return 0;
 }
 
 void disk_model_free(struct disk_model *model)
 {
     free(model->image);
-    free(model->marks);
-    free(model->touched);
 }
 
 void disk_model_reset(struct disk_model *model)

@@ -41,6 +41,10 @@ struct disk_model {
 MUST_USE int disk_model_open(struct disk_model *model, uint64_t bytes);
 void disk_model_free(struct disk_model *model);
 
+/* The same in the caller's zeroed, page-aligned memory of disk_model_memory_bytes(). */
+uint64_t disk_model_memory_bytes(uint64_t bytes);
+void disk_model_init(struct disk_model *model, uint64_t bytes, uint8_t *memory);
+
 /* All zero again, nothing in flight: costs what was touched. */
 void disk_model_reset(struct disk_model *model);
 
