@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # fuzz.sh: run a fuzz target for long, or fold what it found into the corpus.
 #
-#     tests/fuzz/fuzz.sh run NAME [RUNS] [FLAG...]   libFuzzer's flags, such as -seed=7 -max_len=1024
-#     tests/fuzz/fuzz.sh merge NAME                  what adds coverage goes to tests/fuzz/corpus/NAME
+#     tests/fuzz/fuzz.sh run NAME [RUNS] [FLAG...]   flags are libFuzzer's, such as -max_len=1024
+#     tests/fuzz/fuzz.sh merge NAME                  what adds coverage goes to the corpus
 #
 # NAME is config, wire, recover, client or replica; RUNS is ten million. Needs clang. It builds in
 # build-clang, and keeps inputs found and the log below build-clang/fuzz. An input that fails is
@@ -19,11 +19,13 @@ usage() {
 verb=$1
 name=$2
 shift 2
-[ -f "tests/fuzz/fuzz_$name.c" ] || usage
+folder=tests/fuzz
+target=$folder/fuzz_$name
+[ -f "$target.c" ] || usage
 if [ ! -f build-clang/build.ninja ]; then
     CC=clang meson setup build-clang || exit 3
 fi
-ninja -C build-clang "tests/fuzz/fuzz_$name" || exit 3
+ninja -C build-clang "$target" || exit 3
 found=build-clang/fuzz/$name
 mkdir -p "$found"
 # A small quarantine: the default one costs more time in page faults than the target takes.
@@ -36,14 +38,14 @@ run)
         runs=$1
         shift
     fi
-    build-clang/tests/fuzz/fuzz_"$name" -runs="$runs" -entropic=0 -print_final_stats=1 \
-        -artifact_prefix="build-clang/fuzz/$name-" "$@" "$found" "tests/fuzz/corpus/$name" 2>&1 |
+    "build-clang/$target" -runs="$runs" -entropic=0 -print_final_stats=1 \
+        -artifact_prefix="build-clang/fuzz/$name-" "$@" "$found" "$folder/corpus/$name" 2>&1 |
         tee "build-clang/fuzz/$name.log"
     ;;
 merge)
     # By edges alone: with counters a corpus is ten times as large, and adds nothing to a replay.
-    build-clang/tests/fuzz/fuzz_"$name" -merge=1 -use_counters=0 -max_len=1024 \
-        "tests/fuzz/corpus/$name" "$found"
+    "build-clang/$target" -merge=1 -use_counters=0 -max_len=1024 \
+        "$folder/corpus/$name" "$found"
     ;;
 *) usage ;;
 esac
