@@ -8,7 +8,7 @@
 
 #include "engine/base/assert.h"
 #include "engine/cli/make_log.h"
-#include "net/nic_dpdk.h"
+#include "engine/wire.h"
 #include "storage/disk_memory.h"
 #include "storage/disk_uring.h"
 #include "storage/format.h"
@@ -20,9 +20,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define CLUSTER_PORT         7000u
-#define CLUSTER_IPV4         0x0a000000u /* 10.0.0.N */
-#define CLUSTER_CLIENT_HOST  100u
 #define CLUSTER_ELECTION_MIN 150000000u
 #define CLUSTER_ELECTION_MAX 300000000u
 #define CLUSTER_HEARTBEAT    15000000u
@@ -150,25 +147,19 @@ static uint32_t slots_for(uint32_t frames_max)
 static int open_nics(struct cluster_local *cluster, struct fault *fault)
 {
     const struct cluster_local_config *config = &cluster->config;
-    struct nic_address addresses[VOTERS_MAX + 1];
-    for (uint32_t i = 0; i <= config->node_count; i++) {
-        uint32_t host = i < config->node_count ? i + 1 : CLUSTER_CLIENT_HOST;
-        addresses[i] = (struct nic_address){.ipv4 = CLUSTER_IPV4 + host, .port = CLUSTER_PORT};
-        cluster->addresses[i].id = (uint8_t)(i < config->node_count ? i + 1 : 0);
-        cluster->addresses[i].address = addresses[i];
-    }
-    struct nic_ring_config ring = {
-        .addresses = addresses,
-        .count = config->node_count + 1,
-        .frame_bytes_max = config->frame_bytes_max,
+    struct ports_config ports = {
+        .spec = config->net,
+        .node_count = config->node_count,
         .slots = slots_for(config->frames_max),
-        .buffers = slots_for(config->frames_max) * 2 - 1,
+        .frame_bytes_min = wire_head_bytes(WIRE_ENTRY) + FRAGMENT_BYTES_MIN,
         .eal_argc = config->eal_argc,
         .eal_argv = config->eal_argv,
     };
-    int result = nic_dpdk_ring_open(cluster->nics, &ring, fault);
-    cluster->nics_open = result == 0;
-    cluster->nics_bytes = nic_dpdk_ring_memory_bytes(&ring);
+    int result = ports_open(&cluster->ports, &ports, fault);
+    for (uint32_t i = 0; i <= config->node_count; i++) {
+        cluster->addresses[i].id = (uint8_t)(i < config->node_count ? i + 1 : 0);
+        cluster->addresses[i].address = cluster->ports.addresses[i];
+    }
     return result;
 }
 
@@ -250,7 +241,7 @@ static int open_node(struct cluster_local *cluster, uint32_t number, struct faul
     if (result != 0) {
         return result;
     }
-    node->replica = replica_create(&node->mem, &replica, cluster->nics[number], node->disk);
+    node->replica = replica_create(&node->mem, &replica, cluster->ports.nics[number], node->disk);
     return 0;
 }
 
@@ -270,7 +261,7 @@ static void add_sets(struct cluster_local *cluster)
             .is_stopped = replica_stopped_task,
             .close = replica_close_task,
         };
-        replicas.fds[replicas.fd_count++] = nic_wait_fd(cluster->nics[i]);
+        replicas.fds[replicas.fd_count++] = nic_wait_fd(cluster->ports.nics[i]);
         replicas.fds[replicas.fd_count++] = disk_wait_fd(node->disk);
         cluster->floor.nodes[i].path = node->floor_path;
         floors.tasks[floors.task_count++] = (struct core_task){
@@ -281,7 +272,7 @@ static void add_sets(struct cluster_local *cluster)
             .deadline_ns = floor_deadline_ns,
             .close = floor_close,
         };
-        floors.fds[floors.fd_count++] = nic_wait_fd(cluster->nics[i]);
+        floors.fds[floors.fd_count++] = nic_wait_fd(cluster->ports.nics[i]);
     }
     cluster->replicas_set = core_add_set(&cluster->core, &replicas);
     if (cluster->config.floors) {
@@ -300,12 +291,12 @@ static void print_memory(const struct cluster_local *cluster, FILE *out)
         mem_print(&cluster->nodes[1].mem, out);
     }
     fprintf(out, "%-32s %10u x %10" PRIu64 " = %14" PRIu64 "\n", "ports: rings and buffers",
-            node_count + 1, cluster->nics_bytes / (node_count + 1), cluster->nics_bytes);
+            node_count + 1, cluster->ports.bytes / (node_count + 1), cluster->ports.bytes);
 }
 
 uint64_t cluster_local_memory_bytes(const struct cluster_local *cluster)
 {
-    uint64_t bytes = cluster->nics_bytes;
+    uint64_t bytes = cluster->ports.bytes;
     for (uint32_t i = 0; i < cluster->config.node_count; i++) {
         bytes += cluster->nodes[i].mem.bytes;
     }
@@ -321,7 +312,7 @@ static int start_core(struct cluster_local *cluster, FILE *memory_out, struct fa
         .file_bytes = CLUSTER_FLOOR_BYTES,
     };
     for (uint32_t i = 0; i < floor.node_count; i++) {
-        floor.nics[i] = cluster->nics[i];
+        floor.nics[i] = cluster->ports.nics[i];
         floor.addresses[i] = cluster->addresses[i].address;
     }
     floor_init(&cluster->floor, &cluster->nodes[0].mem, &floor);
@@ -329,8 +320,8 @@ static int start_core(struct cluster_local *cluster, FILE *memory_out, struct fa
         .cpu = cluster->config.cpu,
         .idle = cluster->config.idle,
         .exclusive_core = cluster->config.exclusive_core,
-        .enter = nic_dpdk_thread_enter,
-        .leave = nic_dpdk_thread_leave,
+        .enter = ports_enter(cluster->ports.kind),
+        .leave = ports_leave(cluster->ports.kind),
     };
     core_init(&cluster->core, &core);
     add_sets(cluster);
@@ -429,11 +420,5 @@ void cluster_local_close(struct cluster_local *cluster, bool remove)
             mem_close(&node->mem);
         }
     }
-    if (cluster->nics_open) {
-        for (uint32_t i = 0; i <= cluster->config.node_count; i++) {
-            nic_close(cluster->nics[i]);
-        }
-        nic_dpdk_stop();
-        cluster->nics_open = false;
-    }
+    ports_close(&cluster->ports);
 }

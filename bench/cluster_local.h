@@ -1,14 +1,15 @@
 /* cluster_local.h: a whole cluster in this process, for `demo` and `bench run --local`.
  *
- * N replicas on one poll loop, each with its own ring port and its own log (a pre-written file
- * under O_DIRECT, or memory), one more port for the client, and beside the replicas the pollers of
- * the commit floor on the same thread, ports and filesystem. Either the replicas run, or the floor,
- * or nothing: see engine/core.h.
+ * N replicas on one poll loop, each with its own port (bench/ports.h) and its own log (a
+ * pre-written file under O_DIRECT, or memory), one more port for the client, and beside the
+ * replicas the pollers of the commit floor on the same thread, ports and filesystem. Either the
+ * replicas run, or the floor, or nothing: see engine/core.h.
  */
 #ifndef BENCH_CLUSTER_LOCAL_H
 #define BENCH_CLUSTER_LOCAL_H
 
 #include "bench/floor.h"
+#include "bench/ports.h"
 #include "engine/base/fault.h"
 #include "engine/base/mem.h"
 #include "engine/core.h"
@@ -36,7 +37,7 @@ struct cluster_local_config {
     uint64_t log_bytes; /* Of one file. */
     uint64_t retention_bytes;
     uint64_t log_memory_bytes;
-    uint32_t frame_bytes_max;
+    const struct ports_spec *net;
     uint32_t frames_max; /* Of the load, that may wait at one port: at most CLUSTER_FRAMES_MAX. */
     enum idle_mode idle;
     int cpu;             /* Of the replicas; -1: not pinned. */
@@ -69,15 +70,13 @@ struct cluster_node {
 struct cluster_local {
     struct cluster_local_config config;
     uint64_t cluster;
-    struct nic *nics[VOTERS_MAX + 1]; /* The last one is the client's. */
+    struct ports ports; /* The last one is the client's. */
     struct replica_node addresses[VOTERS_MAX + 1];
     struct cluster_node nodes[VOTERS_MAX];
     struct floor floor;
     struct core core;
     uint32_t replicas_set;
     uint32_t floor_set;
-    uint64_t nics_bytes; /* Of EAL's memory, for all ports. */
-    bool nics_open;
     bool started;
 };
 

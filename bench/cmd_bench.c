@@ -5,13 +5,12 @@
 
 #include <string.h>
 
-enum { KEY_LOCAL = 512, KEY_CLOSED, KEY_CLIENTS, KEY_NET };
+enum { KEY_LOCAL = 512, KEY_CLOSED, KEY_CLIENTS };
 
 struct bench_arguments {
     struct options options;
     uint32_t local; /* 0: not given. */
     bool clients_given;
-    const char *net;  /* NULL: not given. */
     const char *path; /* Of a running cluster's configuration; NULL: the cluster is made here. */
 };
 
@@ -19,7 +18,6 @@ static const struct argp_option bench_options[] = {
     {"local", KEY_LOCAL, "N", 0, "Replicas in this process, " OPTIONS_NODES " (3)", 0},
     {"config", 'c', "FILE", 0, "Of a running cluster to measure, instead of one in this process",
      0},
-    {"net", KEY_NET, "SPEC", 0, "Ports: ring in this process, udp to a running cluster", 0},
     {"closed", KEY_CLOSED, NULL, 0, "A closed loop: each client waits for its answer", 0},
     {"clients", KEY_CLIENTS, "N", 0, "Of the closed loop, each with one record under way (1)", 0},
     {0},
@@ -73,9 +71,6 @@ static error_t bench_parse(int key, char *value, struct argp_state *state)
     case 'c':
         arguments->path = value;
         return 0;
-    case KEY_NET:
-        arguments->net = value;
-        return 0;
     case KEY_CLOSED:
         arguments->options.closed = true;
         return 0;
@@ -119,16 +114,6 @@ static int bench_run(int argc, char **argv)
     arguments.options.eal_argv = eal_argv;
     if (argp_parse(&bench_argp, argc, argv, 0, NULL, &arguments) != 0) {
         return FAULT_USAGE;
-    }
-    const char *net = arguments.path != NULL ? "udp" : "ring";
-    if (arguments.net != NULL && strcmp(arguments.net, net) != 0) {
-        struct fault fault;
-        fault_set(&fault, FAULT_ENVIRONMENT, "--net %.128s: %s; give --net %s or leave it out",
-                  arguments.net,
-                  arguments.path != NULL ? "a running cluster is measured over a kernel socket"
-                                         : "a cluster in this process has `ring` ports",
-                  net);
-        return command_fail(&fault);
     }
     if (arguments.path != NULL) {
         return options_run_cluster(&arguments.options, arguments.path);

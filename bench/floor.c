@@ -328,6 +328,7 @@ uint32_t floor_poll(void *context, uint64_t now_ns)
 {
     struct floor_node *node = context;
     struct nic_frame frames[RX_BURST_MAX];
+    node->now_ns = now_ns;
     uint32_t count = nic_rx_burst(node->nic, frames, RX_BURST_MAX);
     for (uint32_t i = 0; i < count; i++) {
         take_frame(node, &frames[i], now_ns);
@@ -349,6 +350,6 @@ bool floor_is_working(const void *context)
 
 uint64_t floor_deadline_ns(const void *context)
 {
-    (void)context;
-    return UINT64_MAX;
+    const struct floor_node *node = context;
+    return node->now_ns + FLOOR_LOOK_NS;
 }

@@ -27,7 +27,8 @@
 
 #define FLOOR_REQUESTS_MAX LOAD_OUTSTANDING_MAX
 #define FLOOR_HISTOGRAMS   2u
-#define FLOOR_GIVE_UP_NS   100000000u           /* Of a round: a frame of it was lost. */
+#define FLOOR_GIVE_UP_NS   100000000u /* Of a round: a frame of it was lost. */
+#define FLOOR_LOOK_NS      10000000u  /* The longest wait of a loop, which may be told to pause. */
 #define FLOOR_WRITES_MAX   (DISK_QUEUE_MAX / 2) /* In flight at one node. */
 
 enum floor_mode {
@@ -71,7 +72,8 @@ struct floor_node {
     int event; /* Eventfd of its writer; -1: none. */
     uint64_t write_offset;
     uint32_t writes_in_flight;
-    bool working; /* The last poll brought a frame or has left a write in flight. */
+    uint64_t now_ns; /* Of the last poll. */
+    bool working;    /* The last poll brought a frame or has left a write in flight. */
 };
 
 struct floor {

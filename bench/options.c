@@ -38,6 +38,7 @@ enum option_key {
     KEY_OUT,
     KEY_SEED,
     KEY_NO_FLOOR,
+    KEY_NET,
 };
 
 static const struct argp_option option_list[] = {
@@ -56,6 +57,7 @@ static const struct argp_option option_list[] = {
     {"outstanding", KEY_OUTSTANDING, "N", 0,
      "Most records under way (1024, or what the ports hold)", 0},
     {"arrivals", KEY_ARRIVALS, "KIND", 0, "Of the open loop: poisson or uniform (poisson)", 0},
+    {"net", KEY_NET, "SPEC", 0, "Ports (ring): " PORTS_FORM, 0},
     {"dir", KEY_DIR, "DIR", 0, "Keep the logs here (default: a temporary folder here)", 0},
     {"out", KEY_OUT, "DIR", 0, "Write result.json and the latency distribution there", 0},
     {"seed", KEY_SEED, "N", 0, "Of everything random (1)", 0},
@@ -78,6 +80,8 @@ void options_init(struct options *options)
         .clients = 1,
         .seed = 1,
     };
+    bool parsed = ports_spec_parse("ring", &options->net);
+    ASSERT(parsed);
 }
 
 uint64_t options_number(
@@ -135,14 +139,14 @@ static uint64_t parse_time(struct argp_state *state, const char *flag, const cha
     return time_ns;
 }
 
-static void parse_cpus(struct argp_state *state, const char *value)
+uint32_t options_cpus(struct argp_state *state, const char *value, int cpus[OPTIONS_CPUS_MAX])
 {
-    struct options *options = state->input;
-    if (!units_parse_numbers(value, CPU_SETSIZE - 1, options->cpus, OPTIONS_CPUS_MAX,
-                             &options->cpu_count)) {
+    uint32_t count = 0;
+    if (!units_parse_numbers(value, CPU_SETSIZE - 1, cpus, OPTIONS_CPUS_MAX, &count)) {
         argp_error(state, "--cpu: `%s` is not a list of up to %u CPUs such as 0,1", value,
                    OPTIONS_CPUS_MAX);
     }
+    return count;
 }
 
 static void parse_word(struct argp_state *state, int key, const char *value)
@@ -212,6 +216,12 @@ static void note_local(struct options *options, int key)
     }
 }
 
+/* Where a text of the user's goes as it stands. */
+static const char **text_of(struct options *options, int key)
+{
+    return key == KEY_NET ? &options->net_given : key == KEY_DIR ? &options->folder : &options->out;
+}
+
 static error_t parse_option(int key, char *value, struct argp_state *state)
 {
     struct options *options = state->input;
@@ -244,7 +254,7 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         parse_word(state, key, value);
         return 0;
     case KEY_CPU:
-        parse_cpus(state, value);
+        options->cpu_count = options_cpus(state, value, options->cpus);
         return 0;
     case KEY_LOG_SIZE:
         options->log_bytes = parse_bytes(state, "log-size", value);
@@ -258,11 +268,10 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         options->outstanding = (uint32_t)number;
         options->outstanding_given = true;
         return 0;
+    case KEY_NET:
     case KEY_DIR:
-        options->folder = value;
-        return 0;
     case KEY_OUT:
-        options->out = value;
+        *text_of(options, key) = value;
         return 0;
     case KEY_SEED:
         options->seed = options_number(state, "seed", value, 0, INT64_MAX);
@@ -406,7 +415,7 @@ config_fill(const struct options *options, const char *folder, int irq_cpu, stru
                 .log_bytes = options->log_bytes,
                 .retention_bytes = options->retention_bytes,
                 .log_memory_bytes = OPTIONS_LOG_MEMORY_BYTES,
-                .frame_bytes_max = FRAME_BYTES_MAX,
+                .net = &options->net,
                 .frames_max = outstanding *
                               (CLUSTER_FRAMES_MAX / options_outstanding_max(options->size_bytes)),
                 .idle = options->idle,
@@ -460,9 +469,9 @@ static void result_fill(const struct options *options,
     struct result_config *config = &result->config;
     options_result(options, command, result);
     config->nodes = options->nodes;
-    config->net = "ring";
+    config->net = options->net.text;
     config->idle = idle_text(options->idle, run->cluster.exclusive_core);
-    config->client = "own thread, ring port";
+    config->client = "own thread, port of its own";
     config->log_bytes = options->log_bytes;
     config->retention_bytes = options->retention_bytes;
     config->replicas_cpu = run->cluster.cpu;
@@ -500,9 +509,23 @@ static int execute(const struct options *options,
     return options_print(options, result);
 }
 
-int options_run(const struct options *options, const char *command)
+/* The ports of a cluster in this process. */
+static int choose_net(struct options *options, struct fault *fault)
+{
+    if (options->net_given != NULL && !ports_spec_parse(options->net_given, &options->net)) {
+        fault_set(fault, FAULT_USAGE, "--net: `%.64s` is none of %s", options->net_given,
+                  PORTS_FORM);
+        return fault->code;
+    }
+    return 0;
+}
+
+int options_run(struct options *options, const char *command)
 {
     struct fault fault = {0};
+    if (choose_net(options, &fault) != 0) {
+        return command_fail(&fault);
+    }
     char folder[PATH_MAX] = ".";
     if (!options->memory && make_folder(options, folder, sizeof(folder), &fault) != 0) {
         return command_fail(&fault);

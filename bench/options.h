@@ -2,6 +2,7 @@
 #ifndef BENCH_OPTIONS_H
 #define BENCH_OPTIONS_H
 
+#include "bench/ports.h"
 #include "bench/run.h"
 
 #include <argp.h>
@@ -38,6 +39,8 @@ struct options {
     uint64_t seed;
     bool json;
     bool no_floor;
+    const char *net_given; /* --net, NULL: not given. */
+    struct ports_spec net; /* Of a cluster in this process. */
     uint32_t eal_argc;
     char *const *eal_argv;
 };
@@ -51,6 +54,9 @@ extern const struct argp options_argp;
 /* A whole number of a flag, or argp's error. */
 uint64_t options_number(
     struct argp_state *state, const char *flag, const char *value, uint64_t min, uint64_t max);
+
+/* A list of CPUs, or argp's error. Returns how many. */
+uint32_t options_cpus(struct argp_state *state, const char *value, int cpus[OPTIONS_CPUS_MAX]);
 
 /* Most records of this size that may be under way: their frames fill no port. */
 uint32_t options_outstanding_max(uint32_t record_bytes);
@@ -68,7 +74,7 @@ void options_result(const struct options *options, const char *command, struct r
 int options_print(const struct options *options, struct result *result);
 
 /* Run what the options say and print the result. Returns the exit code. */
-int options_run(const struct options *options, const char *command);
+int options_run(struct options *options, const char *command);
 
 /* The same against the running cluster of the configuration at `path`. */
 int options_run_cluster(const struct options *options, const char *path);

@@ -23,6 +23,13 @@ check_options(const struct options *options, const struct config *cluster, struc
         fault_set(fault, FAULT_USAGE, "what follows `--` is for DPDK, and udp is no port of it");
         return FAULT_USAGE;
     }
+    if (options->net_given != NULL && strcmp(options->net_given, UDP_SPEC) != 0) {
+        fault_set(fault, FAULT_USAGE,
+                  "--net %.64s: a running cluster is measured over a kernel socket; give --net udp "
+                  "or leave it out",
+                  options->net_given);
+        return FAULT_USAGE;
+    }
     if (options->cpu_count > 1 && options->cpu_count != cluster->node_count + 1) {
         fault_set(fault, FAULT_USAGE,
                   "--cpu: give one CPU, the client's, or one for the floor of each of the %u nodes "

@@ -227,7 +227,7 @@ static int open_memory(struct run *run, struct fault *fault)
         fault_set(fault, FAULT_ENVIRONMENT, "no memory for the client: lower --outstanding");
         return FAULT_ENVIRONMENT;
     }
-    run->slice.client = client_init(&run->mem, &client, run->cluster.nics[node_count]);
+    run->slice.client = client_init(&run->mem, &client, run->cluster.ports.nics[node_count]);
     load_init(&run->slice.load, &run->mem, &config->load);
     load_init(&run->slice.floor_load, &run->mem, &config->load);
     run->slice.load.next_sequence = client_next_sequence(run->slice.client);
@@ -236,7 +236,7 @@ static int open_memory(struct run *run, struct fault *fault)
     run->echo_ns = mem_take(&run->mem, "echo", 1, sizeof(struct histogram), 64);
     uint8_t *floor_bytes = mem_take(&run->mem, "floor: bytes", 1, ENTRY_BYTES_MAX, 64);
     run->slice.floor_client = (struct floor_client){
-        .nic = run->cluster.nics[node_count],
+        .nic = run->cluster.ports.nics[node_count],
         .leader = run->cluster.addresses[0].address,
         .load = &run->slice.floor_load,
         .record_bytes = config->record_bytes,
@@ -388,7 +388,7 @@ int run_execute(struct run *run,
         cluster_local_memory_bytes(&run->cluster) + run->mem.bytes + sizeof(struct run);
     fprintf(stderr, "%-32s %10s   %10s   %14" PRIu64 "\n", "memory of the whole run", "", "",
             total_bytes);
-    int fd = nic_wait_fd(run->cluster.nics[config->cluster.node_count]);
+    int fd = nic_wait_fd(run->cluster.ports.nics[config->cluster.node_count]);
     idle_init(&run->slice.idle, config->cluster.idle, &fd, 1,
               config->client_exclusive && idle_thread_has_one_cpu());
     code = run_slices(run, fault);

@@ -448,8 +448,9 @@ int nic_dpdk_port_open(struct nic **out, const struct nic_port_config *config, s
         return result;
     }
     struct eal_arguments arguments = {.count = config->eal_argc, .values = config->eal_argv};
+    uint32_t port_count = config->port_count == 0 ? 1 : config->port_count;
     struct eal_needs needs = {
-        .memory_bytes = pool_bytes(&plan) + CHAINS_BYTES + POOL_OVERHEAD,
+        .memory_bytes = port_count * (pool_bytes(&plan) + CHAINS_BYTES + POOL_OVERHEAD),
         .huge_pages = true,
         .pci = config->spec->kind == NIC_PCI ? config->spec->device : NULL,
     };

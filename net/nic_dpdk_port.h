@@ -30,6 +30,8 @@ struct nic_port_config {
     uint32_t frame_bytes_min; /* What the caller can work with; 0: FRAME_BYTES_MIN. */
     uint64_t fresh_ns;        /* Of neighbours; 0: NEIGHBOUR_FRESH_NS. */
     uint32_t buffers;         /* Frames under way in the port; 0: as many as its rings need. */
+    uint32_t port_count;      /* Like it, that this process opens in all; 0: this one. The first
+                                 open sets EAL's memory aside for all of them. */
     struct nic_port_region region;      /* Where bodies lie that are pinned; cards must know it. */
     const struct capture_file *capture; /* Memory is taken for a capture into it; NULL: for none. */
     uint32_t eal_argc; /* What the user wrote after `--`, handed to EAL verbatim. */

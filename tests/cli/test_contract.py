@@ -101,10 +101,18 @@ class Usage(Case):
     def test_nodes_and_local_must_agree(self):
         self.assert_exit(thole("bench", "run", "--local", "3", "--nodes", "1"), 2)
 
-    def test_a_net_that_is_not_there_exits_3_and_names_what_is(self):
-        process = thole("bench", "run", "--net", "af_packet:eth0", cwd=self.folder)
+    def test_a_net_that_does_not_name_a_port_for_each_exits_2_and_names_what_does(self):
+        for net in ["af_packet:eth0", "af_xdp:p%d%d", "tap:t0", "vdev:net_null0", "af_xdp,q=x"]:
+            for command in [["bench", "run", "--local", "3"], ["demo"]]:
+                process = thole(*command, "--net", net, cwd=self.folder)
+                self.assert_exit(process, 2)
+                self.assert_says(process, net, "ring", "af_packet:IF%d")
+
+    def test_ports_on_interfaces_that_are_not_there_exit_3(self):
+        process = thole("bench", "run", "--net", "af_packet:nowhere%d", *QUICK, cwd=self.folder)
         self.assert_exit(process, 3)
-        self.assert_says(process, "ring", "af_packet:eth0")
+        self.assert_says(process, "nowhere1")
+        self.assertEqual(os.listdir(self.folder), [])
 
     def test_a_running_cluster_takes_no_flag_that_its_file_answers(self):
         config = self.configuration(nodes=3)
@@ -119,7 +127,7 @@ class Usage(Case):
     def test_a_running_cluster_is_measured_over_udp_alone(self):
         config = self.configuration(nodes=3)
         process = thole("bench", "run", "-c", config, "--net", "ring", cwd=self.folder)
-        self.assert_exit(process, 3)
+        self.assert_exit(process, 2)
         self.assert_says(process, "--net udp")
         process = thole("bench", "run", "-c", config, "--", "-l", "0", cwd=self.folder)
         self.assert_exit(process, 2)
