@@ -7,5 +7,7 @@
 extern const struct command command_demo;
 extern const struct command command_bench_run;
 extern const struct command command_floor_disk;
+extern const struct command command_floor_net;
+extern const struct command command_floor_all;
 
 #endif

@@ -7,7 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define FLOOR_MAGIC 0x4c464854u /* "THFL" */
+#define FLOOR_MAGIC           0x4c464854u /* "THFL" */
+#define FLOOR_FRAME_BYTES_MIN 24u
 
 enum floor_frame_kind {
     FLOOR_REQUEST = 1,
@@ -29,6 +30,8 @@ struct floor_frame {
     uint32_t count; /* Records, or pages to write. */
     uint32_t bytes; /* Of all fragments' payloads. */
 };
+
+_Static_assert(sizeof(struct floor_frame) == FLOOR_FRAME_BYTES_MIN, "a frame is at least its head");
 
 /* Send one frame with the head of its kind in the engine, and `frame->bytes` of body if there is
  * one; floor_frame_send_all() in as many fragments as it takes. */

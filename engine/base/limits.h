@@ -208,6 +208,7 @@
 #define VERIFY_RUNS_MAX      65536u     /* Acknowledgements waiting for the disk's word. */
 #define VERIFY_WINDOW        (1u << 20) /* Behind the newest, whose repetition is seen. */
 #define FLOOR_DEPTH_MAX      8u         /* Writes in flight of `floor disk`. */
+#define FLOOR_ECHOES_MAX     32u        /* Frames under way of `floor net`. */
 #define BENCH_TAKINGS_MAX    16u        /* Of the client's memory: each may need aligning. */
 
 _Static_assert((1u << PAGE_SHIFT) == PAGE_BYTES, "a page is a power of two");

@@ -9,7 +9,8 @@ import time
 import support
 from support import Case, QUICK, thole
 
-COMMANDS = [["demo"], ["bench", "run"], ["floor", "disk"], ["log", "verify"], ["format"],
+COMMANDS = [["demo"], ["bench", "run"], ["floor", "disk"], ["floor", "net"],
+            ["floor", "all"], ["log", "verify"], ["format"],
             ["version"], ["start"], ["status"], ["check"],
             ["append"], ["read"], ["tail"], ["leader", "show"], ["leader", "transfer"],
             ["completion"], ["doctor"], ["net", "ls"], ["net", "show"], ["net", "stat"]]
@@ -67,6 +68,7 @@ class Usage(Case):
                           ["demo", "--outstanding", "64k"], ["demo", "--seed", "1x"],
                           ["demo", "--cpu", "0x1"], ["demo", "--cpu", "0,"], ["demo", "--cpu", ""],
                           ["floor", "disk", "--cpu", "0x"], ["floor", "disk", "--cpu", "-1"],
+                          ["floor", "net", "--size", "23"], ["floor", "net", "--size", "8193"],
                           ["format", "-c", config, "--node", "1x"],
                           ["format", "-c", config, "--node", "4294967297"],
                           ["log", "verify", "n1", "--from", "0"],
@@ -90,6 +92,21 @@ class Usage(Case):
             process = thole(*arguments, cwd=self.folder)
             self.assert_exit(process, 2)
             self.assertRegex(process.stderr, r"512|4096")
+
+    def test_the_ends_of_an_echo_are_told_apart(self):
+        for flags, word in [(["--serve"], "--address"), (["--address", "127.0.0.1:7000"], "--to"),
+                            (["--to", "nowhere"], "nowhere"), (["--idle", "sleep"], "sleep"),
+                            (["--serve", "--address", "127.0.0.1:7000", "--size", "64"], "--size"),
+                            (["--net", "tap:t0"], "--serve"), (["--net", "nothing"], "nothing"),
+                            (["--net", "af_packet:x", "--to", "10.0.0.1:1"], "--address"),
+                            (["--net", "ring", "--to", "10.0.0.1:1"], "ring"),
+                            (["--", "-l", "0"], "udp")]:
+            process = thole("floor", "net", *flags, cwd=self.folder)
+            self.assert_exit(process, 2)
+            self.assert_says(process, word)
+            self.assertEqual(process.stdout, "")
+        self.assert_exit(thole("floor", "disk", "--idle", "block"), 2)
+        self.assert_exit(thole("floor", "disk", "--net", "udp"), 2)
 
     def test_an_argument_too_many_exits_2(self):
         self.assert_exit(thole("demo", "extra"), 2)

@@ -1,12 +1,15 @@
-"""`thole bench run --local` over real ports, most of them virtual cards in a namespace that ends
-with the command.
+"""`thole bench run --local` over real ports, and the echoes of `thole floor net`, most of them on
+virtual cards in a namespace that ends with the command.
 
 No time is judged: a run says whether it is valid, and a busy machine may make it invalid. What must
 hold is that nothing is lost, that the floor was measured over the same ports, and its order.
 """
 import json
 import os
+import re
 import shutil
+import signal
+import socket
 import subprocess
 import tempfile
 
@@ -17,6 +20,7 @@ from cluster import Case
 NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--bounding-set",
           "-all", "--inh-caps", "-all", "--"]
 SHORT = ["--duration", "1s", "--warmup", "300ms", "--log-size", "64MiB", "--seed", "7", "--json"]
+ECHO = ["--duration", "200ms", "--json"]
 
 
 class PortsCase(Case):
@@ -103,6 +107,116 @@ class Run(PortsCase):
                              before=inside)
         self.assert_exit(done, 3, "do not hear")
         self.assertEqual(os.listdir(self.folder), [])
+
+
+class Echo(PortsCase):
+    def judge(self, done, spec, ends):
+        self.assert_exit(done, 0)
+        found = json.loads(done.stdout)
+        self.assertEqual(found["schema"], "thole-floor-1")
+        port = found["net"]
+        self.assertEqual(port["spec"], spec)
+        self.assertEqual(port["ends"], ends)
+        for row in port["rows"]:
+            self.assertGreater(row["latency_ns"]["count"], 0)
+            self.assertGreater(row["frames_per_s"], 0)
+        return found
+
+    def echoes(self, net, *more, before=()):
+        found = self.judge(self.run_here("floor", "net", "--net", net, *ECHO, *more, before=before),
+                           net, "both")
+        self.assertEqual([(row["bytes"], row["depth"]) for row in found["net"]["rows"]],
+                         [(64, 1), (64, 32), (1400, 1), (1400, 32)])
+        self.assertIn("cpu", found["env"])
+        return found["net"]
+
+    def test_frames_come_back_over_every_port(self):
+        self.assertIsNone(self.echoes("ring")["mtu"])
+        self.assertEqual(self.echoes("udp")["copies_per_payload_byte"],
+                         {"program": 0, "driver": 0, "kernel": 2})
+        self.echoes("udp", "--idle", "block")
+
+    def test_frames_come_back_over_af_packet_without_privilege(self):
+        found = self.echoes("af_packet", before=self.need_cards())
+        self.assertEqual(found["driver"], "net_af_packet")
+        self.assertEqual(found["mtu"], 1500)
+
+    def test_frames_come_back_over_af_xdp(self):
+        self.need_root()
+        self.assertEqual(self.echoes("af_xdp,mtu=3000")["mtu"], 3000)
+
+    def test_all_is_the_disk_and_the_ports(self):
+        found = self.judge(self.run_here("floor", "all", "--net", "ring", "--size", "100",
+                                         "--duration", "50ms", "--json"), "ring", "both")
+        self.assertEqual([row["bytes"] for row in found["net"]["rows"]], [100, 100])
+        self.assertEqual(len(found["disk"]), 4)
+        self.assertEqual(os.listdir(self.folder), [])
+
+    def serving(self, spec, address, *more, before=()):
+        """A server, once it serves."""
+        process = subprocess.Popen(
+            [*before, cluster.THOLE, "floor", "net", "--serve", "--net", spec, "--address", address,
+             *more], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(process.stderr.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        line = process.stderr.readline()
+        self.assertIn("serving echoes at ", line)
+        return process, re.search(r" at (\S+) over ", line).group(1)
+
+    def test_a_server_answers_the_floors_frames_alone_each_by_one_as_long(self):
+        process, at = self.serving("udp", "127.0.0.1:" + str(cluster.free_ports(1)[0]))
+        found = self.judge(self.run_here("floor", "net", "--to", at, *ECHO), "udp", "client")
+        ends = at.split(":")
+        answers = self.answers((ends[0], int(ends[1])))
+        self.assertEqual(len(answers), 1)
+        self.assertEqual(len(answers[0]), 100)
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(timeout=cluster.PATIENCE_S), 0)
+        answered = int(re.search(r"answered (\d+) frames", process.stderr.read()).group(1))
+        counted = sum(row["latency_ns"]["count"] for row in found["net"]["rows"])
+        self.assertGreaterEqual(answered, counted + 1)
+
+    def answers(self, server):
+        """What comes back for one frame of the floor among others that are none."""
+        magic, echo, reply = b"THFL", 5, 6  # bench/floor_frame.h
+        frame = magic + bytes([echo, 1]) + bytes(2) + (7).to_bytes(8, "little") + bytes(84)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+            own.settimeout(2)
+            for wrong in [b"x", frame[:23], b"XXXX" + frame[4:],
+                          magic + bytes([reply]) + frame[5:], bytes(100)]:
+                own.sendto(wrong, server)
+            own.sendto(frame, server)
+            found = []
+            try:
+                while True:
+                    found.append(own.recv(2048))
+                    own.settimeout(0.3)
+            except TimeoutError:
+                return found
+
+    def test_two_processes_at_two_hosts_echo_over_ports_of_their_own(self):
+        self.need_root()
+        net = network.Network(["n1", "home"])
+        self.addCleanup(net.close)
+        inside = {name: ["nsenter", f"--net=/proc/{os.getpid()}/fd/{net.fds[name]}", "--"]
+                  for name in net.names}
+        for name in net.names:
+            net.do(net[name], ["ip", "address", "flush", "dev", "eth0"], "")
+        for spec in ["af_packet:eth0", "af_xdp:eth0"]:
+            process, at = self.serving(spec, "10.77.0.1:7000", "--duration", "60s",
+                                       before=inside["n1"])
+            self.judge(self.run_here("floor", "net", "--to", at, "--net", spec, "--address",
+                                     "10.77.0.2:7000", *ECHO, before=inside["home"]),
+                       spec, "client")
+            process.send_signal(signal.SIGTERM)
+            self.assertEqual(process.wait(timeout=cluster.PATIENCE_S), 0)
+
+    def test_nobody_who_answers_exits_4(self):
+        at = "127.0.0.1:" + str(cluster.free_ports(1)[0])
+        done = self.run_here("floor", "net", "--to", at)
+        self.assert_exit(done, 4, at, "--serve")
+        self.assertEqual(done.stdout, "")
 
 
 if __name__ == "__main__":
