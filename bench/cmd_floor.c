@@ -31,6 +31,7 @@ struct floor_arguments {
     struct nic_address to;
     struct nic_address address;
     uint32_t frame_bytes;
+    uint32_t depth;
     uint32_t eal_argc;
     char *const *eal_argv;
 };
@@ -42,6 +43,7 @@ enum {
     KEY_FLOOR_CPU,
     KEY_FLOOR_NET,
     KEY_SIZE,
+    KEY_DEPTH,
     KEY_SERVE,
     KEY_TO,
     KEY_ADDRESS,
@@ -66,6 +68,7 @@ static const struct argp_option disk_options[] = {
 static const struct argp_option port_options[] = {
     {"net", KEY_FLOOR_NET, "SPEC", 0, "Ports (udp): " PORTS_FORM, 0},
     {"size", KEY_SIZE, "BYTES", 0, "Of a frame (64, then 1400)", 0},
+    {"depth", KEY_DEPTH, "N", 0, "Frames under way, 1 to 32 (1, then 32)", 0},
     {0},
 };
 
@@ -159,6 +162,9 @@ static error_t floor_parse(int key, char *value, struct argp_state *state)
     case KEY_SIZE:
         parse_size(state, value);
         return 0;
+    case KEY_DEPTH:
+        arguments->depth = (uint32_t)options_number(state, "depth", value, 1, FLOOR_ECHOES_MAX);
+        return 0;
     case KEY_SERVE:
         arguments->serves = true;
         return 0;
@@ -242,6 +248,7 @@ static struct floor_port_config port_config(const struct floor_arguments *argume
         .to = a->to,
         .address = a->address,
         .frame_bytes = a->frame_bytes,
+        .depth = a->depth,
         .duration_ns = a->serves && !a->duration_given ? 0 : a->duration_ns,
         .idle = a->idle,
         .server_cpu = a->cpu_count > 0 ? a->cpus[0] : -1,

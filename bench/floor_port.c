@@ -22,11 +22,11 @@
 #define SERVER_NAP_NS 100000000
 #define ADDRESS_BYTES 32u
 
-static const struct {
-    uint32_t frame_bytes;
-    uint32_t depth;
-} shapes[] = {{64, 1}, {64, FLOOR_ECHOES_MAX}, {1400, 1}, {1400, FLOOR_ECHOES_MAX}};
-#define SHAPES (sizeof(shapes) / sizeof(shapes[0]))
+/* Every size with every number of frames under way, where the user does not say. */
+static const uint32_t sizes[] = {64, 1400};
+static const uint32_t depths[] = {1, FLOOR_ECHOES_MAX};
+#define SIZES  (sizeof(sizes) / sizeof(sizes[0]))
+#define DEPTHS (sizeof(depths) / sizeof(depths[0]))
 
 /* What is open. Large, and one a process. */
 static struct {
@@ -46,7 +46,7 @@ static struct {
     uint32_t mtu; /* 0: a ring has none. */
     uint32_t frame_bytes_max;
     uint32_t row_count;
-    struct echo_row rows[SHAPES];
+    struct echo_row rows[SIZES * DEPTHS];
 } found;
 
 static const char *address_text(struct nic_address address, char text[ADDRESS_BYTES])
@@ -225,6 +225,25 @@ int floor_port_serve(const struct floor_port_config *config, struct fault *fault
 
 /* ---- The client. ---- */
 
+static int measure_row(const struct floor_port_config *config,
+                       uint32_t frame_bytes,
+                       uint32_t depth,
+                       struct fault *fault)
+{
+    char text[ADDRESS_BYTES];
+    struct echo_row *row = &found.rows[found.row_count++];
+    row->frame_bytes = frame_bytes < found.frame_bytes_max ? frame_bytes : found.frame_bytes_max;
+    row->depth = depth;
+    echo_measure(&own.client, config->duration_ns, row);
+    if (row->latency.count == 0 && *config->interrupted == 0) {
+        fault_set(fault, FAULT_UNAVAILABLE,
+                  "%s does not answer frames of %u bytes any more: %" PRIu64 " were lost",
+                  address_text(own.client.to, text), row->frame_bytes, row->lost);
+        return fault->code;
+    }
+    return 0;
+}
+
 static int measure_rows(const struct floor_port_config *config, struct fault *fault)
 {
     char text[ADDRESS_BYTES];
@@ -235,24 +254,16 @@ static int measure_rows(const struct floor_port_config *config, struct fault *fa
                   address_text(own.client.to, text));
         return fault->code;
     }
-    for (uint32_t i = 0; i < SHAPES && *config->interrupted == 0; i++) {
-        uint32_t bytes = config->frame_bytes != 0 ? config->frame_bytes : shapes[i].frame_bytes;
-        if (config->frame_bytes != 0 && shapes[i].frame_bytes != shapes[0].frame_bytes) {
-            break; /* One size, every depth. */
-        }
-        bytes = bytes < found.frame_bytes_max ? bytes : found.frame_bytes_max;
-        struct echo_row *row = &found.rows[found.row_count++];
-        row->frame_bytes = bytes;
-        row->depth = shapes[i].depth;
-        echo_measure(&own.client, config->duration_ns, row);
-        if (row->latency.count == 0 && *config->interrupted == 0) {
-            fault_set(fault, FAULT_UNAVAILABLE,
-                      "%s does not answer frames of %u bytes any more: %" PRIu64 " were lost",
-                      address_text(own.client.to, text), bytes, row->lost);
-            return fault->code;
+    bool one_size = config->frame_bytes != 0;
+    bool one_depth = config->depth != 0;
+    int code = 0;
+    for (uint32_t i = 0; i < (one_size ? 1 : SIZES) && code == 0; i++) {
+        for (uint32_t j = 0; j < (one_depth ? 1 : DEPTHS) && code == 0; j++) {
+            code = measure_row(config, one_size ? config->frame_bytes : sizes[i],
+                               one_depth ? config->depth : depths[j], fault);
         }
     }
-    return 0;
+    return code;
 }
 
 static int measure_here(const struct floor_port_config *config, struct fault *fault)

@@ -19,7 +19,8 @@ struct floor_port_config {
     bool serves;     /* The server alone. */
     struct nic_address to;      /* The client alone, of this server; address 0: not that. */
     struct nic_address address; /* Of the one end that is here; 0: where the kernel puts it. */
-    uint32_t frame_bytes;       /* 0: the sizes of FLOOR_PORT_SIZES. */
+    uint32_t frame_bytes;       /* 0: 64 and 1400. */
+    uint32_t depth;             /* Frames under way, to FLOOR_ECHOES_MAX; 0: one, and as many. */
     uint64_t duration_ns;       /* Of one row, or of the server, 0: until it is interrupted. */
     enum idle_mode idle;
     int server_cpu; /* -1: not pinned. */
