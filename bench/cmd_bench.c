@@ -3,9 +3,12 @@
 #include "bench/bench.h"
 #include "bench/options.h"
 
+#include "engine/config.h"
+
+#include <stdio.h>
 #include <string.h>
 
-enum { KEY_LOCAL = 512, KEY_CLOSED, KEY_CLIENTS };
+enum { KEY_LOCAL = 512, KEY_CLOSED, KEY_CLIENTS, KEY_FLOOR_NS, KEY_FLOOR_NET, KEY_FLOOR_ADDRESS };
 
 struct bench_arguments {
     struct options options;
@@ -20,6 +23,12 @@ static const struct argp_option bench_options[] = {
      0},
     {"closed", KEY_CLOSED, NULL, 0, "A closed loop: each client waits for its answer", 0},
     {"clients", KEY_CLIENTS, "N", 0, "Of the closed loop, each with one record under way (1)", 0},
+    {"floor-ns", KEY_FLOOR_NS, "PATHS", 0,
+     "With -c: network namespaces of the nodes, for their floor; one a node, by commas", 0},
+    {"floor-net", KEY_FLOOR_NET, "SPEC", 0,
+     "With -c: the floor's port there, beside the node's, such as af_packet:eth1 (udp)", 0},
+    {"floor-address", KEY_FLOOR_ADDRESS, "A.B.C.D", 0,
+     "With -c: the first such port's; the others' follow", 0},
     {0},
 };
 
@@ -58,6 +67,49 @@ static void bench_check(struct argp_state *state)
     options->nodes = arguments->local;
 }
 
+/* Paths by commas, in the argument's own memory. */
+static void parse_namespaces(struct argp_state *state, char *value)
+{
+    struct options *options = &((struct bench_arguments *)state->input)->options;
+    char *rest = NULL;
+    options->floor_namespace_count = 0;
+    for (char *path = strtok_r(value, ",", &rest); path != NULL;
+         path = strtok_r(NULL, ",", &rest)) {
+        if (options->floor_namespace_count == VOTERS_MAX) {
+            argp_error(state, "--floor-ns: more than %u paths", VOTERS_MAX);
+        }
+        options->floor_namespaces[options->floor_namespace_count++] = path;
+    }
+}
+
+/* What is of the floor beside a running cluster. */
+static error_t parse_floor(int key, char *value, struct argp_state *state)
+{
+    struct options *options = &((struct bench_arguments *)state->input)->options;
+    struct nic_address address;
+    char text[32];
+    switch (key) {
+    case KEY_FLOOR_NS:
+        parse_namespaces(state, value);
+        return 0;
+    case KEY_FLOOR_NET:
+        options->floor_net_given = true;
+        if (!nic_spec_parse(value, &options->floor_net) || options->floor_net.kind == NIC_RING) {
+            argp_error(state, "--floor-net: `%s` is no port beside a node", value);
+        }
+        return 0;
+    case KEY_FLOOR_ADDRESS:
+        (void)snprintf(text, sizeof(text), "%.20s:1", value);
+        if (!config_parse_address(text, &address)) {
+            argp_error(state, "--floor-address: `%s` is no address such as 10.0.0.201", value);
+        }
+        options->floor_ipv4 = address.ipv4;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
 static error_t bench_parse(int key, char *value, struct argp_state *state)
 {
     struct bench_arguments *arguments = state->input;
@@ -83,7 +135,7 @@ static error_t bench_parse(int key, char *value, struct argp_state *state)
         bench_check(state);
         return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return parse_floor(key, value, state);
     }
 }
 

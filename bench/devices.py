@@ -54,11 +54,11 @@ def commit_of(options, net, folder):
 
 def vhost_echo(options, folder):
     """Two processes, the two ends of a link in shared memory."""
-    socket = os.path.join(folder, "v")
+    socket = "v"  # In the folder: a spec is short.
     server = subprocess.Popen(
         [options.thole, "floor", "net", "--serve", "--net", f"vdev:net_vhost0,iface={socket}",
          "--address", ADDRESSES[0], "--idle", "spin", "--cpu", SERVER_CPU],
-        stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        cwd=folder, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         if "serving" not in server.stderr.readline():
             raise RuntimeError("the server of the vhost pair does not start")
@@ -170,7 +170,7 @@ def main():
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     options.thole = os.path.abspath(options.thole)
-    folder = tempfile.mkdtemp(prefix="thole-devices-", dir=options.dir)
+    folder = tempfile.mkdtemp(prefix="thole-devices-", dir=os.path.abspath(options.dir))
     load = os.getloadavg()[0]
     try:
         rows, env, left_out = measure(options, folder)

@@ -92,7 +92,8 @@ def start_testpmd(_):
     """In its own words, with a pool in plain memory as ours: what lies beyond the registered part
     of it is lost once, at the beginning."""
     return subprocess.Popen(
-        [*BEFORE_OTHERS, "dpdk-testpmd", "--no-huge", "--no-shconf", "-m", "128", "--no-pci", "--no-telemetry",
+        [*BEFORE_OTHERS, "dpdk-testpmd", "--no-huge", "--no-shconf", "-m", "128", "--no-pci",
+         "--no-telemetry",
          "--lcores", f"0@{CLIENT_CPU},1@{SERVER_CPU}",
          "--vdev", f"net_af_xdp0,iface={SERVER_IF},start_queue=0,busy_budget=0", "--",
          "--forward-mode=5tswap", "--auto-start", "--nb-cores=1", "--total-num-mbufs=8191",
@@ -102,8 +103,8 @@ def start_testpmd(_):
 
 def start_node(thole):
     return subprocess.Popen(
-        [*BEFORE_OTHERS, thole, "floor", "net", "--serve", "--net", f"af_xdp:{SERVER_IF}", "--address",
-         f"{SERVER}:{UDP_PORT}", "--idle", "spin", "--cpu", SERVER_CPU],
+        [*BEFORE_OTHERS, thole, "floor", "net", "--serve", "--net", f"af_xdp:{SERVER_IF}",
+         "--address", f"{SERVER}:{UDP_PORT}", "--idle", "spin", "--cpu", SERVER_CPU],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -136,8 +137,8 @@ def probe(options, speaker, slice_ms):
         [*BEFORE_OTHERS, options.thole, "floor", "net", "--to", f"{SERVER}:{UDP_PORT}", "--net",
          f"af_xdp:{CLIENT_IF}", "--address", f"{CLIENT}:{UDP_PORT}", "--idle", "spin", "--cpu",
          CLIENT_CPU, "--size", str(options.size), "--depth", "1", "--duration",
-         f"{slice_ms}ms", "--json"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True)
+         f"{slice_ms}ms", "--json"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True)
     while client.poll() is None:
         speaker.speak()
         time.sleep(ARP_S)
@@ -200,7 +201,8 @@ def show(found):
     print(f"echo of {found['bytes']} B over one AF_XDP veth pair, server on CPU {SERVER_CPU}, "
           f"client on CPU {CLIENT_CPU}, both spinning,\n{found['rounds']} rounds of "
           f"{found['slice_ms']} ms in turn, load average {found['load_average']:.1f}\n")
-    print(f"{'':8} {'p50 us':>8} {'min..max of slices':>20} {'p99 us':>8} {'echoes':>9} {'lost':>6}")
+    print(f"{'':8} {'p50 us':>8} {'min..max of slices':>20} {'p99 us':>8} {'echoes':>9} "
+          f"{'lost':>6}")
     for name in SERVERS:
         row = found[name]
         spread = f"{row['p50_min'] / 1e3:.2f}..{row['p50_max'] / 1e3:.2f}"

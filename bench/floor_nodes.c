@@ -7,6 +7,7 @@
 #define _GNU_SOURCE /* MAP_ANONYMOUS, eventfd */
 #include "bench/floor_nodes.h"
 
+#include "bench/ports.h"
 #include "engine/base/assert.h"
 #include "engine/base/clock.h"
 #include "engine/core.h"
@@ -15,6 +16,8 @@
 #include "storage/disk_uring.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -64,19 +67,43 @@ static void nap(void)
 
 /* ---- One process. ---- */
 
+static int namespace_enter(const char *path, struct fault *fault)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int result = fd < 0 || setns(fd, CLONE_NEWNET) != 0 ? -errno : 0;
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    if (result != 0) {
+        fault_set(fault, FAULT_ENVIRONMENT, "cannot enter the network namespace %.128s: %s", path,
+                  strerror(-result));
+    }
+    return result;
+}
+
 static int open_nic(struct own *own, struct fault *fault)
 {
-    struct nic_address peers[VOTERS_MAX];
-    for (uint32_t i = 0; i < own->config->node_count; i++) {
-        peers[i] = own->config->nodes[i].address;
+    static const struct nic_spec udp = {.kind = NIC_UDP};
+    const struct floor_nodes_config *config = own->config;
+    const char *namespace = config->nodes[own->number].namespace;
+    if (namespace != NULL && namespace_enter(namespace, fault) != 0) {
+        return -EPERM;
     }
-    struct nic_socket_config config = {
-        .bind = {.ipv4 = own->config->nodes[own->number].address.ipv4},
-        .peers = peers,
-        .peer_count = own->config->node_count,
+    struct ports_one one = {
+        .spec = config->net == NULL ? &udp : config->net,
+        .self = config->nodes[own->number].address,
         .frame_bytes_min = wire_head_bytes(WIRE_ENTRY) + FRAGMENT_BYTES_MIN,
     };
-    return nic_socket_open(&own->nic, &own->mem, &config, fault);
+    if (one.spec->kind == NIC_UDP) {
+        one.self.port = 0; /* Beside the node's own. */
+        one.peer = config->nodes[(own->number + 1) % config->node_count].address;
+    }
+    return ports_open_one(&own->nic, &own->mem, &one, fault);
+}
+
+static enum nic_kind kind_of(const struct floor_nodes_config *config)
+{
+    return config->net == NULL ? NIC_UDP : config->net->kind;
 }
 
 static int make_file(struct own *own, struct fault *fault)
@@ -100,7 +127,12 @@ static int start_core(struct own *own, struct fault *fault)
 {
     struct floor_node *node = &own->floor.nodes[own->number];
     struct core_config config = {
-        .cpu = own->config->nodes[own->number].cpu, .idle = own->config->idle, .mem = &own->mem};
+        .cpu = own->config->nodes[own->number].cpu,
+        .idle = own->config->idle,
+        .mem = &own->mem,
+        .enter = ports_enter(kind_of(own->config)),
+        .leave = ports_leave(kind_of(own->config)),
+    };
     struct core_set set = {
         .task_count = 1,
         .tasks = {{

@@ -6,6 +6,9 @@
  * while the load runs they do what idle nodes do, and while the floor runs the nodes do, so that
  * what one side costs the other it costs both.
  *
+ * Where a node has a port of its own, the floor's process enters that node's network namespace and
+ * has another interface there, of the same kind: a device of DPDK has one process.
+ *
  * They are forked, so this comes before anything is opened and any thread is made. Node 1 of the
  * floor (bench/floor.h) is whoever leads the cluster at the start. Knows no configuration.
  */
@@ -15,6 +18,7 @@
 #include "bench/floor.h"
 #include "engine/base/fault.h"
 #include "engine/idle.h"
+#include "net/spec.h"
 
 #include <limits.h>
 #include <stdbool.h>
@@ -28,8 +32,12 @@ struct floor_nodes_config {
     struct {
         struct nic_address address; /* Of the cluster's node; the port is not taken. */
         const char *folder;         /* Where its data lies; not used in memory mode. */
+        const char *namespace;      /* Path of the network namespace to enter first; NULL: none. */
         int cpu;                    /* -1: not pinned. */
     } nodes[VOTERS_MAX];            /* The first leads. */
+    const struct nic_spec *net; /* NULL: a kernel socket at the node's address. Else a port of its
+                                   own, at `address` with the port of the node, which is then not
+                                   the node's. */
     bool durable;
     enum idle_mode idle;
 };

@@ -39,8 +39,13 @@ struct options {
     uint64_t seed;
     bool json;
     bool no_floor;
-    const char *net_given; /* --net, NULL: not given. */
-    struct ports_spec net; /* Of a cluster in this process. */
+    const char *net_given;     /* --net, NULL: not given. */
+    struct ports_spec net;     /* Of a cluster in this process. */
+    struct nic_spec floor_net; /* Of the floor beside a running cluster, if it was given. */
+    bool floor_net_given;
+    uint32_t floor_ipv4;
+    char *floor_namespaces[VOTERS_MAX];
+    uint32_t floor_namespace_count;
     uint32_t eal_argc;
     char *const *eal_argv;
 };

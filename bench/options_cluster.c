@@ -37,14 +37,17 @@ check_options(const struct options *options, const struct config *cluster, struc
                   cluster->node_count);
         return FAULT_USAGE;
     }
-    for (uint32_t i = 0; i < cluster->node_count; i++) {
-        const struct config_node *node = &cluster->nodes[i];
-        if (strcmp(node->spec, UDP_SPEC) != 0) {
-            fault_set(fault, FAULT_ENVIRONMENT,
-                      "node %u has the port `%s`: only a cluster over `udp` can be measured so far",
-                      node->id, node->spec);
-            return FAULT_ENVIRONMENT;
-        }
+    if (options->floor_namespace_count > 0 &&
+        options->floor_namespace_count != cluster->node_count) {
+        fault_set(fault, FAULT_USAGE, "--floor-ns: give one path for each of the %u nodes",
+                  cluster->node_count);
+        return FAULT_USAGE;
+    }
+    if (options->floor_net_given && options->floor_net.kind != NIC_UDP &&
+        (options->floor_ipv4 == 0 || options->floor_namespace_count == 0)) {
+        fault_set(fault, FAULT_USAGE,
+                  "--floor-net: a port needs --floor-address and, one each, --floor-ns");
+        return FAULT_USAGE;
     }
     return 0;
 }
@@ -61,9 +64,12 @@ static void config_fill(const struct options *options,
         .warmup_ns = options->warmup_ns,
         .floors = !options->no_floor,
         .idle = options->idle,
+        .floor_net = options->floor_net_given ? &options->floor_net : NULL,
+        .floor_ipv4 = options->floor_ipv4,
         .client_cpu = options->cpu_count > 0 ? options->cpus[options->cpu_count - 1] : -1,
     };
     for (uint32_t i = 0; i < cluster->node_count; i++) {
+        run->floor_namespaces[i] = options->floor_namespaces[i];
         run->node_cpus[i] = options->cpu_count > 1 ? options->cpus[i] : -1;
     }
 }
@@ -76,7 +82,7 @@ static void result_fill(const struct options *options,
     struct result_config *config = &result->config;
     options_result(options, "bench run", result);
     config->nodes = cluster->node_count;
-    config->net = UDP_SPEC;
+    config->net = cluster->nodes[0].spec;
     config->idle = idle_mode_name(options->idle);
     config->client = "own process, udp";
     config->log_bytes = cluster->size_bytes;

@@ -100,8 +100,17 @@ static bool
 floor_has_place(struct run_cluster *run, const struct config_node *node, struct fault *fault)
 {
     struct stat status;
-    if (!check_address_is_local(node->address)) {
-        fault_set(fault, FAULT_ENVIRONMENT, "node %u is on another machine", node->id);
+    uint32_t number = (uint32_t)(node - run->config.cluster->nodes);
+    if (run->config.floor_namespaces[number] == NULL && !check_address_is_local(node->address)) {
+        fault_set(fault, FAULT_ENVIRONMENT,
+                  "node %u is on another machine, or in another network namespace (--floor-ns)",
+                  node->id);
+        return false;
+    }
+    if (run->config.floor_net == NULL && strcmp(node->spec, "udp") != 0) {
+        fault_set(fault, FAULT_ENVIRONMENT,
+                  "node %u has the port `%s`: its floor needs one of the same kind (--floor-net)",
+                  node->id, node->spec);
         return false;
     }
     if (run->config.cluster->durability == CONFIG_MEMORY) {
@@ -123,6 +132,7 @@ static void start_floor(struct run_cluster *run)
         return;
     }
     struct floor_nodes_config config = {.node_count = cluster->node_count,
+                                        .net = run->config.floor_net,
                                         .durable = cluster->durability == CONFIG_DSYNC,
                                         .idle = run->config.idle};
     struct fault fault = {0};
@@ -136,6 +146,10 @@ static void start_floor(struct run_cluster *run)
         uint32_t at = node->id == run->leader ? 0 : place++;
         ASSERT(at < cluster->node_count);
         config.nodes[at].address = node->address;
+        if (run->config.floor_net != NULL && run->config.floor_net->kind != NIC_UDP) {
+            config.nodes[at].address.ipv4 = run->config.floor_ipv4 + i;
+        }
+        config.nodes[at].namespace = run->config.floor_namespaces[i];
         config.nodes[at].folder = node->data;
         config.nodes[at].cpu = run->config.node_cpus[i];
     }

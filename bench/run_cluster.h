@@ -26,8 +26,13 @@ struct run_cluster_config {
     uint64_t duration_ns; /* Of load. */
     uint64_t warmup_ns;
     bool floors;
-    enum idle_mode idle;       /* Of the floor's processes and of the client. */
-    int client_cpu;            /* -1: not pinned. */
+    enum idle_mode idle; /* Of the floor's processes and of the client. */
+    int client_cpu;      /* -1: not pinned. */
+    /* Of the floor's processes, where a node stands in a network namespace of its own; in the
+     * configuration's order. */
+    const char *floor_namespaces[VOTERS_MAX]; /* NULL: here. */
+    const struct nic_spec *floor_net;         /* NULL: a kernel socket at the node's address. */
+    uint32_t floor_ipv4;                      /* Of the first one's port; the others' follow. */
     int node_cpus[VOTERS_MAX]; /* Of the floor's processes, in the configuration's order. */
 };
 

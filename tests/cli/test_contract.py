@@ -148,11 +148,12 @@ class Usage(Case):
         self.assert_says(process, "--net udp")
         process = thole("bench", "run", "-c", config, "--", "-l", "0", cwd=self.folder)
         self.assert_exit(process, 2)
-        with open(config, "a", encoding="ascii") as out:
-            out.write("[net]\nspec = af_xdp:veth1\n")
-        process = thole("bench", "run", "-c", config, cwd=self.folder)
-        self.assert_exit(process, 3)
-        self.assert_says(process, "af_xdp:veth1")
+        for flags, word in [(["--floor-net", "ring"], "ring"), (["--floor-address", "x"], "x"),
+                            (["--floor-net", "af_packet:x"], "--floor-ns"),
+                            (["--floor-ns", "/a,/b"], "--floor-ns")]:
+            process = thole("bench", "run", "-c", config, *flags, cwd=self.folder)
+            self.assert_exit(process, 2)
+            self.assert_says(process, word)
 
     def test_a_bench_without_its_configuration_exits_2(self):
         process = thole("bench", "run", "-c", "nowhere.ini", cwd=self.folder)

@@ -109,6 +109,63 @@ class Run(PortsCase):
         self.assertEqual(os.listdir(self.folder), [])
 
 
+class Beside(PortsCase):
+    """A running cluster at hosts of its own, and its floor on a second card of each host."""
+
+    def rigged(self, kind):
+        self.need_root()
+        names = ["n1", "n2", "n3", "home"]
+        net = network.Network(names)
+        self.addCleanup(net.close)
+        switch = network.Place(net.switch.prefix, [*net.fds.values()])
+        for name in names[:3]:
+            net.do(switch, ["ip", "-batch", "-"],
+                   f"link add fl{name} type veth peer name fl0 "
+                   f"netns /proc/self/fd/{net.fds[name]}\n"
+                   f"link set dev fl{name} addrgenmode none\n"
+                   f"link set dev fl{name} master br0 up\n")
+            net.do(net[name], ["ip", "-batch", "-"],
+                   "link set fl0 addrgenmode none up\naddress flush dev eth0\n")
+        made = self.cluster(net=net)
+        with open(made.path, encoding="ascii") as file:
+            text = file.read()
+        with open(made.path, "w", encoding="ascii") as file:
+            file.write(text.replace("spec = udp", f"spec = {kind}:eth0"))
+        made.format()
+        made.start()
+        made.wait_healthy()
+        return made, net
+
+    def bench(self, made, net, *more):
+        paths = ",".join(f"/proc/{os.getpid()}/fd/{net.fds[name]}" for name in net.names[:3])
+        return made.place.run(cluster.THOLE, "bench", "run", "-c", made.path, "--closed",
+                              "--duration", "3s", "--warmup", "300ms", "--floor-ns", paths, *more,
+                              "--json", text=True, capture_output=True)
+
+    def measured(self, kind):
+        made, net = self.rigged(kind)
+        done = self.bench(made, net, "--floor-net", f"{kind}:fl0", "--floor-address", "10.77.0.201")
+        self.assertIn(done.returncode, [0, 1], done.stderr)
+        found = json.loads(done.stdout)
+        self.assertEqual(found["config"]["net"], f"{kind}:eth0")
+        self.assertIsNone(found["floors_why"])
+        self.assertGreater(found["counts"]["acked"], 0, found["invalid_reasons"])
+        self.assertEqual(found["verify"]["lost"], 0, found["verify"])
+        floors = found["floors_ns"]
+        self.assertGreater(floors["commit_count"], 0)
+        self.assertIsNotNone(floors["peer_echo_p50"])
+        self.assertGreater(floors["commit_p50"], floors["peer_echo_p50"])
+        self.assertIsNotNone(found["ratio_to_floor"]["p50"])
+        done = self.bench(made, net)
+        self.assertIn("--floor-net", json.loads(done.stdout)["floors_why"])
+
+    def test_a_running_cluster_on_af_packet_has_its_floor_over_af_packet(self):
+        self.measured("af_packet")
+
+    def test_a_running_cluster_on_af_xdp_has_its_floor_over_af_xdp(self):
+        self.measured("af_xdp")
+
+
 class Echo(PortsCase):
     def judge(self, done, spec, ends):
         self.assert_exit(done, 0)

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""The echo of `thole floor net` beside dpdk-testpmd's over one AF_XDP veth pair, in turn: the node's
-nic code costs at most 1.3 x as much. bench/echo_compare.py measures; exits 77 where it cannot."""
+"""The echo of `thole floor net` beside dpdk-testpmd's over one AF_XDP veth pair, in turn: the nic
+code of a node costs at most 1.3 x as much. bench/echo_compare.py measures; 77 where it cannot.
+"""
 import json
 import os
 import subprocess
