@@ -5,7 +5,7 @@
 #define _DEFAULT_SOURCE
 #include "bench/ports.h"
 
-#include "bench/segment.h"
+#include "bench/cards.h"
 #include "engine/base/assert.h"
 #include "net/nic_dpdk.h"
 #include "net/nic_dpdk_port.h"
@@ -22,7 +22,7 @@
 #define NUMBER_MARK "%d"
 #define OWN_CARDS   ":p" NUMBER_MARK
 
-_Static_assert(VOTERS_MAX + 1 <= SEGMENT_CARDS_MAX, "every port has a card");
+_Static_assert(VOTERS_MAX + 1 <= CARDS_MAX, "every port has a card");
 _Static_assert(PORTS_CLIENT_HOST > VOTERS_MAX, "the client is no node");
 
 /* ---- Specs. ---- */
@@ -218,7 +218,7 @@ static void greet_all(struct ports *ports, uint32_t own)
 /* Every port hears of every other, so that no frame of the measurement waits for a MAC. */
 static int meet(struct ports *ports, struct fault *fault)
 {
-    uint32_t heard[VOTERS_MAX + 1];
+    uint32_t heard[VOTERS_MAX + 1] = {0};
     uint32_t missing = ports->count;
     for (uint32_t i = 0; i < ports->count; i++) {
         heard[i] = 1u << i;
@@ -279,7 +279,7 @@ int ports_open(struct ports *ports, const struct ports_config *config, struct fa
     int result = 0;
     if (config->spec->makes_cards) {
         uint32_t mtu = spec->mtu == 0 ? PORT_MTU_DEFAULT : spec->mtu;
-        result = segment_open(ports->count, mtu, spec->kind == NIC_AF_XDP, fault);
+        result = cards_open(ports->count, mtu, spec->kind == NIC_AF_XDP, fault);
     }
     if (result == 0) {
         result = open_each(ports, config, fault);

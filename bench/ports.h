@@ -3,7 +3,7 @@
  * One spec for all of them. `ring` and `udp` (kernel sockets on loopback) need nothing else. The
  * device of the others names one interface for each port by its number: in `af_packet:veth%d` the
  * nodes have veth1, veth2 and so on, and the client veth0. `af_packet` and `af_xdp` without a
- * device stand on virtual cards that are made for this run (bench/segment.h). Knows neither
+ * device stand on virtual cards that are made for this run (bench/cards.h). Knows neither
  * replicas nor floors.
  */
 #ifndef BENCH_PORTS_H

@@ -1,11 +1,11 @@
 /* segment.c: see segment.h. */
-#define _GNU_SOURCE /* unshare, struct ifreq */
+#define _DEFAULT_SOURCE /* popen */
 #include "tests/device/segment.h"
 
-#include <fcntl.h>
+#include "bench/cards.h"
+
 #include <linux/if_packet.h>
 #include <net/if.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,34 +14,6 @@
 
 #define PAIRS       6u
 #define WORDS_BYTES 256u
-
-static bool file_write(const char *path, const char *text)
-{
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    bool done = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-    if (fd >= 0) {
-        (void)close(fd);
-    }
-    return done;
-}
-
-/* Root of a user namespace: enough for everything but BPF. */
-static const char *namespace_enter(bool needs_root)
-{
-    char map[WORDS_BYTES];
-    if (geteuid() == 0) {
-        return unshare(CLONE_NEWNET) == 0 ? NULL : "no network namespace can be made here";
-    }
-    if (needs_root) {
-        return "this port needs root";
-    }
-    (void)snprintf(map, sizeof(map), "0 %u 1", (unsigned)geteuid());
-    if (unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0 || !file_write("/proc/self/setgroups", "deny") ||
-        !file_write("/proc/self/uid_map", map)) {
-        return "no user namespace can be made here, and this is not root";
-    }
-    return NULL;
-}
 
 bool segment_ip(const char *words)
 {
@@ -78,9 +50,9 @@ const char *segment_open(bool needs_root)
     if (system("ip -Version >/dev/null 2>&1") != 0) {
         return "`ip` is missing (Debian package iproute2)";
     }
-    const char *reason = namespace_enter(needs_root);
-    if (reason != NULL) {
-        return reason;
+    static struct fault fault; /* Its text outlives the call. */
+    if (cards_enter(needs_root, &fault) != 0) {
+        return fault.text;
     }
     bool made = segment_ip("link add br0 type bridge stp_state 0 mcast_snooping 0 2>/dev/null") &&
                 segment_ip("link set br0 addrgenmode none up") &&

@@ -1,6 +1,6 @@
-/* segment.c: see segment.h. */
+/* cards.c: see cards.h. */
 #define _GNU_SOURCE /* unshare, memfd_create */
-#include "bench/segment.h"
+#include "bench/cards.h"
 
 #include "net/interface.h"
 
@@ -27,7 +27,7 @@ static bool file_write(const char *path, const char *text)
     return done;
 }
 
-static int namespace_enter(bool needs_root, struct fault *fault)
+int cards_enter(bool needs_root, struct fault *fault)
 {
     char map[WORDS_BYTES];
     if (geteuid() == 0) {
@@ -56,7 +56,7 @@ static int namespace_enter(bool needs_root, struct fault *fault)
     return 0;
 }
 
-static void segment_words(FILE *ip, uint32_t card_count, uint32_t mtu)
+static void cards_words(FILE *ip, uint32_t card_count, uint32_t mtu)
 {
     (void)fprintf(ip, "link set lo up\n");
     if (card_count == 2) {
@@ -89,11 +89,11 @@ static void carriers_await(uint32_t card_count)
     }
 }
 
-int segment_open(uint32_t card_count, uint32_t mtu, bool needs_root, struct fault *fault)
+int cards_open(uint32_t card_count, uint32_t mtu, bool needs_root, struct fault *fault)
 {
     ASSERT(card_count >= 2);
-    ASSERT(card_count <= SEGMENT_CARDS_MAX);
-    int result = namespace_enter(needs_root, fault);
+    ASSERT(card_count <= CARDS_MAX);
+    int result = cards_enter(needs_root, fault);
     if (result != 0) {
         return result;
     }
@@ -103,7 +103,7 @@ int segment_open(uint32_t card_count, uint32_t mtu, bool needs_root, struct faul
     (void)snprintf(command, sizeof(command), "ip -batch - >/proc/self/fd/%d 2>&1", heard);
     FILE *ip = heard < 0 ? NULL : popen(command, "we");
     if (ip != NULL) {
-        segment_words(ip, card_count, mtu);
+        cards_words(ip, card_count, mtu);
         result = pclose(ip);
     }
     if (ip == NULL || result != 0) {
