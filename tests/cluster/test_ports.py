@@ -64,22 +64,22 @@ class Run(PortsCase):
         self.assertGreater(found["counts"]["acked"], 0, found["invalid_reasons"])
         for wrong in ["lost", "duplicated", "out_of_order", "damaged"]:
             self.assertEqual(found["verify"][wrong], 0, found["verify"])
-        floors = found["floors_ns"]
-        self.assertGreater(floors["commit_count"], 0)
-        self.assertIsNotNone(floors["commit_p50"])
-        self.assertIsNotNone(floors["peer_echo_p50"])
-        self.assertGreater(floors["commit_p50"], floors["peer_echo_p50"])
-        self.assertIsNotNone(found["ratio_to_floor"]["p50"])
+        self.assertGreater(found["floors_ns"]["commit_count"], 0)
         self.assertEqual(os.listdir(self.folder), [])
         return found
 
     def valid(self, net, before=()):
-        """One of a few runs is valid, whatever else the machine does."""
-        for _ in range(3):
+        """One of a few runs is valid and has enough rounds of floor for its medians, whatever else
+        the machine and its disk do."""
+        for _ in range(4):
             found = self.measured(net, before)
-            if found["valid"]:
+            floors = found["floors_ns"]
+            if found["valid"] and floors["commit_p50"] is not None:
+                self.assertIsNotNone(floors["peer_echo_p50"])
+                self.assertGreater(floors["commit_p50"], floors["peer_echo_p50"])
+                self.assertIsNotNone(found["ratio_to_floor"]["p50"])
                 return
-        self.fail(found["invalid_reasons"])
+        self.fail(f"{found['invalid_reasons']} {found['floors_ns']}")
 
     def test_a_cluster_in_one_process_is_measured_over_sockets(self):
         self.valid("udp")
