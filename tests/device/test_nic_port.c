@@ -922,7 +922,7 @@ int main(int argc, char **argv)
         {cmocka_unit_test(ping_is_answered), "tap"},
         {cmocka_unit_test(a_kernel_socket_and_a_port_reach_each_other), "tap"},
         {cmocka_unit_test(a_storm_of_foreign_packets_is_counted_and_harms_nobody), "tap"},
-        {cmocka_unit_test(a_frame_behind_unwanted_ones_is_reached_by_one_burst), "tap"},
+        {cmocka_unit_test(a_frame_behind_unwanted_ones_is_reached_by_one_burst), ""},
         {cmocka_unit_test(what_the_machine_needs_is_refused_with_what_mends_it), ""},
         {cmocka_unit_test(an_address_that_another_has_is_refused), ""},
         {cmocka_unit_test(a_closed_port_leaves_its_interface_as_it_was), ""},
