@@ -11,7 +11,9 @@
 #include "engine/base/assert.h"
 #include "engine/base/limits.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum disk_op { DISK_READ, DISK_WRITE };
@@ -46,6 +48,7 @@ struct disk {
     uint32_t in_flight; /* Kept by the inline functions below. */
     bool durable;       /* False for the memory disk: a completed write is gone with the process. */
     bool registered;    /* Buffers are registered with the kernel. */
+    const _Atomic uint64_t *delay_ns; /* Of a disk that is slowed on request; NULL: it never is. */
 };
 
 /* Hand over up to DISK_QUEUE_MAX - in_flight requests. Returns how many were taken, in order. */
@@ -75,6 +78,12 @@ static inline uint32_t disk_poll(struct disk *disk, struct disk_done *done, uint
 static inline int disk_wait_fd(const struct disk *disk)
 {
     return disk->ops->wait_fd(disk);
+}
+
+/* True while this disk is slowed on request (storage/disk_slow.h): whatever shows it says so. */
+static inline bool disk_is_slowed(const struct disk *disk)
+{
+    return disk->delay_ns != NULL && atomic_load_explicit(disk->delay_ns, memory_order_relaxed) > 0;
 }
 
 /* Close after every request has completed. */

@@ -37,6 +37,10 @@
 #define UNCOMMITTED_MAX   8u
 #define EFFECTS_BATCH_MAX 64u
 
+/* Hosts of a lab (engine/lab/lab.h), and what a tool that it runs may print. */
+#define LAB_HOSTS_MAX  32u
+#define LAB_TEXT_BYTES 262144u
+
 /* Frames. A frame is the payload of one UDP datagram. */
 #define FRAME_BYTES_MAX       8192u
 #define FRAME_BYTES_MIN       96u
@@ -132,10 +136,11 @@
 #define CORE_SETS_MAX       2u  /* Of one poll loop: replicas, and a benchmark's floor. */
 #define CORE_TASKS_MAX      16u /* Polled together by one loop. */
 #define IDLE_FDS_MAX        32u
-#define IDLE_SPIN_NS        50000u    /* Of empty polls before a wait. */
-#define IDLE_NAP_NS         100000u   /* Longest nap where a port has no descriptor. */
-#define IDLE_BUSY_NS        10000000u /* Of `auto`: client work this young means yield. */
-#define DISK_LOCK_TRIES     5u        /* DISK_LOCK_WAIT_NS apart. */
+#define IDLE_SPIN_NS        50000u         /* Of empty polls before a wait. */
+#define IDLE_NAP_NS         100000u        /* Longest nap where a port has no descriptor. */
+#define IDLE_BUSY_NS        10000000u      /* Of `auto`: client work this young means yield. */
+#define DISK_SLOW_NS_MAX    60000000000ull /* Longest delay of a disk that is slowed on request. */
+#define DISK_LOCK_TRIES     5u             /* DISK_LOCK_WAIT_NS apart. */
 #define DISK_LOCK_WAIT_NS   50000000u
 
 /* A write that has not completed after this long never will: the node exits with its reason. */

@@ -137,6 +137,17 @@ bool units_parse_rate(const char *text, uint64_t *per_s)
     return parse_scaled(text, (uint32_t)strlen(text), rate_units, RATE_UNITS, per_s);
 }
 
+bool units_parse_percent(const char *text, uint64_t *ppm)
+{
+    static const struct unit percent[] = {{"", 10000}};
+    uint64_t value = 0;
+    if (!parse_scaled(text, (uint32_t)strlen(text), percent, 1, &value) || value > 1000000) {
+        return false;
+    }
+    *ppm = value;
+    return true;
+}
+
 bool units_parse_number(const char *text, uint64_t min, uint64_t max, uint64_t *number)
 {
     ASSERT(text != NULL);

@@ -4,6 +4,7 @@
  *     range      150ms-300ms                 two durations, the first not above the second
  *     size       64KiB  256MiB  4096         KiB, MiB, GiB, TiB, B or bytes without a unit
  *     rate       50k  1.5M  20000  max       k, M, G, or none
+ *     percent    5  0.5  100                  of a whole, down to a ten-thousandth
  *     number     0  42                       decimal digits alone
  *
  * Parsers take the whole text or nothing: no spaces, signs, exponents, or values past 64 bits.
@@ -22,6 +23,7 @@
 #define UNITS_DURATION_FORM "a number with ns, us, ms, s, min or h, e.g. 15ms"
 #define UNITS_RANGE_FORM    "two durations, the shorter one first, e.g. 150ms-300ms"
 #define UNITS_SIZE_FORM     "a number with KiB, MiB, GiB or TiB, or bytes, e.g. 256MiB"
+#define UNITS_PERCENT_FORM  "a number from 0 to 100, with a point if need be, e.g. 0.5"
 #define UNITS_RATE_FORM     "a number, with k, M or G if need be, or max, e.g. 50k"
 
 /* False: not one; the results are untouched. */
@@ -29,6 +31,9 @@ MUST_USE bool units_parse_duration(const char *text, uint64_t *ns);
 MUST_USE bool units_parse_range(const char *text, uint64_t *min_ns, uint64_t *max_ns);
 MUST_USE bool units_parse_size(const char *text, uint64_t *bytes);
 MUST_USE bool units_parse_rate(const char *text, uint64_t *per_s);
+
+/* Up to 100, in parts of a million. */
+MUST_USE bool units_parse_percent(const char *text, uint64_t *ppm);
 
 /* A whole number from `min` to `max`: of nodes, CPUs, indexes and the like. */
 MUST_USE bool units_parse_number(const char *text, uint64_t min, uint64_t max, uint64_t *number);

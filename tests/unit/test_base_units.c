@@ -117,6 +117,25 @@ static void rate_counts_in_thousands_or_is_max(void **state)
     }
 }
 
+static void percent_is_at_most_a_hundred_in_steps_of_a_ten_thousandth(void **state)
+{
+    (void)state;
+    uint64_t ppm = 77;
+    assert_true(units_parse_percent("0.5", &ppm));
+    assert_int_equal(ppm, 5000);
+    assert_true(units_parse_percent("100", &ppm));
+    assert_int_equal(ppm, 1000000);
+    assert_true(units_parse_percent("0", &ppm));
+    assert_int_equal(ppm, 0);
+    assert_true(units_parse_percent("0.0001", &ppm));
+    assert_int_equal(ppm, 1);
+    const char *const bad[] = {"", "100.1", "101", "-1", "5%", "0.00001", ".5", "5 "};
+    for (uint32_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_false(units_parse_percent(bad[i], &ppm));
+        assert_int_equal(ppm, 1);
+    }
+}
+
 static void number_is_digits_alone_and_within_its_bounds(void **state)
 {
     (void)state;
@@ -180,6 +199,7 @@ int main(void)
         cmocka_unit_test(range_is_two_durations_in_order),
         cmocka_unit_test(size_counts_in_powers_of_two),
         cmocka_unit_test(rate_counts_in_thousands_or_is_max),
+        cmocka_unit_test(percent_is_at_most_a_hundred_in_steps_of_a_ten_thousandth),
         cmocka_unit_test(number_is_digits_alone_and_within_its_bounds),
         cmocka_unit_test(a_list_of_numbers_is_taken_whole_or_not_at_all),
         cmocka_unit_test(formatted_numbers_have_three_digits_or_are_exact),
