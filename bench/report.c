@@ -68,6 +68,15 @@ static void print_config(const struct result *result, FILE *out, bool colors)
         fprintf(out, "%sNOT DURABLE: durability memory, a crash loses acknowledged records%s\n",
                 colors ? RED : "", colors ? PLAIN : "");
     }
+    if (config->slowed != 0) {
+        fprintf(out, "%sSLOW DISK on request, of node", colors ? RED : "");
+        for (uint32_t id = 1; id <= NODE_ID_MAX; id++) {
+            if ((config->slowed >> id & 1) != 0) {
+                fprintf(out, " %u", id);
+            }
+        }
+        fprintf(out, "%s\n", colors ? PLAIN : "");
+    }
     if (result->stages == NULL) {
         fprintf(out, "replicas are processes of their own, client on CPU %d (-1: any), idle %s\n",
                 config->client_cpu, config->idle);

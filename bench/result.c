@@ -137,6 +137,18 @@ static json_t *text(const char *value)
     return value != NULL && value[0] != '\0' ? json_string(value) : json_null();
 }
 
+/* The nodes whose disk was slowed on request. */
+static json_t *slow_disks_json(raft_set slowed)
+{
+    json_t *array = json_array();
+    for (uint32_t id = 1; id <= NODE_ID_MAX; id++) {
+        if ((slowed >> id & 1) != 0) {
+            json_array_append_new(array, json_integer(id));
+        }
+    }
+    return array;
+}
+
 static json_t *config_json(const struct result *result)
 {
     const struct result_config *config = &result->config;
@@ -159,6 +171,7 @@ static json_t *config_json(const struct result *result)
     if (config->leader != 0) {
         json_object_set_new(object, "leader", json_integer(config->leader));
     }
+    json_object_set_new(object, "slow_disks", slow_disks_json(config->slowed));
     json_object_update(object, more);
     json_decref(more);
     return object;

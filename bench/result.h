@@ -58,6 +58,7 @@ struct result_config {
     int replicas_cpu; /* -1: not pinned. */
     int client_cpu;
     bool registered; /* Buffers of the disks with the kernel; of replicas in this process. */
+    raft_set slowed; /* Nodes whose disk is slowed on request. */
     uint8_t leader;  /* Of a running cluster, at the end; 0: of one in this process. */
 };
 

@@ -40,6 +40,7 @@ struct run_cluster {
     uint64_t load_ns;                   /* Load time so far. */
     uint64_t payload_seed;
     uint8_t leader;
+    raft_set slowed; /* Nodes that said that their disk is slowed. */
     struct histogram *echo_ns;
 };
 
@@ -69,6 +70,7 @@ static int find_leader(struct run_cluster *run, struct fault *fault)
         struct ask_answer answers[VOTERS_MAX];
         ask_status(&ask, ASK_TIMEOUT_NS, answers);
         health_judge(&health, run->config.cluster, answers);
+        run->slowed |= health.slowed;
         if (!health.available) {
             struct timespec pause = {.tv_nsec = LEADER_LOOK_NS};
             (void)nanosleep(&pause, NULL);
@@ -377,6 +379,7 @@ static void fill_result(struct run_cluster *run, struct result *result)
     snprintf(result->floors_why, sizeof(result->floors_why), "%s", run->floors_why);
     check_cluster_finish(&run->check, result);
     result->config.leader = run->leader;
+    result->config.slowed = run->slowed | run->check.slowed;
 }
 
 struct run_cluster *run_cluster_open(void)

@@ -135,7 +135,7 @@ static uint64_t memory_bytes(const struct config *cluster, const struct replica_
 {
     bool durable = cluster->durability == CONFIG_DSYNC;
     uint64_t bytes = replica_memory_bytes(replica) + nic_socket_memory_bytes() + 4ull * PAGE_BYTES;
-    return bytes +
+    return bytes + disk_slow_memory_bytes() +
            (durable ? disk_uring_memory_bytes() : disk_memory_memory_bytes(cluster->size_bytes));
 }
 
@@ -314,6 +314,19 @@ static int open_disk(struct node *node, struct fault *fault)
     return storage_format(node->disk, &format, page, &geometry, fault);
 }
 
+/* Before the disk, if that was asked for. */
+static int open_slow_disk(struct node *node, struct fault *fault)
+{
+    if (node->config.slow == NULL) {
+        return 0;
+    }
+    struct disk_slow_config config = {.below = node->disk, .numbers = node->config.slow};
+    struct disk *slow = NULL;
+    int result = disk_slow_open(&slow, &node->mem, &config, fault);
+    node->disk = result == 0 ? slow : node->disk;
+    return result;
+}
+
 static int start_core(struct node *node, struct fault *fault)
 {
     struct core_config config = {
@@ -338,7 +351,7 @@ static int start_core(struct node *node, struct fault *fault)
         .fd_count = 1,
         .fds = {nic_wait_fd(node->nic)},
     };
-    if (node->disk->durable) {
+    if (disk_wait_fd(node->disk) >= 0) {
         set.fds[set.fd_count++] = disk_wait_fd(node->disk);
     } /* Memory completes at the next poll, long before a loop blocks: nothing to wait on. */
     core_init(&node->core, &config);
@@ -415,6 +428,9 @@ int node_start(struct node *node,
     /* The disk first: who holds the log's lock is this node, and a second one is told so. */
     if (result == 0) {
         result = open_disk(node, fault);
+    }
+    if (result == 0) {
+        result = open_slow_disk(node, fault);
     }
     if (result == 0) {
         result = open_nic(node, fault);

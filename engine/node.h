@@ -16,6 +16,7 @@
 #include "net/capture_file.h"
 #include "net/nic.h"
 #include "storage/disk.h"
+#include "storage/disk_slow.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -36,6 +37,7 @@ struct node_config {
     struct capture_file *pcap;   /* Open; what passes is written into it. NULL: nowhere. */
     uint32_t eal_argc;           /* For DPDK, verbatim; with NIC_UDP none. */
     char *const *eal_argv;
+    const struct disk_slow_numbers *slow; /* Of a slow disk, asked for; NULL: none. Borrowed. */
     /* Called on the loop's thread when there is something to look at: node_failure(), once, or
      * node_narrow(). NULL: nobody looks. */
     void (*look)(void);

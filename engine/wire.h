@@ -216,6 +216,7 @@ struct wire_status_reply {
     bool bootstrapped;    /* The first entry is known to be committed. */
     bool takes_proposals; /* A leader that takes appends. */
     bool degraded;        /* Its disk stalls. */
+    bool slowed;          /* Its disk is slowed, because somebody asked for that. */
     uint64_t term;
     uint64_t commit_index;
     uint64_t durable_index;

@@ -230,7 +230,8 @@ static enum wire_reason status_reply_decode(const struct head_layout *head, stru
 {
     const struct status_reply_layout *fixed = &head->status_reply;
     if (fixed->role >= WIRE_ROLE_COUNT || fixed->leader > NODE_ID_MAX ||
-        fixed->flags > (STATUS_DURABLE | STATUS_BOOTSTRAPPED | STATUS_TAKES | STATUS_DEGRADED) ||
+        fixed->flags > (STATUS_DURABLE | STATUS_BOOTSTRAPPED | STATUS_TAKES | STATUS_DEGRADED |
+                        STATUS_SLOWED) ||
         !wire_all_zero(fixed->reserved, sizeof fixed->reserved)) {
         return WIRE_DROP_bad_field;
     }
@@ -250,6 +251,7 @@ static enum wire_reason status_reply_decode(const struct head_layout *head, stru
         .bootstrapped = (fixed->flags & STATUS_BOOTSTRAPPED) != 0,
         .takes_proposals = (fixed->flags & STATUS_TAKES) != 0,
         .degraded = (fixed->flags & STATUS_DEGRADED) != 0,
+        .slowed = (fixed->flags & STATUS_SLOWED) != 0,
         .term = fixed->term,
         .commit_index = fixed->commit_index,
         .durable_index = fixed->durable_index,
@@ -463,10 +465,11 @@ static void status_reply_encode(const struct wire_status_reply *reply,
     ASSERT(reply->start_offset <= reply->end_offset);
     fixed->role = reply->role;
     fixed->leader = reply->leader;
-    fixed->flags = (uint8_t)((reply->durable ? STATUS_DURABLE : 0) |
-                             (reply->bootstrapped ? STATUS_BOOTSTRAPPED : 0) |
-                             (reply->takes_proposals ? STATUS_TAKES : 0) |
-                             (reply->degraded ? STATUS_DEGRADED : 0));
+    fixed->flags =
+        (uint8_t)((reply->durable ? STATUS_DURABLE : 0) |
+                  (reply->bootstrapped ? STATUS_BOOTSTRAPPED : 0) |
+                  (reply->takes_proposals ? STATUS_TAKES : 0) |
+                  (reply->degraded ? STATUS_DEGRADED : 0) | (reply->slowed ? STATUS_SLOWED : 0));
     fixed->term = reply->term;
     fixed->commit_index = reply->commit_index;
     fixed->durable_index = reply->durable_index;

@@ -22,6 +22,7 @@
 #define STATUS_BOOTSTRAPPED 2u
 #define STATUS_TAKES        4u
 #define STATUS_DEGRADED     8u
+#define STATUS_SLOWED       16u
 #define RECORD_ALIGN        8u
 #define ANY_OFFSET          UINT64_MAX /* Of a request without a condition. */
 

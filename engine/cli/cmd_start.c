@@ -7,6 +7,7 @@
 #include "engine/base/units.h"
 #include "engine/cli/command.h"
 #include "engine/cli/make_log.h"
+#include "engine/cli/slow_disk.h"
 
 #include "engine/node.h"
 #include "net/spec.h"
@@ -34,9 +35,10 @@ struct start_arguments {
     int cpu; /* -1: any. */
     int eal_argc;
     struct capture_file pcap; /* Its path is empty: no capture. */
+    struct slow_disk slow;
 };
 
-enum { KEY_NODE = 256, KEY_NET, KEY_IDLE, KEY_CPU, KEY_PCAP };
+enum { KEY_NODE = 256, KEY_NET, KEY_IDLE, KEY_CPU, KEY_PCAP, KEY_SLOW_DISK };
 
 static const struct argp_option start_options[] = {
     {"config", 'c', "FILE", 0, "The cluster's configuration", 0},
@@ -51,6 +53,10 @@ static const struct argp_option start_options[] = {
     {"pcap", KEY_PCAP, "FILE", 0,
      "Write what passes through the port to a new pcapng file, up to 64 MiB, or "
      "FILE,size=BYTES; FILE,snap=BYTES takes no more of each packet",
+     0},
+    {"slow-disk", KEY_SLOW_DISK, "TIME[,share=PERCENT][,seed=N][,file=PATH]", 0,
+     "To see what that does: hold the log's writes back so long, or before a share of them; a "
+     "file's numbers may be changed meanwhile. Status and results say so",
      0},
     {0},
 };
@@ -96,6 +102,11 @@ static error_t start_parse(int key, char *value, struct argp_state *state)
                        "--pcap: `%.100s` is not " CAPTURE_FORM ", of %u KiB or more, and %u "
                        "to %u",
                        value, CAPTURE_BYTES_MIN >> 10, CAPTURE_SNAP_MIN, CAPTURE_SNAP_MAX);
+        }
+        return 0;
+    case KEY_SLOW_DISK:
+        if (!slow_disk_parse(value, &arguments->slow)) {
+            argp_error(state, "--slow-disk: `%s` is not " SLOW_DISK_FORM, value);
         }
         return 0;
     case ARGP_KEY_ARG:
@@ -235,6 +246,24 @@ static void print_memory_warning(void)
             colors ? "\033[1;31m" : "", colors ? "\033[0m" : "");
 }
 
+/* The numbers of the slow disk that was asked for; NULL: none was. 0, or the fault. */
+static int find_slow_disk(const struct start_arguments *arguments,
+                          struct disk_slow_numbers **numbers,
+                          struct fault *fault)
+{
+    *numbers = NULL;
+    if (!arguments->slow.wanted) {
+        return 0;
+    }
+    int result = slow_disk_numbers(&arguments->slow, numbers, fault);
+    if (result == 0) {
+        fprintf(stderr, "SLOW DISK on request: ");
+        slow_disk_print(*numbers, stderr);
+        fprintf(stderr, "\n");
+    }
+    return result;
+}
+
 static int serve(struct node *node, const struct node_config *config, struct fault *fault)
 {
     sigset_t signals;
@@ -303,6 +332,10 @@ static int start_run(int argc, char **argv)
     } else if (find_log(&arguments, self, path, &fault) != 0) {
         return command_fail(&fault);
     }
+    struct disk_slow_numbers *slow = NULL;
+    if (find_slow_disk(&arguments, &slow, &fault) != 0) {
+        return command_fail(&fault);
+    }
     struct node_config config = {
         .cluster = &cluster,
         .self = self,
@@ -315,6 +348,7 @@ static int start_run(int argc, char **argv)
         .pcap = arguments.pcap.path[0] != '\0' ? &arguments.pcap : NULL,
         .eal_argc = (uint32_t)arguments.eal_argc,
         .eal_argv = eal_argv,
+        .slow = slow,
         .look = wake_main,
     };
     int result = serve(&node, &config, &fault);

@@ -134,6 +134,16 @@ static void note_leader(struct health *health,
     }
 }
 
+raft_set health_slowed(const struct config *config, const struct ask_answer *answers)
+{
+    raft_set slowed = 0;
+    for (uint32_t i = 0; i < config->node_count; i++) {
+        bool is_slowed = answers[i].reachable && answers[i].status.slowed;
+        slowed |= is_slowed ? 1ull << config->nodes[i].id : 0;
+    }
+    return slowed;
+}
+
 void health_judge(struct health *health,
                   const struct config *config,
                   const struct ask_answer *answers)
@@ -145,6 +155,7 @@ void health_judge(struct health *health,
     for (uint32_t i = 0; i < config->node_count; i++) {
         health->reachable_count += answers[i].reachable;
     }
+    health->slowed = health_slowed(config, answers);
     const struct wire_status_reply *leader = find_leader(health, config, answers);
     health->available = leader != NULL && leader->takes_proposals;
     if (leader == NULL) {

@@ -159,6 +159,21 @@ static void stranger_and_degraded_node_are_named(void **state)
     assert_int_equal(w.health.note_count, 2);
 }
 
+static void disk_that_is_slowed_on_request_makes_nobody_unhealthy(void **state)
+{
+    (void)state;
+    struct world w = sound();
+    w.answers[2].status.slowed = true;
+    w.answers[0].status.slowed = true;
+    w.answers[0].reachable = false; /* What it said before does not count. */
+    judge(&w);
+    assert_true(w.health.slowed == 1u << 3);
+    w.answers[0].reachable = true;
+    judge(&w);
+    assert_true(w.health.healthy);
+    assert_true(w.health.slowed == (1u << 3 | 1u << 1));
+}
+
 static void voter_without_an_address_is_told(void **state)
 {
     (void)state;
@@ -235,6 +250,7 @@ int main(void)
         cmocka_unit_test(first_start_names_whom_it_waits_for),
         cmocka_unit_test(voter_that_has_not_heard_of_the_first_commit_is_not_healthy_yet),
         cmocka_unit_test(stranger_and_degraded_node_are_named),
+        cmocka_unit_test(disk_that_is_slowed_on_request_makes_nobody_unhealthy),
         cmocka_unit_test(voter_without_an_address_is_told),
         cmocka_unit_test(everything_wrong_at_once_still_fits),
         cmocka_unit_test(node_behind_the_log_start_is_named_with_what_mends_it),

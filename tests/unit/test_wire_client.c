@@ -143,6 +143,7 @@ static void status_reply_stands_where_the_protocol_says(void **state)
                                                 .leader = 3,
                                                 .durable = true,
                                                 .degraded = true,
+                                                .slowed = true,
                                                 .term = 1,
                                                 .commit_index = 2,
                                                 .durable_index = 3,
@@ -157,7 +158,7 @@ static void status_reply_stands_where_the_protocol_says(void **state)
     assert_int_equal(head[6], 37);
     assert_int_equal(head[88], 2);
     assert_int_equal(head[89], 3);
-    assert_int_equal(head[90], 1 | 8);
+    assert_int_equal(head[90], 1 | 8 | 16);
     const uint64_t expected[] = {1, 2, 3, 4, 5, 14, 6, 16, 32, 9};
     for (uint32_t i = 0; i < 10; i++) {
         assert_int_equal(bytes_le(head + 96 + 8 * i, 8), expected[i]);
@@ -166,7 +167,7 @@ static void status_reply_stands_where_the_protocol_says(void **state)
     reply.status_reply.takes_proposals = true;
     reply.status_reply.durable = false;
     wire_encode(&reply, head);
-    assert_int_equal(head[90], 2 | 4 | 8);
+    assert_int_equal(head[90], 2 | 4 | 8 | 16);
     reply.status_reply.start_offset = 6;
     expect_assert_failure(wire_encode(&reply, head));
 }
@@ -383,7 +384,7 @@ static void status_reply_that_contradicts_itself_is_dropped(void **state)
     assert_int_equal(frame_after(WIRE_STATUS, 88, 1, 1), WIRE_DROP_bad_field);
     assert_int_equal(frame_after(WIRE_STATUS_REPLY, 88, WIRE_ROLE_COUNT, 1), WIRE_DROP_bad_field);
     assert_int_equal(frame_after(WIRE_STATUS_REPLY, 89, 64, 1), WIRE_DROP_bad_field);
-    assert_int_equal(frame_after(WIRE_STATUS_REPLY, 90, 16, 1), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_STATUS_REPLY, 90, 32, 1), WIRE_DROP_bad_field);
     assert_int_equal(frame_after(WIRE_STATUS_REPLY, 91, 1, 1), WIRE_DROP_bad_field);
     for (uint32_t at = 104; at <= 128; at += 8) { /* Indexes and offsets. */
         assert_int_equal(frame_after(WIRE_STATUS_REPLY, at, 1ull << 63, 8), WIRE_DROP_bad_field);
