@@ -4,19 +4,28 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include <xdp/libxdp.h>
 
-#define TEXT_BYTES  64u
-#define PATH_BYTES  sizeof(((struct xdp_claim *)0)->path)
-#define WORDS_BYTES 160u
+#define NOTES_FOLDER "/run"
+#define NOTES_PREFIX "thole-xdp-"
+#define TEXT_BYTES   64u
+#define PATH_BYTES   sizeof(((struct xdp_claim *)0)->path)
+#define WORDS_BYTES  160u
+
+#define LOCK_TRIES      10u
+#define LOCK_WAIT_NS    10000000
+#define NOTES_LOOKED_AT 10000u /* Files of that folder, at most. */
 
 /* The last warning of either library: they would print it. One process, one thread at start. */
 static char words[WORDS_BYTES];
@@ -85,13 +94,78 @@ static uint32_t noted(int fd, long *process)
     return (uint32_t)id;
 }
 
+static bool program_exists(uint32_t id)
+{
+    int fd = id == 0 ? -1 : bpf_prog_get_fd_by_id(id);
+    bool is_there = fd >= 0 || (id != 0 && errno != ENOENT);
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return is_there;
+}
+
+/* Whether the path still names this open file. */
+static bool is_at(int fd, const char *path)
+{
+    struct stat open_one;
+    struct stat named_one;
+    return fstat(fd, &open_one) == 0 && stat(path, &named_one) == 0 &&
+           open_one.st_ino == named_one.st_ino && open_one.st_dev == named_one.st_dev;
+}
+
+/* True when the note is gone: nobody holds it, and what it names is no more. */
+static bool sweep_one(const char *path)
+{
+    long process;
+    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0) {
+        return errno == ENOENT;
+    }
+    bool stale = flock(fd, LOCK_EX | LOCK_NB) == 0 && is_at(fd, path) &&
+                 !program_exists(noted(fd, &process));
+    stale = stale && unlink(path) == 0;
+    (void)close(fd);
+    return stale;
+}
+
+static bool is_of(const char *name, const uint64_t *namespaces, uint32_t namespace_count)
+{
+    uint64_t namespace = strtoull(name + strlen(NOTES_PREFIX), NULL, 10);
+    for (uint32_t i = 0; i < namespace_count; i++) {
+        if (namespaces[i] == namespace) {
+            return true;
+        }
+    }
+    return false;
+}
+
+uint32_t xdp_sweep(const uint64_t *namespaces, uint32_t namespace_count)
+{
+    uint32_t left = 0;
+    DIR *folder = opendir(NOTES_FOLDER);
+    struct dirent *entry = folder != NULL ? readdir(folder) : NULL;
+    for (uint32_t i = 0; entry != NULL && i < NOTES_LOOKED_AT; i++) {
+        char path[sizeof(NOTES_FOLDER) + sizeof(entry->d_name)];
+        (void)snprintf(path, sizeof(path), NOTES_FOLDER "/%s", entry->d_name);
+        bool is_note = strncmp(entry->d_name, NOTES_PREFIX, strlen(NOTES_PREFIX)) == 0;
+        if (is_note && !sweep_one(path)) {
+            left += is_of(entry->d_name, namespaces, namespace_count);
+        }
+        entry = readdir(folder);
+    }
+    if (folder != NULL) {
+        (void)closedir(folder);
+    }
+    return left;
+}
+
 /* An interface's number belongs to its network namespace. */
 static void claim_path(char path[PATH_BYTES], uint32_t index)
 {
     struct stat namespace = {0};
     (void)stat("/proc/self/ns/net", &namespace);
-    (void)snprintf(path, PATH_BYTES, "/run/thole-xdp-%lu-%u", (unsigned long)namespace.st_ino,
-                   index);
+    (void)snprintf(path, PATH_BYTES, NOTES_FOLDER "/" NOTES_PREFIX "%lu-%u",
+                   (unsigned long)namespace.st_ino, index);
 }
 
 static int claim_open(struct xdp_claim *claim, const struct interface *interface)
@@ -117,6 +191,26 @@ static void busy_fault(const char *interface, long process, struct fault *fault)
               "interface, or stop it with",
               process, interface);
     fault_mend(fault, "kill %ld", process);
+}
+
+/* Another start may be sweeping just now: then the lock is held for a moment, or the file is gone.
+ * 0, or -errno: it cannot be opened. */
+static int claim_lock(struct xdp_claim *claim, const struct interface *interface, bool *locked)
+{
+    *locked = false;
+    for (uint32_t try = 0; try < LOCK_TRIES && !*locked; try++) {
+        if (try > 0) {
+            struct timespec pause = {.tv_nsec = LOCK_WAIT_NS};
+            (void)nanosleep(&pause, NULL);
+            (void)close(claim->fd);
+        }
+        int result = claim_open(claim, interface);
+        if (result != 0) {
+            return result;
+        }
+        *locked = flock(claim->fd, LOCK_EX | LOCK_NB) == 0 && is_at(claim->fd, claim->path);
+    }
+    return 0;
 }
 
 static int
@@ -190,7 +284,9 @@ int xdp_claim(struct xdp_claim *claim, const struct interface *interface, struct
     (void)libbpf_set_print(libbpf_said);
     (void)libxdp_set_print(libxdp_said);
     claim->index = interface->index;
-    int result = claim_open(claim, interface);
+    (void)xdp_sweep(NULL, 0);
+    bool locked = false;
+    int result = claim_lock(claim, interface, &locked);
     if (result != 0) {
         fault_set(fault, FAULT_ENVIRONMENT,
                   "cannot write %s: %s. af_xdp notes there what it attaches to %s, so that a "
@@ -198,13 +294,16 @@ int xdp_claim(struct xdp_claim *claim, const struct interface *interface, struct
                   claim->path, strerror(-result), interface->name);
         return result;
     }
-    if (flock(claim->fd, LOCK_EX | LOCK_NB) != 0) {
+    if (!locked) {
         long process;
         (void)noted(claim->fd, &process);
         busy_fault(interface->name, process, fault);
         result = -EBUSY;
     } else {
         result = stale_detach(claim, interface, fault);
+        if (result == -EBUSY) {
+            (void)unlink(claim->path); /* It names nothing of ours. */
+        }
     }
     if (result != 0) {
         (void)close(claim->fd);

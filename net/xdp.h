@@ -3,13 +3,16 @@
  * DPDK's AF_XDP driver attaches the default program of libxdp and detaches it at its end; after a
  * kill -9 the program stays, and a new start must not stumble over it. So its number stands in a
  * file for as long as the port is open. A program with that number is ours, any other one is not
- * touched. The file is locked: one process an interface.
+ * touched. The file is locked: one process an interface. A file of a namespace that has ended is
+ * taken away by whoever comes next.
  */
 #ifndef NET_XDP_H
 #define NET_XDP_H
 
 #include "engine/base/fault.h"
 #include "net/interface.h"
+
+#include <stdint.h>
 
 #define XDP_NAME_BYTES 16u
 
@@ -44,6 +47,11 @@ void xdp_note(struct xdp_claim *claim);
 
 /* The port is closed: see that our program is gone, and give the interface free. */
 void xdp_release(struct xdp_claim *claim);
+
+/* Take away the notes of ended processes whose program is gone with its interface, as when a
+ * network namespace ends; every claim does so. How many are left of these namespaces (inode
+ * numbers). */
+uint32_t xdp_sweep(const uint64_t *namespaces, uint32_t namespace_count);
 
 /* What libbpf or libxdp warned of last; "" before. From the first claim on they print nothing. */
 const char *xdp_last_words(void);
