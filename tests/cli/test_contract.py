@@ -13,7 +13,11 @@ COMMANDS = [["demo"], ["bench", "run"], ["floor", "disk"], ["floor", "net"],
             ["floor", "all"], ["log", "verify"], ["format"],
             ["version"], ["start"], ["status"], ["check"],
             ["append"], ["read"], ["tail"], ["leader", "show"], ["leader", "transfer"],
-            ["completion"], ["doctor"], ["net", "ls"], ["net", "show"], ["net", "stat"]]
+            ["completion"], ["doctor"], ["net", "ls"], ["net", "show"], ["net", "stat"],
+            ["lab", "up"], ["lab", "down"], ["lab", "status"], ["lab", "shell"],
+            ["lab", "start"], ["lab", "stop"], ["lab", "kill"], ["lab", "pause"],
+            ["lab", "resume"], ["lab", "cut"], ["lab", "lose"], ["lab", "repeat"],
+            ["lab", "flap"], ["lab", "heal"], ["lab", "slow-disk"]]
 
 
 class Usage(Case):
@@ -71,6 +75,12 @@ class Usage(Case):
                           ["floor", "net", "--size", "23"], ["floor", "net", "--size", "8193"],
                           ["format", "-c", config, "--node", "1x"],
                           ["format", "-c", config, "--node", "4294967297"],
+                          ["start", "-c", config, "--node", "1", "--slow-disk", "5"],
+                          ["start", "-c", config, "--node", "1", "--slow-disk", "61s"],
+                          ["start", "-c", config, "--node", "1", "--slow-disk", "1ms,share=101"],
+                          ["start", "-c", config, "--node", "1", "--slow-disk", "1ms,seed=0"],
+                          ["start", "-c", config, "--node", "1", "--slow-disk", "1ms,file="],
+                          ["start", "-c", config, "--node", "1", "--slow-disk", "1ms,more"],
                           ["log", "verify", "n1", "--from", "0"],
                           ["log", "verify", "n1", "--to", "7x"],
                           ["log", "verify", "n1", "--from", "3", "--to", "2"]]:

@@ -20,11 +20,11 @@ import unittest
 
 import network
 
-REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-THOLE = os.environ.get("THOLE", os.path.join(REPOSITORY, "build", "thole"))
+REPOSITORY = network.REPOSITORY
+THOLE = network.THOLE
 PATIENCE_S = 30  # Of every wait: what has not come by then never will.
 CLUSTER_ID = "9f3c0a4e5b6d7788"
-FOLDER = "thole-cluster-"  # What the name of a cluster's folder begins with.
+FOLDER = network.FOLDER
 PORT = 7001  # Of every node that has a namespace of its own.
 
 
@@ -261,7 +261,7 @@ def main():
     """Run the tests of the calling file on the program named first; 77 when all were skipped."""
     global THOLE
     if len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
-        THOLE = os.path.abspath(sys.argv.pop(1))
+        THOLE = network.THOLE = os.path.abspath(sys.argv.pop(1))
     print(f"seed {SEED}", flush=True)
     program = unittest.main(module="__main__", exit=False, verbosity=2)
     result = program.result

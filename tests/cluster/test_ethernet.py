@@ -406,7 +406,7 @@ class Manners(EthernetCase):
         made[1].place = network.Place(
             [*place.prefix, "setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups",
              "--inh-caps", f"-all,{rights}", "--ambient-caps", f"-all,{rights}",
-             "--bounding-set", f"-all,{rights}", "--"], place.fds)
+             "--bounding-set", f"-all,{rights}", "--"])
         made[1].start("--net", "af_packet:eth0")
         made.wait_healthy()
         self.append(made, LINES)

@@ -102,12 +102,19 @@ class Rig(Case):
             words = network.HERE.run(*command, capture_output=True, text=True).stdout
             for name in [*self.net.names, "br0", "faults", "copies"]:
                 self.assertIsNone(re.search(rf"\b{name}[:@ \n]", words), words)
-        links = [os.readlink(f"/proc/self/fd/{fd}") for fd in self.net.fds.values()]
-        self.assertEqual(len(set(links)), 4)
-        self.net.close()
-        left = {os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")
-                if os.path.islink(f"/proc/self/fd/{fd}")}
-        self.assertFalse(left & set(links))
+        keeper = self.net.lab["keeper"]["pid"]
+        inodes = {host["inode"] for host in [*self.net.lab["hosts"], self.net.lab["switch"]]}
+        self.assertEqual(len(inodes), 4)
+        with self.net["n1"].popen("sh", "-c", "echo here; exec sleep 1000",
+                                  stdout=PIPE) as left:
+            left.stdout.readline()
+            running = network.processes_in(inodes)
+            self.net.close()
+            self.assertEqual(left.wait(timeout=cluster.PATIENCE_S), -9)
+        self.assertFalse(os.path.exists(f"/proc/{keeper}/ns/net"))
+        self.assertGreaterEqual(len(running), 2)
+        self.assertFalse(running & network.processes_in(inodes))
+        self.assertFalse(os.path.exists(self.net.folder))
 
 
 if __name__ == "__main__":

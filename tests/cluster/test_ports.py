@@ -100,7 +100,7 @@ class Run(PortsCase):
             words += (f"link add p{number} type veth peer name b{number}\n"
                       f"link set b{number} master br0 up\nlink set p{number} up\n")
         net.do(net["home"], ["ip", "-batch", "-"], words)
-        inside = ["nsenter", f"--net=/proc/{os.getpid()}/fd/{net.fds['home']}", "--"]
+        inside = ["nsenter", f"--net={net.namespaces['home']}", "--"]
         self.valid("af_packet:p%d", before=inside)
         net.do(net["home"], ["ip", "-batch", "-"], "link set b2 nomaster\n")
         done = self.run_here("bench", "run", "--local", "3", "--net", "af_packet:p%d", *SHORT,
@@ -117,11 +117,10 @@ class Beside(PortsCase):
         names = ["n1", "n2", "n3", "home"]
         net = network.Network(names)
         self.addCleanup(net.close)
-        switch = network.Place(net.switch.prefix, [*net.fds.values()])
         for name in names[:3]:
-            net.do(switch, ["ip", "-batch", "-"],
+            net.do(net.switch, ["ip", "-batch", "-"],
                    f"link add fl{name} type veth peer name fl0 "
-                   f"netns /proc/self/fd/{net.fds[name]}\n"
+                   f"netns {net.namespaces[name]}\n"
                    f"link set dev fl{name} addrgenmode none\n"
                    f"link set dev fl{name} master br0 up\n")
             net.do(net[name], ["ip", "-batch", "-"],
@@ -137,7 +136,7 @@ class Beside(PortsCase):
         return made, net
 
     def bench(self, made, net, *more):
-        paths = ",".join(f"/proc/{os.getpid()}/fd/{net.fds[name]}" for name in net.names[:3])
+        paths = ",".join(net.namespaces[name] for name in net.names[:3])
         return made.place.run(cluster.THOLE, "bench", "run", "-c", made.path, "--closed",
                               "--duration", "3s", "--warmup", "300ms", "--floor-ns", paths, *more,
                               "--json", text=True, capture_output=True)
@@ -256,7 +255,7 @@ class Echo(PortsCase):
         self.need_root()
         net = network.Network(["n1", "home"])
         self.addCleanup(net.close)
-        inside = {name: ["nsenter", f"--net=/proc/{os.getpid()}/fd/{net.fds[name]}", "--"]
+        inside = {name: ["nsenter", f"--net={net.namespaces[name]}", "--"]
                   for name in net.names}
         for name in net.names:
             net.do(net[name], ["ip", "address", "flush", "dev", "eth0"], "")

@@ -35,7 +35,7 @@ time.sleep(3600)
 
 def pinned(place, cpus):
     """The same place, on these CPUs alone."""
-    return network.Place([*place.prefix, "taskset", "--cpu-list", cpus], place.fds)
+    return network.Place([*place.prefix, "taskset", "--cpu-list", cpus])
 
 
 class Hostile(Case):
