@@ -7,6 +7,9 @@ import history
 import load
 import network
 
+NODES = ["n1", "n2", "n3"]
+CLIENTS = ["c1", "c2", "c3"]
+
 
 class FaultCase(cluster.Case):
     """A cluster with three concurrent clients; after the faults, everything that was acknowledged
@@ -15,16 +18,25 @@ class FaultCase(cluster.Case):
     def setUp(self):
         self.begin = time.monotonic()
 
+    def network(self):
+        """A network in which each node and each client has a host of its own."""
+        network.need()
+        net = network.Network([*NODES, *CLIENTS, "home"])
+        self.addCleanup(net.close)
+        return net
+
     def loaded(self, net=None, **more):
-        """A healthy cluster of three, its load at work."""
+        """A healthy cluster of three, its load at work; nodes with ports of their own need hosts
+        of their own."""
         self.rng = cluster.rng(self)
+        if net is None and cluster.NET:
+            net = self.network()
         self.besides = history.History()  # What the test itself appended.
         self.made = self.cluster(size=more.pop("size", "64MiB"), net=net, **more)
         self.made.format()
         self.made.start()
         self.leader = self.made.wait_healthy()["leader"]
-        names = ["c1", "c2", "c3"]
-        places = {name: network.HERE if net is None else net[name] for name in names}
+        places = {name: network.HERE if net is None else net[name] for name in CLIENTS}
         self.load = load.Load(self.made, self.rng, places)
         self.addCleanup(self.load.stop)
         self.load.wait_progress()

@@ -160,6 +160,10 @@ class Network:
         """Send so many of all IP packets once more, at random; 0 ends it."""
         self.order("repeat", str(percent))
 
+    def flap(self, name, milliseconds):
+        """Pull a host's plug and put it back; its port forwards again afterwards."""
+        self.order("flap", name, "--for", f"{milliseconds}ms")
+
     def calm(self):
         """No fault any more."""
         self.order("heal")

@@ -4,23 +4,14 @@ import threading
 import time
 
 import cluster
-import network
-from faults import FaultCase
-
-NODES = ["n1", "n2", "n3"]
-CLIENTS = ["c1", "c2", "c3"]
+from faults import CLIENTS, NODES, FaultCase
 
 
 class PartitionCase(FaultCase):
     def rigged(self):
         """A cluster under load, each node and client at a host of its own; and the network."""
-        self.net = network.Network([*NODES, *CLIENTS, "home"])
-        self.addCleanup(self.net.close)
+        self.net = self.network()
         return self.loaded(net=self.net), self.net
-
-    def setUp(self):
-        super().setUp()
-        network.need()
 
     def others(self, name):
         return [other for other in NODES if other != name]
@@ -153,6 +144,20 @@ class OneWay(PartitionCase):
             net.heal()
             self.load.wait_progress()
         self.assert_counted("one_way_cut")
+        self.finish()
+
+
+class Flap(PartitionCase):
+    def test_links_that_flap_lose_and_double_nothing(self):
+        made, net = self.rigged()
+        for _ in range(12 if cluster.LONG else 3):
+            net.flap(f"n{self.leader}", 700)  # Longer than an election takes.
+            self.load.wait_progress()
+            self.leader = made.wait_healthy()["leader"]
+            for name in [f"n{self.follower()}", self.rng.choice(CLIENTS)]:
+                net.flap(name, self.rng.randrange(20, 400))
+            self.load.wait_progress()
+            self.leader = made.wait_healthy()["leader"]
         self.finish()
 
 
