@@ -293,6 +293,7 @@ static uint32_t port_tx_burst(struct nic *nic, const struct nic_send *sends, uin
         }
     }
     uint32_t sent = made > 0 ? packets_send(own, buffers, made) : 0;
+    ASSERT(sent <= made);
     for (uint32_t i = 0; i < sent; i++) {
         nic->counters.tx_bytes += frame_bytes[i];
         nic->counters.tx_external += chained >> i & 1u;
