@@ -17,7 +17,7 @@
 #include <string.h>
 #include <time.h>
 
-#define RUN_FILL_PARTS 4u          /* A quarter of the log may be written and not yet verified. */
+#define RUN_FILL_PARTS 4u           /* A quarter of the log may be written and not yet verified. */
 #define RUN_SETTLE_NS  10000000000u /* Longest wait for followers to learn of the last commit. */
 
 struct run {
