@@ -87,7 +87,8 @@ class LogFile:
 
 
 class Logs(cluster.Case):
-    """Three nodes, stopped, with records of all sizes; and copies of their logs to damage."""
+    """Three nodes, stopped, with records of all sizes; and copies of their logs to damage. `early`
+    is a follower's, stopped after a quarter of the records."""
 
     @classmethod
     def setUpClass(cls):
@@ -103,12 +104,15 @@ class Logs(cluster.Case):
             session = ["--session", "tools"] if number % 8 == 0 else []
             cls.append(line + b"\n", *session)
             if number == 10:
-                assert cls.made[1].stop() == 0
-                shutil.copytree(cls.made[1].data, cls.early)
-                cls.made[1].start()
+                follower = cls.made[1 + cls.made.wait_healthy()["leader"] % 3]
+                assert follower.stop() == 0
+                shutil.copytree(follower.data, cls.early)
+                follower.start()
                 cls.made.wait_healthy()
         cls.busy = thole("log", "verify", cls.made[2].data)
-        for node in cls.made.nodes:
+        # The leader last: it would hand over, and the next one's no-op would be in some of the logs.
+        leader = cls.made.wait_healthy()["leader"]
+        for node in sorted(cls.made.nodes, key=lambda node: node.number == leader):
             assert node.stop() == 0
         cls.entries, cls.summary = dump(cls.made[1].data)
 
@@ -237,7 +241,6 @@ class Whole(Logs):
         self.assert_exit(thole("log", "diff", self.made[1].data, data, "--to", last), 0)
         after = str(entry["index"] + 1)
         self.assert_exit(thole("log", "diff", self.made[1].data, data, "--from", after), 0)
-
 
     def test_a_tail_that_differs_is_called_committed_only_where_it_was(self):
         data = os.path.join(self.made.folder, "tail")
