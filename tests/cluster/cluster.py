@@ -58,11 +58,17 @@ def thole(*arguments, cwd=None, place=network.HERE):
 
 
 def free_ports(count):
-    """UDP ports of loopback that nobody has now, all different."""
-    sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
+    """UDP ports of loopback that nobody has now, all different; below those that the kernel gives
+    to whoever names none, so that no client has one of them when its node comes back."""
+    sockets = []
     try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
+        while len(sockets) < count:
+            one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            try:
+                one.bind(("127.0.0.1", random.SystemRandom().randrange(10000, 32000)))
+                sockets.append(one)
+            except OSError:
+                one.close()
         return [one.getsockname()[1] for one in sockets]
     finally:
         for one in sockets:

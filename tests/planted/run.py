@@ -11,7 +11,9 @@ plants another bug. Prints the seed that each one needed, and all of them in the
 Exit code 0: every bug was found, and the unpatched copy shows nothing in the first seeds.
 """
 import argparse
+import concurrent.futures
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -36,7 +38,8 @@ BUGS = [
     "stale_completion",  # A completion from before a cut is accepted.
     "vote_before_durable",  # A vote is answered before it is durable.
 ]
-CHUNK = 25  # Seeds of one call of the simulator: it stops at the chunk that finds the bug.
+CHUNK = 25  # Seeds of one call of the simulator: none begins after one that found the bug.
+WORKERS = os.cpu_count() or 1
 TREE = ["engine", "storage", "net", "bench", "tests", "docs", "meson.build", "meson_options.txt"]
 
 
@@ -76,12 +79,16 @@ def violations(sim, first, count):
 def hunt(sim, mutated, seeds):
     """The first violation that counts: (seed, what), or None; and how many assertions did not."""
     ignored = 0
-    for first in range(1, seeds + 1, CHUNK):
-        for seed, what in violations(sim, first, min(CHUNK, seeds + 1 - first)):
-            if what.startswith("assertion") and mutated in what:
-                ignored += 1
-                continue
-            return seed, what, ignored
+    firsts = range(1, seeds + 1, CHUNK)
+    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+        for group in (firsts[i:i + WORKERS] for i in range(0, len(firsts), WORKERS)):
+            found = pool.map(lambda first: violations(sim, first, min(CHUNK, seeds + 1 - first)),
+                             group)
+            for seed, what in (one for chunk in found for one in chunk):
+                if what.startswith("assertion") and mutated in what:
+                    ignored += 1
+                    continue
+                return seed, what, ignored
     return None, "not found", ignored
 
 
