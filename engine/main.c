@@ -7,6 +7,7 @@
 #include "engine/cli/command.h"
 
 #include <argp.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -26,18 +27,63 @@ const struct command *const command_list[] = {
 };
 const uint32_t command_count = sizeof command_list / sizeof command_list[0];
 
+/* Whether this is a command of the group: "lab up" is one of "lab". */
+static bool is_in_group(const struct command *command, const char *group)
+{
+    size_t length = strlen(group);
+    return strncmp(command->name, group, length) == 0 && command->name[length] == ' ';
+}
+
+static bool is_group(const char *word)
+{
+    for (uint32_t i = 0; i < command_count; i++) {
+        if (is_in_group(command_list[i], word)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_help(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "-?") == 0 ||
+           strcmp(word, "help") == 0;
+}
+
+/* Of one group; NULL: of all. */
+static void print_commands(FILE *out, const char *group)
+{
+    for (uint32_t i = 0; i < command_count; i++) {
+        if (group == NULL || is_in_group(command_list[i], group)) {
+            fprintf(out, "  %-15s %s\n", command_list[i]->name, command_list[i]->summary);
+        }
+    }
+}
+
 static void print_help(FILE *out)
 {
     fprintf(out, "Usage: thole COMMAND [OPTION...] [-- EAL ARGUMENTS]\n\n"
                  "A durable Raft log over DPDK and io_uring, and the benchmark that shows its "
                  "latency\nbeside the floor of the machine.\n\n");
-    for (uint32_t i = 0; i < command_count; i++) {
-        fprintf(out, "  %-15s %s\n", command_list[i]->name, command_list[i]->summary);
-    }
+    print_commands(out, NULL);
     fprintf(out,
             "\nExit codes: 0 ok; 1 a check failed or a run is invalid; 2 usage; 3 the machine or "
             "a folder is\nnot as needed; 4 no leader, no quorum or a timeout; 5 internal.\n\n"
             "`thole COMMAND --help` explains a command. Example:\n  thole demo\n");
+}
+
+/* A group's name alone, with a question for help, or with no command of it. */
+static int in_group(const char *group, const char *word)
+{
+    bool asked = word != NULL && is_help(word);
+    FILE *out = asked ? stdout : stderr;
+    if (word != NULL && !asked) {
+        fprintf(out, "thole: no command `%s %s`\n", group, word);
+    }
+    fprintf(out, "Usage: thole %s COMMAND [OPTION...]\n\n", group);
+    print_commands(out, group);
+    fprintf(out, "\n`thole %s COMMAND --help` explains a command.\n", group);
+    return asked ? 0 : FAULT_USAGE;
 }
 
 /* Words of argv that make up the command's name; 0: it is another command. */
@@ -56,18 +102,6 @@ static int words_matched(const struct command *command, int argc, char **argv)
     return words;
 }
 
-/* The name was not found: say what is near it. */
-static int unknown_command(int argc, char **argv)
-{
-    fprintf(stderr, "thole: no command `%s%s%s`; the commands are:", argv[1], argc > 2 ? " " : "",
-            argc > 2 ? argv[2] : "");
-    for (uint32_t i = 0; i < command_count; i++) {
-        fprintf(stderr, "%s %s", i == 0 ? "" : ",", command_list[i]->name);
-    }
-    fprintf(stderr, " (see thole --help)\n");
-    return FAULT_USAGE;
-}
-
 int main(int argc, char **argv)
 {
     argp_err_exit_status = FAULT_USAGE;
@@ -75,10 +109,12 @@ int main(int argc, char **argv)
         print_help(stderr);
         return FAULT_USAGE;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
-        strcmp(argv[1], "help") == 0) {
+    if (is_help(argv[1])) {
         print_help(stdout);
         return 0;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        return command_version.run(1, argv);
     }
     for (uint32_t i = 0; i < command_count; i++) {
         int words = words_matched(command_list[i], argc, argv);
@@ -89,5 +125,9 @@ int main(int argc, char **argv)
             return command_list[i]->run(argc - words, argv + words);
         }
     }
-    return unknown_command(argc, argv);
+    if (is_group(argv[1])) {
+        return in_group(argv[1], argc > 2 ? argv[2] : NULL);
+    }
+    fprintf(stderr, "thole: no command `%s` (thole --help shows all)\n", argv[1]);
+    return FAULT_USAGE;
 }

@@ -6,8 +6,8 @@
 #                           suites `unit` and `trace` and the short simulator, and must give the
 #                           same hash for a seed; the sanitizers' build runs `unit`, `trace` and
 #                           `fuzz`; then format, lint and the rules of tests/tidy.py
-#     tests/run.sh --all    the gcc build also runs the suite `long`, and clang-tidy's static analyzer
-#                           goes deep
+#     tests/run.sh --all    the gcc build also runs the suite `long`, and the static analyzer of
+#                           clang-tidy goes deep
 #
 # Prints a line a step and a test, the output of what failed, and last, alone on its line,
 # `N passed, N failed, N skipped`. A passed step or test program counts once; of a program that

@@ -43,9 +43,26 @@ class Usage(Case):
             self.assertEqual(process.stdout, "")
 
     def test_an_unknown_command_or_none_exits_2(self):
-        self.assert_exit(thole("bogus"), 2)
-        self.assert_exit(thole("floor", "bogus"), 2)
-        self.assert_exit(thole(), 2)
+        for words, said in [(["bogus"], "`bogus`"), ([], "floor disk")]:
+            process = thole(*words)
+            self.assert_exit(process, 2)
+            self.assertIn(said, process.stderr)
+        for group in sorted({command[0] for command in COMMANDS if len(command) > 1}):
+            for words in [[group, "bogus"], [group]]:
+                process = thole(*words)
+                self.assert_exit(process, 2)
+                self.assertIn(f"thole {group} COMMAND --help", process.stderr)
+
+    def test_help_of_a_group_lists_its_commands_alone(self):
+        for group in sorted({command[0] for command in COMMANDS if len(command) > 1}):
+            process = thole(group, "--help")
+            self.assert_exit(process, 0)
+            listed = re.findall(r"^  (\S+ \S+) +\S", process.stdout, re.M)
+            self.assertEqual(sorted(listed), sorted(" ".join(command) for command in COMMANDS
+                                                    if command[0] == group))
+
+    def test_the_version_is_a_flag_too(self):
+        self.assertEqual(thole("--version").stdout, thole("version").stdout)
 
     def test_a_wrong_value_exits_2_and_names_its_flag(self):
         for flag, value in [("--rate", "fast"), ("--rate", "0"), ("--size", "60001"),
