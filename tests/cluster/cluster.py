@@ -263,9 +263,24 @@ class Case(unittest.TestCase):
             self.assertIn(word, done.stderr)
 
 
+def become_root_within():
+    """What an ordinary user lacks for nodes on af_packet in hosts of a network, a user namespace
+    gives: begin again in one, where there may be one."""
+    if os.geteuid() == 0 or NET is None or not NET.startswith("af_packet"):
+        return
+    within = ["unshare", "--user", "--map-root-user", "--"]
+    try:
+        possible = subprocess.run([*within, "true"], capture_output=True, check=False)
+    except FileNotFoundError:
+        return
+    if possible.returncode == 0:
+        os.execvp(within[0], [*within, *sys.orig_argv])
+
+
 def main():
     """Run the tests of the calling file on the program named first; 77 when all were skipped."""
     global THOLE
+    become_root_within()
     if len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
         THOLE = network.THOLE = os.path.abspath(sys.argv.pop(1))
     print(f"seed {SEED}", flush=True)
