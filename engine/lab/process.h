@@ -33,7 +33,8 @@ int process_signal(struct process_id process, int number);
 bool process_wait_end(struct process_id process, int timeout_ms);
 
 /* Kill all whose network namespace is one of these, but this process and those it descends from.
- * They are looked for until none is found; returns how many were killed. */
+ * They are looked for until none is found; returns how many were killed. The caller holds the
+ * namespaces open, or their numbers might be others' by now. */
 uint32_t process_kill_in(const uint64_t *inodes, uint32_t inode_count);
 
 #endif

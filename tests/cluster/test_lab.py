@@ -306,6 +306,20 @@ class AsRoot(LabCase):
             self.assertEqual(shell.wait(timeout=cluster.PATIENCE_S), -9)
         self.assert_nothing_left(traces)
 
+    def test_a_namespace_that_got_the_number_of_one_of_the_labs_is_spared(self):
+        self.lab("up", "--no-nodes", "--hosts", "a")
+        with subprocess.Popen(["unshare", "--net", "sh", "-c", "echo up; exec sleep 1000"],
+                              stdout=subprocess.PIPE, text=True) as other:
+            self.addCleanup(other.kill)
+            self.assertEqual(other.stdout.readline(), "up\n")
+            state = self.state()
+            state["hosts"][0]["inode"] = os.stat(f"/proc/{other.pid}/ns/net").st_ino
+            with open(os.path.join(self.dir, "lab.json"), "w", encoding="utf-8") as file:
+                json.dump(state, file)
+            self.lab("down")
+            self.assertIsNone(other.poll())
+            other.kill()
+
     def test_results_against_a_slow_disk_say_so(self):
         self.lab("up", *SIZE, "--net", "udp")
         bench = ["thole", "bench", "run", "-c", "cluster.ini", "--closed", "--clients", "1",
