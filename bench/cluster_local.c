@@ -49,15 +49,17 @@ static uint32_t replica_poll_task(void *context, uint64_t now_ns)
 {
     struct cluster_node *node = context;
     uint32_t work = replica_poll(node->replica, now_ns);
-    if (now_ns - node->published_ns >= CLUSTER_PUBLISH_NS) {
+    struct cluster_progress *progress = &node->progress;
+    uint64_t published_ns = atomic_load_explicit(&progress->ns, memory_order_relaxed);
+    if (now_ns - published_ns >= CLUSTER_PUBLISH_NS) {
         struct replica_status status;
         replica_status(node->replica, &status);
-        atomic_store_explicit(&node->progress.commit_position, status.commit_position,
+        atomic_store_explicit(&progress->commit_position, status.commit_position,
                               memory_order_relaxed);
-        atomic_store_explicit(&node->progress.leads,
+        atomic_store_explicit(&progress->leads,
                               status.role == RAFT_LEADER && status.takes_proposals,
                               memory_order_relaxed);
-        node->published_ns = now_ns;
+        atomic_store_explicit(&progress->ns, now_ns, memory_order_release);
     }
     return work;
 }
@@ -65,7 +67,7 @@ static uint32_t replica_poll_task(void *context, uint64_t now_ns)
 static int replica_open_task(void *context, uint64_t now_ns, struct fault *fault)
 {
     struct cluster_node *node = context;
-    node->published_ns = now_ns;
+    atomic_store_explicit(&node->progress.ns, now_ns, memory_order_relaxed);
     return replica_open(node->replica, now_ns, fault);
 }
 
@@ -378,6 +380,23 @@ uint64_t cluster_local_commit_position(struct cluster_local *cluster)
         furthest = position > furthest ? position : furthest;
     }
     return furthest;
+}
+
+bool cluster_local_is_even(struct cluster_local *cluster, uint64_t since_ns)
+{
+    for (uint32_t i = 0; i < cluster->config.node_count; i++) {
+        if (atomic_load_explicit(&cluster->nodes[i].progress.ns, memory_order_acquire) < since_ns) {
+            return false;
+        }
+    }
+    uint64_t furthest = cluster_local_commit_position(cluster);
+    for (uint32_t i = 0; i < cluster->config.node_count; i++) {
+        if (atomic_load_explicit(&cluster->nodes[i].progress.commit_position,
+                                 memory_order_relaxed) != furthest) {
+            return false;
+        }
+    }
+    return true;
 }
 
 bool cluster_local_is_registered(const struct cluster_local *cluster)

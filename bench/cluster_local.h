@@ -51,6 +51,7 @@ struct cluster_local_config {
 struct cluster_progress {
     _Atomic uint64_t commit_position;
     _Atomic uint32_t leads; /* It is a leader that takes proposals. */
+    _Atomic uint64_t ns;    /* When that was so; written last. */
 };
 
 struct cluster_node {
@@ -58,7 +59,6 @@ struct cluster_node {
     struct disk *disk;
     struct replica *replica;
     struct cluster_progress progress;
-    uint64_t published_ns;
     uint64_t store;
     struct geometry geometry;
     char folder[PATH_MAX];
@@ -107,6 +107,10 @@ int cluster_local_leader(struct cluster_local *cluster);
 
 /* The furthest committed position. Any time. */
 uint64_t cluster_local_commit_position(struct cluster_local *cluster);
+
+/* Every replica has been heard of since `since_ns` and knows that as much is committed as the one
+ * that knows most. */
+bool cluster_local_is_even(struct cluster_local *cluster, uint64_t since_ns);
 
 /* Bytes of memory taken at start, the ports' included. */
 uint64_t cluster_local_memory_bytes(const struct cluster_local *cluster);

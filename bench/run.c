@@ -188,16 +188,10 @@ static void settle(struct run *run)
 {
     cluster_local_run_replicas(&run->cluster);
     uint64_t begin_ns = clock_now_ns();
-    bool even = false;
-    while (!even && clock_now_ns() - begin_ns < RUN_SETTLE_NS) {
+    while (!cluster_local_is_even(&run->cluster, begin_ns) &&
+           clock_now_ns() - begin_ns < RUN_SETTLE_NS) {
         struct timespec nap = {.tv_nsec = 1000000};
         (void)nanosleep(&nap, NULL);
-        uint64_t furthest = cluster_local_commit_position(&run->cluster);
-        even = true;
-        for (uint32_t i = 0; i < run->config.cluster.node_count; i++) {
-            even = even && atomic_load_explicit(&run->cluster.nodes[i].progress.commit_position,
-                                                memory_order_relaxed) == furthest;
-        }
     }
     cluster_local_pause(&run->cluster);
 }
