@@ -424,6 +424,9 @@ static void judge(struct survey *survey)
         witness_correct(survey, &survey->cut);
     }
     bool short_of = found->end_position < found->durable_position;
+    found->mark_position = survey->mark.position;
+    found->mark_last = survey->mark.last;
+    found->beyond_entries = survey->state_bad || survey->superblock_old;
     found->window_end = window_end(survey);
     found->bad_pages = survey->bad_below + survey->bad_above;
     found->bad_position = found->bad_pages > 0 ? survey->bad_first : found->end_position;

@@ -67,6 +67,9 @@ struct recovery {
     bool tail_unreadable;     /* Bad pages above whose entry is unknown. */
     struct log_id vote_bound; /* A candidate must be at least this (design D5). */
     uint64_t mismatch_index;  /* Not 0: what the prefix holds there is not what was written last. */
+    uint64_t mark_position;   /* Of the highest watermark page that counts; 0: none. */
+    struct log_id mark_last;  /* The last entry below it. */
+    bool beyond_entries;      /* What is gone is no entry: no peer's entries make it whole. */
     uint32_t bad_pages;
     uint64_t bad_position; /* Of the first one. */
     uint64_t window_end;   /* Nothing that counts lies at or above it. */

@@ -113,6 +113,12 @@ int wal_open(struct wal *wal,
     return 0;
 }
 
+uint8_t *wal_start_buffer(struct wal *wal)
+{
+    ASSERT(!wal->open);
+    return wal->recover_buffer;
+}
+
 static struct flight *flight_at(struct wal *wal, uint64_t sequence)
 {
     ASSERT(sequence - wal->flight_head < WRITES_MAX);

@@ -74,6 +74,10 @@ MUST_USE int wal_open(struct wal *wal,
                       struct recovery *found,
                       struct fault *fault);
 
+/* RECOVER_BUFFER_BYTES that wal_open() reads through; the caller's to use until it has succeeded.
+ */
+uint8_t *wal_start_buffer(struct wal *wal);
+
 /* Queue a write. False: too much in flight, a cut is under way (entries below an asked-for cut
  * still go), or the ring's space is not free yet; nothing was queued, ask again after polling.
  * Entries follow each other without a gap, and none is of a term above

@@ -115,7 +115,10 @@ static void receive(struct world *world)
 }
 
 /* Client bytes that look like a record of their own at the start of every later page. */
-static void forge_body(struct world *world, uint8_t *entry, const struct entry_header *header)
+static void forge_body(struct world *world,
+                       const struct made *made,
+                       uint8_t *entry,
+                       const struct entry_header *header)
 {
     for (uint32_t page = 1; page < header->pages; page++) {
         uint64_t position = header->position + (uint64_t)page * PAGE_BYTES;
@@ -125,7 +128,7 @@ static void forge_body(struct world *world, uint8_t *entry, const struct entry_h
             .kind = ENTRY_NOOP,
             .cluster = CLUSTER,
             .term = header->term,
-            .index = header->index + 1 + world_below(world, 3),
+            .index = header->index + made->forged_ahead,
             .previous_term = header->term,
             .position = position,
         };
@@ -133,7 +136,7 @@ static void forge_body(struct world *world, uint8_t *entry, const struct entry_h
         const struct node_header node = {
             .node = NODE,
             .store = STORE,
-            .epoch = wal_epoch(world->wal),
+            .epoch = made->forged_epoch,
             .durable_position = position,
             .position = position,
         };
@@ -144,9 +147,8 @@ static void forge_body(struct world *world, uint8_t *entry, const struct entry_h
 }
 
 /* The bytes are a function of (term, index), as those of one leader are. */
-static void entry_make(struct world *world, uint64_t index, uint8_t *entry)
+static void entry_make(struct world *world, const struct made *made, uint64_t index, uint8_t *entry)
 {
-    const struct made *made = &world->held.entries[index];
     struct entry_header header = {
         .kind = ENTRY_CLIENT,
         .pages = (uint8_t)made->pages,
@@ -166,11 +168,24 @@ static void entry_make(struct world *world, uint64_t index, uint8_t *entry)
         memcpy(entry + at, &word, 8);
     }
     if (made->forged) {
-        forge_body(world, entry, &header);
+        forge_body(world, made, entry, &header);
     }
     struct record_header record = {.bytes = header.body_bytes - RECORD_HEADER_BYTES};
     entry_body_write(entry, 0, &record, sizeof record);
     entry_seal(entry, &header);
+}
+
+bool world_entry(struct world *world, struct log_id id, uint8_t *entry)
+{
+    const struct leader_log *log = &world->held;
+    for (uint32_t i = 0; i <= world->log_count; i++) {
+        if (id.index >= 1 && id.index <= log->count && log->entries[id.index].term == id.term) {
+            entry_make(world, &log->entries[id.index], id.index, entry);
+            return true;
+        }
+        log = &world->logs[i];
+    }
+    return false;
 }
 
 static void submit(struct world *world)
@@ -189,8 +204,12 @@ static void submit(struct world *world)
         last--;
     }
     for (uint64_t index = first; index <= last; index++) {
-        uint64_t at = world->held.entries[index].position - write.position;
-        entry_make(world, index, bytes + at);
+        struct made *made = &world->held.entries[index];
+        if (made->forged && made->forged_ahead == 0) {
+            made->forged_epoch = wal_epoch(world->wal);
+            made->forged_ahead = 1 + (uint32_t)world_below(world, 3);
+        }
+        entry_make(world, made, index, bytes + (made->position - write.position));
     }
     write.byte_count = (uint32_t)(end_of(&world->held, last) - write.position);
     write.first = (struct log_id){.term = world->held.entries[first].term, .index = first};

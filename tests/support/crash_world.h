@@ -52,6 +52,9 @@ struct made {
     uint64_t position;
     uint32_t pages;
     bool forged;
+    /* What the client's bytes pretend, drawn when they are first made: they never change. */
+    uint64_t forged_epoch;
+    uint32_t forged_ahead;
 };
 
 struct leader_log {
@@ -73,9 +76,14 @@ struct counts {
     uint64_t watermark_pages;
     uint64_t wraps;
     uint64_t in_flight;
-    uint64_t forged_pages;  /* Written with client bytes that look like a record. */
-    uint64_t rotten_pages;  /* Of the log. */
-    uint64_t rotten_copies; /* Of the superblock. */
+    uint64_t forged_pages;     /* Written with client bytes that look like a record. */
+    uint64_t rotten_pages;     /* Of the log. */
+    uint64_t rotten_copies;    /* Of the superblock. */
+    uint64_t mends;            /* Logs that were made whole, ... */
+    uint64_t mends_cut_short;  /* ... crashes within, ... */
+    uint64_t mends_waiting;    /* ... logs that no entry could mend, ... */
+    uint64_t mends_unanswered; /* ... or that wanted one which nobody has. */
+    uint64_t entries_mended;
 };
 
 /* What the environment knows of the replica's log, and what may have changed at a crash. */
@@ -156,6 +164,9 @@ void world_cut(struct world *world, uint64_t keep);
 /* Keep, or go back to, what the environment knew before a crash. */
 void world_keep(struct world *world);
 void world_restore(struct world *world);
+
+/* Make the entry `id` that somebody held, its node header zero. False: nobody did. */
+bool world_entry(struct world *world, struct log_id id, uint8_t *entry);
 
 /* True when this copy of the superblock is as a rot left it: it was not written since. */
 bool world_copy_is_rotten(struct world *world, uint32_t slot, uint32_t copy);

@@ -24,13 +24,18 @@
  *
  * A mix that in 1,000 histories never met what it is for proves nothing, and fails.
  *
- * A healthy log opens and goes on; a damaged one ends its history, for repair from peers comes
- * later.
+ * Check 6: a mending ends; at its beginning it changes the boot alone.
+ *
+ * A healthy log opens and goes on. A damaged one is mended with entries that somebody held, the
+ * power going within that too, and what comes of it stands up to the same checks; one that no entry
+ * can mend ends its history.
  */
+#include "storage/mend.h"
 #include "storage/superblock.h"
 #include "tests/support/crash_world.h"
 #include "tests/support/walk_check.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -353,7 +358,7 @@ static uint32_t copies_unequal(struct world *world)
 }
 
 /* A damaged log: the shipped opening must refuse it and write nothing. */
-static enum check refuse_to_open(struct world *world)
+static bool opening_refuses(struct world *world)
 {
     struct fault fault = {0};
     struct recovery found;
@@ -362,9 +367,72 @@ static enum check refuse_to_open(struct world *world)
     int result = wal_open(world->wal, NULL, &found, &fault);
     if (result == 0 || fault.code != FAULT_FAILED || world->model.write_count != writes) {
         violated(world, "4 a damaged log was opened or written");
+        return false;
+    }
+    return true;
+}
+
+/* Bring it what it asks for, as long as somebody has it. */
+static enum check mend_entries(struct world *world, struct mend *mend)
+{
+    static _Alignas(PAGE_BYTES) uint8_t entry[ENTRY_BYTES_MAX];
+    struct fault fault = {0};
+    for (uint32_t i = 0; i < 4 * ENTRIES_MAX && mend->state == MEND_ASKS; i++) {
+        if (!world_entry(world, mend->want.id, entry)) {
+            world->counts.mends_unanswered++;
+            return CHECK_END;
+        }
+        int result = mend_take(mend, entry, &fault);
+        if (result == -EINVAL) { /* Another place: a lost write has left what names it so. */
+            world->counts.mends_unanswered++;
+            return CHECK_END;
+        }
+        if (result != 0) {
+            world->counts.mends_cut_short++;
+            world_crash(world);
+            return CHECK_GO_ON;
+        }
+    }
+    if (mend->state == MEND_ASKS) {
+        violated(world, "6 mending asks without end");
         return CHECK_VIOLATED;
     }
-    return CHECK_END;
+    world->counts.entries_mended += mend->entries_mended;
+    world->counts.mends += mend->state == MEND_WHOLE;
+    world->counts.mends_waiting += mend->state == MEND_WAITS;
+    return mend->state == MEND_WHOLE ? CHECK_GO_ON : CHECK_END;
+}
+
+/* Mend a damaged log from whoever holds its entries; the power may go within. */
+static enum check mend(struct world *world)
+{
+    static _Alignas(PAGE_BYTES) uint8_t buffer[RECOVER_BUFFER_BYTES];
+    static struct mend mend;
+    struct fault fault = {0};
+    const struct mend_config config = {
+        .disk = &world->model.disk, .cluster = CLUSTER, .node = NODE, .buffer = buffer};
+    uint32_t unequal = copies_unequal(world);
+    uint32_t death = world_percent(world, 40) ? (uint32_t)world_below(world, 9) : DISK_MODEL_ALIVE;
+    world->model.writes_until_death = death;
+    if (death >= unequal) {
+        world_keep(world);
+    }
+    if (mend_begin(&mend, &config, &fault) != 0) {
+        world->counts.mends_cut_short++;
+        world_crash(world);
+        return CHECK_GO_ON;
+    }
+    world->acted.boot = mend.boot;
+    world_keep(world);
+    bool same = mend.found.epoch == world->found.epoch && mend.found.kind == world->found.kind &&
+                mend.found.cut_position == world->found.cut_position;
+    if (!same) {
+        violated(world, "6 the beginning of a mending changed more than the boot");
+        return CHECK_VIOLATED;
+    }
+    enum check check = mend_entries(world, &mend);
+    world->model.writes_until_death = DISK_MODEL_ALIVE;
+    return check;
 }
 
 /* Recover, check, open; a crash may come before or within the opening, again and again. */
@@ -381,7 +449,11 @@ static enum check boot(struct world *world)
             continue;
         }
         if (world->found.kind == RECOVER_DAMAGED || world->found.kind == RECOVER_SUSPECT) {
-            return refuse_to_open(world);
+            check = opening_refuses(world) ? mend(world) : CHECK_VIOLATED;
+            if (check != CHECK_GO_ON) {
+                return check;
+            }
+            continue;
         }
         struct fault fault = {0};
         struct recovery found;
@@ -462,6 +534,8 @@ static uint64_t proof_missing(const struct world *world, uint64_t torn_pages, ui
     if (mix->rot_ppm > 0) {
         zeros += zero_tell(mix, "rotten pages", counts->rotten_pages);
         zeros += zero_tell(mix, "damage in the middle", counts->kinds[RECOVER_DAMAGED]);
+        zeros += zero_tell(mix, "a log mended", counts->mends);
+        zeros += zero_tell(mix, "a crash while mending", counts->mends_cut_short);
     }
     if (mix->lost_ppm > 0) {
         zeros += zero_tell(mix, "lost pages", lost_pages);
@@ -496,12 +570,15 @@ run_mix(struct world *world, const struct mix *mix, uint64_t histories, uint64_t
            " in flight) clean %" PRIu64 " torn %" PRIu64 " damaged %" PRIu64 " suspect %" PRIu64
            " refused %" PRIu64 " unwitnessed %" PRIu64 " unproven %" PRIu64 " opens %" PRIu64
            " (%" PRIu64 " cut short) cuts %" PRIu64 " trims %" PRIu64 " watermarks %" PRIu64
-           " wraps %" PRIu64 " violations %" PRIu64 "\n",
+           " wraps %" PRIu64 " mended %" PRIu64 " (%" PRIu64 " entries, %" PRIu64
+           " cut short, %" PRIu64 " waiting, %" PRIu64 " unanswered) violations %" PRIu64 "\n",
            mix->name, seed, counts->histories, counts->crashes, counts->in_flight,
            counts->kinds[RECOVER_CLEAN], counts->kinds[RECOVER_TORN],
            counts->kinds[RECOVER_DAMAGED], counts->kinds[RECOVER_SUSPECT], counts->refused,
            counts->lost_unwitnessed, counts->lost_unproven, counts->opens, counts->opens_cut_short,
-           counts->cuts, counts->trims, counts->watermark_pages, counts->wraps, violations);
+           counts->cuts, counts->trims, counts->watermark_pages, counts->wraps, counts->mends,
+           counts->entries_mended, counts->mends_cut_short, counts->mends_waiting,
+           counts->mends_unanswered, violations);
     fflush(stdout);
     if (violations == 0 && histories >= PROOF_HISTORIES) {
         violations = proof_missing(world, world->model.torn_count - torn_before,
