@@ -31,7 +31,49 @@ _Static_assert(NODE_LOG_MEMORY_BYTES <= LOG_MEMORY_MAX, "the log's slots are bou
 static int task_open(void *context, uint64_t now_ns, struct fault *fault)
 {
     struct node *node = context;
-    return replica_open(node->replica, now_ns, fault);
+    int result = replica_open(node->replica, now_ns, fault);
+    struct replica_mending mending;
+    replica_mending(node->replica, &mending);
+    if (result == 0 && mending.active) {
+        fprintf(node->out,
+                "node %u does not serve yet: its log is %s; it asks the others for what is gone. "
+                "%s\n",
+                node->config.self->id, mending.suspect ? "suspect" : "damaged", mending.what);
+        atomic_store_explicit(&node->mends, true, memory_order_release);
+        node->tell_ns = now_ns + MEND_TELL_NS;
+    }
+    return result;
+}
+
+/* Once in a while: how far it is, and for whom it waits. */
+static void tell_mending(const struct node *node, const struct replica_mending *mending)
+{
+    uint8_t id = node->config.self->id;
+    if (mending->helpless && mending->suspect) {
+        fprintf(node->out,
+                "node %u waits: its log is whole up to index %llu, what is behind it cannot be "
+                "read, and nobody can tell what it was. `thole start --discard-suspect` gives it "
+                "up, and with it whatever was acknowledged there\n",
+                id, (unsigned long long)mending->last_index);
+    } else if (mending->helpless) {
+        fprintf(node->out,
+                "node %u waits: entries that were durable are gone behind index %llu, and nothing "
+                "tells which; no flag gives them up. Bring its log back from a copy of the disk\n",
+                id, (unsigned long long)mending->last_index);
+    } else {
+        fprintf(node->out,
+                "node %u mends its log: %llu entries so far, asks for entry %llu of term %llu", id,
+                (unsigned long long)mending->entries, (unsigned long long)mending->wanted.index,
+                (unsigned long long)mending->wanted.term);
+        const char *before = ", waits for node ";
+        for (uint32_t peer = 1; peer <= NODE_ID_MAX; peer++) {
+            if ((mending->waits_for >> peer & 1) != 0) {
+                fprintf(node->out, "%s%u", before, peer);
+                before = ", ";
+            }
+        }
+        fputc('\n', node->out);
+    }
 }
 
 static void look_there(const struct node *node)
@@ -41,16 +83,36 @@ static void look_there(const struct node *node)
     }
 }
 
+static void watch_mending(struct node *node, uint64_t now_ns)
+{
+    struct replica_mending mending;
+    replica_mending(node->replica, &mending);
+    if (!mending.active) {
+        fprintf(node->out, "node %u has mended its log: %llu entries\n", node->config.self->id,
+                (unsigned long long)mending.entries);
+        atomic_store_explicit(&node->mends, false, memory_order_release);
+        look_there(node);
+    } else if (now_ns >= node->tell_ns) {
+        node->tell_ns = mending.helpless ? UINT64_MAX : now_ns + MEND_TELL_NS;
+        tell_mending(node, &mending);
+    }
+}
+
 static uint32_t task_poll(void *context, uint64_t now_ns)
 {
     struct node *node = context;
     uint32_t work = replica_poll(node->replica, now_ns);
+    if (UNLIKELY(atomic_load_explicit(&node->mends, memory_order_relaxed))) {
+        watch_mending(node, now_ns);
+    }
     if (work > 0 || atomic_load_explicit(&node->failure, memory_order_relaxed) != 0) {
         return work;
     }
     struct replica_status status;
     replica_status(node->replica, &status);
     if (UNLIKELY(status.failed != 0)) {
+        const struct fault *told = replica_fault(node->replica);
+        node->fault = told != NULL ? *told : (struct fault){0};
         atomic_store_explicit(&node->failure, status.failed, memory_order_release);
         look_there(node);
     }
@@ -74,7 +136,9 @@ static uint64_t task_deadline_ns(const void *context)
 {
     const struct node *node = context;
     bool failed = atomic_load_explicit(&node->failure, memory_order_relaxed) != 0;
-    return failed ? UINT64_MAX : replica_deadline_ns(node->replica);
+    bool mends = atomic_load_explicit(&node->mends, memory_order_relaxed);
+    uint64_t deadline_ns = failed ? UINT64_MAX : replica_deadline_ns(node->replica);
+    return mends && node->tell_ns < deadline_ns ? node->tell_ns : deadline_ns;
 }
 
 static void task_stop(void *context)
@@ -124,6 +188,7 @@ static void replica_fill(const struct node_config *config, struct replica_config
         .log_memory_bytes = NODE_LOG_MEMORY_BYTES,
         .retention_bytes = cluster->retention_bytes,
         .seed = config->seed,
+        .discard_suspect = config->discard_suspect,
     };
     for (uint32_t i = 0; i < cluster->node_count; i++) {
         replica->nodes[i] =
@@ -422,6 +487,7 @@ int node_start(struct node *node,
     ASSERT(config->cluster->durability == CONFIG_MEMORY || config->log_path != NULL);
     memset(node, 0, sizeof *node);
     node->config = *config;
+    node->out = memory_out;
     struct replica_config replica;
     replica_fill(config, &replica);
     int result = open_memory(node, &replica, fault);
@@ -452,6 +518,11 @@ int node_start(struct node *node,
         close_all(node);
     }
     return result;
+}
+
+bool node_mends(const struct node *node)
+{
+    return atomic_load_explicit(&node->mends, memory_order_acquire);
 }
 
 int node_failure(const struct node *node)

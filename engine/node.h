@@ -38,8 +38,9 @@ struct node_config {
     uint32_t eal_argc;           /* For DPDK, verbatim; with NIC_UDP none. */
     char *const *eal_argv;
     const struct disk_slow_numbers *slow; /* Of a slow disk, asked for; NULL: none. Borrowed. */
-    /* Called on the loop's thread when there is something to look at: node_failure(), once, or
-     * node_narrow(). NULL: nobody looks. */
+    bool discard_suspect;                 /* struct replica_config */
+    /* Called on the loop's thread when there is something to look at: node_failure(), once,
+     * node_mends(), which is over, or node_narrow(). NULL: nobody looks. */
     void (*look)(void);
 };
 
@@ -57,13 +58,18 @@ struct node {
     struct replica *replica;
     struct core core;
     bool started;
+    FILE *out;               /* Where the mending of its log is told. */
+    uint64_t tell_ns;        /* When it may be told again. */
+    _Atomic bool mends;      /* Its log is not whole: it does not serve yet. */
     _Atomic int failure;     /* 0, or -errno of the disk. */
+    struct fault fault;      /* Why it failed, if the replica told; written before `failure`. */
     _Atomic raft_set narrow; /* Peers that were narrow at some time. */
     raft_set narrow_told;
 };
 
-/* Open everything and recover; the memory table goes to `memory_out`. Returns 0 when the node
- * serves; or -errno with the fault told, and then nothing is left open. Blocks while recovering. */
+/* Open everything and recover; the memory table goes to `memory_out`, and later, from the loop's
+ * thread, what becomes of a damaged log. Returns 0 when the node serves, or mends its log and will;
+ * or -errno with the fault told, and then nothing is left open. Blocks while recovering. */
 MUST_USE int node_start(struct node *node,
                         const struct node_config *config,
                         FILE *memory_out,
@@ -74,6 +80,9 @@ uint64_t node_memory_bytes(const struct config *cluster, const struct config_nod
 
 /* The smallest frame that a node can work with: what it needs of a port's MTU. */
 uint32_t node_frame_bytes_min(void);
+
+/* Its log is damaged, and it does not serve before the others have brought what is gone. */
+bool node_mends(const struct node *node);
 
 /* 0; or -errno of the disk that failed while serving: nothing is polled any more. */
 int node_failure(const struct node *node);

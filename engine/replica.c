@@ -1,4 +1,5 @@
-/* replica.c: the life of a replica, and its loop. See replica.h.
+/* replica.c: the life of a replica, and its loop. See replica.h; replica_mend.c has its life while
+ * its log is damaged.
  *
  * Invariant: the core, the log in memory and the wal name the same last entry between iterations,
  * and the core is told of the disk only here, in tell_durable() and follow_trim().
@@ -22,7 +23,7 @@ uint64_t replica_memory_bytes(const struct replica_config *config)
     uint64_t bytes = sizeof(struct replica) + raft_size_bytes() + wal_memory_bytes() +
                      log_memory_bytes(config->log_memory_bytes) + machine_memory_bytes() +
                      intake_memory_bytes() + reader_memory_bytes() +
-                     stream_memory_bytes(peers_of(config)) +
+                     stream_memory_bytes(peers_of(config)) + mender_memory_bytes() +
                      TERM_RUNS_MAX * sizeof(struct raft_run) +
                      STAGE_COUNT * sizeof(struct histogram) + 64ull * PAGE_BYTES;
     return (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
@@ -41,16 +42,21 @@ struct replica *replica_create(struct mem *mem,
     r->disk = disk;
     r->outbox.nic = nic;
     r->raft = mem_take(mem, "raft core", 1, raft_size_bytes(), 64);
-    struct wal_config wal = {.cluster = config->cluster, .node = config->self, .disk = disk};
+    struct wal_config wal = {.cluster = config->cluster,
+                             .node = config->self,
+                             .disk = disk,
+                             .discard_suspect = config->discard_suspect};
     r->wal = wal_create(mem, &wal);
     log_init(&r->log, mem, config->log_memory_bytes);
     machine_init(&r->machine, mem);
     intake_init(&r->intake, mem);
     reader_init(&r->reader, mem);
     stream_in_init(&r->in, mem);
+    mender_init(&r->mender, mem);
     for (uint32_t i = 0; i < config->node_count; i++) {
         const struct replica_node *node = &config->nodes[i];
         if (node->id != config->self) {
+            r->mend_peers[r->peer_count] = (struct mender_peer){node->id, node->address};
             stream_out_init(&r->outs[r->peer_count++], mem, node->id, node->address);
             r->self.peers |= 1ull << node->id;
         }
@@ -194,8 +200,27 @@ static bool members_have_addresses(const struct replica *r, struct fault *fault)
     return true;
 }
 
-int replica_open(struct replica *r, uint64_t now_ns, struct fault *fault)
+void replica_name(struct replica *r, uint64_t store, uint64_t boot)
 {
+    r->self.cluster = r->config.cluster;
+    r->self.group = r->config.group;
+    r->self.node = r->config.self;
+    r->self.boot = boot;
+    r->header = (struct wire_header){
+        .from = r->config.self,
+        .group = r->config.group,
+        .cluster = r->config.cluster,
+        .from_store = store,
+        .from_boot = boot,
+    };
+}
+
+int replica_log_open(struct replica *r, struct fault *fault)
+{
+    ASSERT(!r->opened);
+    r->begun = false; /* A log that was mended since is read anew. */
+    r->recovered_run_count = 0;
+    r->recovered_floor = (struct raft_entry_id){0};
     struct recover_visitor visitor = {.entry = visit_entry, .state = visit_state, .context = r};
     int result = wal_open(r->wal, &visitor, &r->found, fault);
     if (result != 0) {
@@ -209,22 +234,22 @@ int replica_open(struct replica *r, uint64_t now_ns, struct fault *fault)
     if (!members_have_addresses(r, fault)) {
         return -EINVAL;
     }
-    start_core(r, now_ns);
-    r->self.cluster = r->config.cluster;
-    r->self.group = r->config.group;
-    r->self.node = r->config.self;
-    r->self.boot = wal_boot(r->wal);
-    r->header = (struct wire_header){
-        .from = r->config.self,
-        .group = r->config.group,
-        .cluster = r->config.cluster,
-        .from_store = wal_store(r->wal),
-        .from_boot = wal_boot(r->wal),
-    };
-    r->now_ns = now_ns;
-    r->expected_ns = now_ns;
+    start_core(r, r->now_ns);
+    replica_name(r, wal_store(r->wal), wal_boot(r->wal));
+    r->expected_ns = r->now_ns;
     r->opened = true;
     return 0;
+}
+
+int replica_open(struct replica *r, uint64_t now_ns, struct fault *fault)
+{
+    r->now_ns = now_ns;
+    int result = replica_log_open(r, fault);
+    if (result == -EBADMSG && replica_may_mend(r)) {
+        *fault = (struct fault){0};
+        result = replica_mend_begin(r, fault);
+    }
+    return result;
 }
 
 /* Slots below may be used again: their entries are durable, and the states of the boundaries among
@@ -380,7 +405,7 @@ static void follow_trim(struct replica *r)
     }
 }
 
-/* Finished reads: cookies number the streams first, then the reader's jobs. */
+/* Finished reads: cookies number the streams first, then the reader's jobs, then the mender's. */
 static uint32_t reap_reads(struct replica *r)
 {
     uint32_t count = 0;
@@ -391,8 +416,13 @@ static uint32_t reap_reads(struct replica *r)
             r->outs[cookie].fetch.state = FETCH_READY;
             continue;
         }
-        ASSERT(cookie - r->peer_count < READER_BUFFERS);
-        r->reader.jobs[cookie - r->peer_count].state = READER_READY;
+        uint32_t number = cookie - r->peer_count;
+        if (number < READER_BUFFERS) {
+            r->reader.jobs[number].state = READER_READY;
+            continue;
+        }
+        ASSERT(number - READER_BUFFERS < MEND_JOBS);
+        r->mender.jobs[number - READER_BUFFERS].state = MENDER_READY;
     }
     return count;
 }
@@ -436,6 +466,25 @@ static void start_reads(struct replica *r)
     }
 }
 
+/* What other nodes ask for to mend their logs, one read at a time at the rate of the catch-up. */
+static void start_mender_reads(struct replica *r)
+{
+    struct mender_context context = replica_mender_context(r);
+    for (uint32_t i = 0; i < MEND_JOBS; i++) {
+        struct mender_job *job = &r->mender.jobs[i];
+        if (job->state != MENDER_WANTED || !mender_may_read(&r->mender, &context)) {
+            continue;
+        }
+        if (job->position < r->log.start.position ||
+            job->position + job->bytes > context.durable_position) {
+            job->state = MENDER_FREE; /* Trimmed or cut since. */
+        } else if (wal_read(r->wal, job->position, job->bytes, job->buffer,
+                            r->peer_count + READER_BUFFERS + i)) {
+            mender_reading(&r->mender, &context, job);
+        }
+    }
+}
+
 static uint32_t reap(struct replica *r)
 {
     uint32_t work = wal_poll(r->wal, r->now_ns);
@@ -444,6 +493,8 @@ static uint32_t reap(struct replica *r)
     work += reap_reads(r);
     struct reader_context context = replica_reader_context(r);
     work += reader_serve(&r->reader, &context);
+    struct mender_context mender = replica_mender_context(r);
+    work += mender_serve(&r->mender, &mender);
     return work;
 }
 
@@ -509,6 +560,9 @@ static void watch_commits(struct replica *r)
 /* A leader that stops waits until another one is known, and not for long. */
 static void stop_disk(struct replica *r)
 {
+    if (!r->opened) {
+        return; /* Nothing was begun. */
+    }
     uint8_t leader = raft_leader(r->raft);
     bool handed_over = leader != RAFT_NOBODY && leader != r->config.self;
     if (r->stopping && !r->disk_stopping && (handed_over || r->now_ns >= r->stop_due_ns)) {
@@ -519,12 +573,15 @@ static void stop_disk(struct replica *r)
 
 uint32_t replica_poll(struct replica *r, uint64_t now_ns)
 {
-    ASSERT(r->opened);
+    ASSERT(r->opened || r->mender.active);
     ASSERT(now_ns >= r->now_ns);
     if (r->failed != 0) {
         return 0;
     }
     r->now_ns = now_ns;
+    if (r->mender.active) {
+        return replica_mend_poll(r);
+    }
     r->working = false;
     replica_time_iteration(r);
     uint32_t work = replica_receive(r);
@@ -543,6 +600,7 @@ uint32_t replica_poll(struct replica *r, uint64_t now_ns)
     watch_commits(r);
     watch_pins(r);
     start_reads(r);
+    start_mender_reads(r);
     uint64_t deadline_ns = replica_deadline_ns(r);
     /* An idle loop may sleep till then. */
     r->expected_ns = deadline_ns > now_ns ? deadline_ns : now_ns;
@@ -552,8 +610,13 @@ uint32_t replica_poll(struct replica *r, uint64_t now_ns)
 
 uint64_t replica_deadline_ns(const struct replica *r)
 {
+    if (r->mender.active) {
+        return mender_deadline_ns(&r->mender);
+    }
     uint64_t deadline = raft_deadline_ns(r->raft);
     uint64_t other = wal_deadline_ns(r->wal);
+    deadline = other < deadline ? other : deadline;
+    other = mender_read_deadline_ns(&r->mender);
     deadline = other < deadline ? other : deadline;
     other = waiting_deadline_ns(&r->waiting);
     deadline = other < deadline ? other : deadline;
@@ -603,11 +666,16 @@ void replica_stop(struct replica *r)
 
 bool replica_is_stopped(const struct replica *r)
 {
-    return r->failed != 0 || (r->disk_stopping && wal_is_idle(r->wal));
+    bool mends = r->stopping && !r->opened;
+    return r->failed != 0 || mends || (r->disk_stopping && wal_is_idle(r->wal));
 }
 
 void replica_status(const struct replica *r, struct replica_status *status)
 {
+    if (r->mender.active) {
+        replica_mend_status(r, status);
+        return;
+    }
     struct wal_durable durable = wal_durable(r->wal);
     *status = (struct replica_status){
         .id = r->config.self,
@@ -629,6 +697,16 @@ void replica_status(const struct replica *r, struct replica_status *status)
         .takes_proposals = raft_takes_proposals(r->raft),
         .failed = r->failed,
     };
+}
+
+const struct recovery *replica_found(const struct replica *r)
+{
+    return &r->found;
+}
+
+const struct fault *replica_fault(const struct replica *r)
+{
+    return r->fault.code != 0 ? &r->fault : NULL;
 }
 
 raft_set replica_narrow(const struct replica *r)

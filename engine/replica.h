@@ -48,6 +48,7 @@ struct replica_config {
     uint64_t seed;
     const struct wire_item *facts; /* Of its port, for whoever asks; borrowed. May be none. */
     uint32_t fact_count;
+    bool discard_suspect; /* struct wal_config says what it gives up. */
 };
 
 /* Durations of one commit, by stage, for entries that this replica led. */
@@ -91,13 +92,34 @@ struct replica *replica_create(struct mem *mem,
                                struct nic *nic,
                                struct disk *disk);
 
-/* Recover the log and become a follower. Blocks on the disk: start-up only. 0, or a negative errno
- * with the fault told (a damaged node refuses: docs/STORAGE.md). */
+/* Recover the log and become a follower; or, when it is damaged and there are others, begin to mend
+ * it: see replica_mending(). Blocks on the disk: start-up only. 0, or a negative errno with the
+ * fault told (docs/STORAGE.md says which damage is refused). */
 MUST_USE int replica_open(struct replica *replica, uint64_t now_ns, struct fault *fault);
 
 /* Run one iteration and return the work done (frames + completions + entries; 0: idle). `now_ns` is
  * read once by the caller. Never blocks, never allocates; bounded by RX_BURST_MAX frames. */
 uint32_t replica_poll(struct replica *replica, uint64_t now_ns);
+
+/* A replica whose log is damaged: it asks the others for what is gone, and answers only such
+ * questions and STATUS. Once all is there it opens its log within a poll, which then blocks as
+ * replica_open() does, and is a follower. */
+struct replica_mending {
+    bool active;
+    bool helpless; /* No entry of another node makes it whole. */
+    bool suspect;  /* What is wrong may have been a write under way: nothing is known gone. */
+    struct log_id wanted; /* The entry asked for; {0, 0}: none. */
+    raft_set waits_for;   /* Who was asked for it and has not brought it. */
+    uint64_t last_index;  /* Whole up to here. */
+    uint64_t entries;     /* Mended so far. */
+    const char *what;     /* What was found, for people. */
+};
+/* What recovery found at the start. */
+const struct recovery *replica_found(const struct replica *replica);
+void replica_mending(const struct replica *replica, struct replica_mending *mending);
+
+/* Why replica_status.failed is not 0, if there are words for it; NULL otherwise. */
+const struct fault *replica_fault(const struct replica *replica);
 
 /* When replica_poll() wants to be called even if nothing arrives. */
 uint64_t replica_deadline_ns(const struct replica *replica);

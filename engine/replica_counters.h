@@ -16,7 +16,9 @@
     X(sessions_registered) X(sessions_unknown) X(repeated_records) X(conditions_failed) X(fenced) \
     X(gaps) X(reads_confirmed) X(reads_lost) X(reads_refused) X(reads_held) \
     X(slots_pinned) X(pins_paused) X(probes_sent) X(frames_grown) \
-    X(frames_shrunk) X(entries_unfit)
+    X(frames_shrunk) X(entries_unfit) \
+    X(mend_questions) X(mend_refusals) X(mend_answers) X(mend_answers_faulty) X(mend_denials) \
+    X(mend_dropped) X(entries_mended)
 /* clang-format on */
 COUNTERS_DECLARE(replica, REPLICA_COUNTERS);
 

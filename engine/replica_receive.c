@@ -208,8 +208,9 @@ answer_transfer(struct replica *r, const struct wire_frame *frame, struct nic_ad
     outbox_put(&r->outbox, from, &reply);
 }
 
-/* One frame out for one frame in. Its items stand in one place, so what stood there goes first. */
-static void answer_stats(struct replica *r, const struct wire_frame *frame, struct nic_address from)
+void replica_answer_stats(struct replica *r,
+                          const struct wire_frame *frame,
+                          struct nic_address from)
 {
     ASSERT(frame->header.kind == WIRE_STATS);
     (void)outbox_flush(&r->outbox);
@@ -229,13 +230,14 @@ static void answer_stats(struct replica *r, const struct wire_frame *frame, stru
     outbox_put(&r->outbox, from, &reply);
 }
 
-/* A node speaks from the address that the configuration gives it. Whoever claims its id from
- * elsewhere is not it; nor would it hear the answer, which goes to that address. */
-static bool comes_from_peer(struct replica *r, const struct nic_frame *received, uint8_t peer)
+bool replica_hears(struct replica *r, const struct nic_frame *received, uint8_t peer)
 {
     const struct stream_out *out = out_of(r, peer);
     ASSERT(out != NULL); /* wire_decode() knows the peers. */
-    return nic_address_equal(out->address, received->from);
+    bool known = nic_address_equal(out->address, received->from);
+    r->counters.frames_dropped += !known;
+    r->counters.frames_foreign += !known;
+    return known;
 }
 
 /* True when the frame was not dropped. */
@@ -248,9 +250,7 @@ static bool receive(struct replica *r, const struct nic_frame *received)
         return false;
     }
     if (frame.header.from != 0) {
-        if (!comes_from_peer(r, received, frame.header.from)) {
-            r->counters.frames_dropped++;
-            r->counters.frames_foreign++;
+        if (!replica_hears(r, received, frame.header.from)) {
             return false;
         }
         note_peer(r, &frame.header);
@@ -273,6 +273,15 @@ static bool receive(struct replica *r, const struct nic_frame *received)
     case WIRE_PROBE:
         receive_probe(r, &frame);
         break;
+    case WIRE_MEND_ASK: {
+        struct mender_context context = replica_mender_context(r);
+        mender_answer(&r->mender, &context, &frame);
+        break;
+    }
+    case WIRE_MEND_ENTRY:
+    case WIRE_MEND_SAY:
+        r->counters.fragments_known++; /* Late: the log is whole. */
+        break;
     case WIRE_REQUEST:
     case WIRE_OPEN:
         receive_request(r, &frame, received->from);
@@ -289,7 +298,7 @@ static bool receive(struct replica *r, const struct nic_frame *received)
         answer_transfer(r, &frame, received->from);
         break;
     case WIRE_STATS:
-        answer_stats(r, &frame, received->from);
+        replica_answer_stats(r, &frame, received->from);
         break;
     case WIRE_REPLY:
     case WIRE_READ_REPLY:
@@ -306,6 +315,7 @@ static bool receive(struct replica *r, const struct nic_frame *received)
 uint32_t replica_receive(struct replica *r)
 {
     struct nic_frame frames[RX_BURST_MAX];
+    r->mender.answered = 0;
     uint32_t good = 0;
     uint32_t count = RX_BURST_MAX;
     /* What is dropped costs little: good frames behind it are reached, about a burst of them. */

@@ -1,11 +1,13 @@
 /* replica_state.h: the inside of a replica, for replica.c (life and loop), replica_receive.c
- * (frames in) and replica_drain.c (effects out). Nothing else includes it. */
+ * (frames in), replica_drain.c (effects out) and replica_mend.c (a damaged log). Nothing else
+ * includes it. */
 #ifndef ENGINE_REPLICA_STATE_H
 #define ENGINE_REPLICA_STATE_H
 
 #include "engine/intake.h"
 #include "engine/log.h"
 #include "engine/machine.h"
+#include "engine/mender.h"
 #include "engine/outbox.h"
 #include "engine/reader.h"
 #include "engine/replica.h"
@@ -41,6 +43,8 @@ struct replica {
     struct waiting waiting;
     struct outbox outbox;
     struct stream_in in;
+    struct mender mender;
+    struct mender_peer mend_peers[PEERS_MAX];
     uint32_t peer_count;
     struct stream_out outs[PEERS_MAX];
     uint64_t peer_boots[NODE_ID_MAX + 1]; /* Highest seen of the store below. */
@@ -80,6 +84,7 @@ struct replica {
     bool disk_stopping;   /* The wal has been told. */
     uint64_t stop_due_ns; /* Stopping: a hand-over is waited for no longer. */
     int failed;
+    struct fault fault; /* What failed after the start, if it is more than a number. */
     uint64_t now_ns;
     uint64_t expected_ns;
     replica_apply_hook apply_hook;
@@ -96,6 +101,27 @@ struct stream_context replica_stream_context(struct replica *r);
 struct intake_context replica_intake_context(struct replica *r);
 struct reader_context replica_reader_context(struct replica *r);
 struct waiting_context replica_waiting_context(struct replica *r);
+
+/* A node speaks from the address that the configuration gives it. Whoever claims its id from
+ * elsewhere is not it, and is counted; nor would it hear the answer, which goes to that address. */
+bool replica_hears(struct replica *r, const struct nic_frame *received, uint8_t peer);
+/* One frame out for one frame in. Its items stand in one place, so what stood there goes first. */
+void replica_answer_stats(struct replica *r,
+                          const struct wire_frame *frame,
+                          struct nic_address from);
+
+struct mender_context replica_mender_context(struct replica *r);
+
+/* Whom frames are from and for: this store, in this boot. */
+void replica_name(struct replica *r, uint64_t store, uint64_t boot);
+/* Open the log, which must be whole, and start the core. */
+MUST_USE int replica_log_open(struct replica *r, struct fault *fault);
+
+/* The log that was found is damaged, and others may help. */
+bool replica_may_mend(const struct replica *r);
+MUST_USE int replica_mend_begin(struct replica *r, struct fault *fault);
+uint32_t replica_mend_poll(struct replica *r);
+void replica_mend_status(const struct replica *r, struct replica_status *status);
 
 /* Give the core one event. */
 enum raft_taken replica_step(struct replica *r, struct raft_event *event);

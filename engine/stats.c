@@ -34,9 +34,23 @@ static const char *const port_traffic[] = {
 static const char *const frames_traffic[] = {"ok", NULL};
 static const char *const capture_traffic[] = {"packets", NULL};
 static const char *const replica_drops[] = {
-    "busy",      "full",           "not_leader",        "fragments_known", "fragments_refused",
-    "pages_bad", "fetches_failed", "frames_dropped",    "frames_foreign",  "sessions_unknown",
-    "fenced",    "gaps",           "conditions_failed", "reads_lost",      "reads_refused",
+    "busy",
+    "full",
+    "not_leader",
+    "fragments_known",
+    "fragments_refused",
+    "pages_bad",
+    "fetches_failed",
+    "frames_dropped",
+    "frames_foreign",
+    "sessions_unknown",
+    "fenced",
+    "gaps",
+    "conditions_failed",
+    "reads_lost",
+    "reads_refused",
+    "mend_refusals",
+    "mend_dropped",
     NULL,
 };
 

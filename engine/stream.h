@@ -18,6 +18,7 @@
 #ifndef ENGINE_STREAM_H
 #define ENGINE_STREAM_H
 
+#include "engine/assembly.h"
 #include "engine/log.h"
 #include "engine/outbox.h"
 #include "engine/raft/raft.h"
@@ -85,21 +86,6 @@ struct stream_out {
     struct stream_cut *cuts; /* STREAM_ENTRIES_MAX, by index. */
 };
 
-/* One entry half received. */
-struct stream_assembly {
-    uint64_t index; /* 0: free. */
-    uint64_t term;
-    uint64_t previous_term;
-    uint64_t position;
-    uint64_t bitmap; /* Fragments held. */
-    uint32_t used_bytes;
-    uint16_t fragment_bytes;
-    uint8_t pages;
-    bool staged;   /* Its bytes are in the staging slot. */
-    bool complete; /* Checked. */
-    struct page_mark last_mark;
-};
-
 /* Follower's half. */
 struct stream_in {
     uint8_t leader;
@@ -116,9 +102,9 @@ struct stream_in {
     uint64_t told_index;
     uint64_t told_ns; /* When it was last asked for. */
     uint64_t credit_position;
-    uint64_t commit_index;              /* Highest that the leader's entries told. */
-    uint8_t *staging;                   /* ENTRY_BYTES_MAX. */
-    struct stream_assembly *assemblies; /* By index & (ASSEMBLY_MAX - 1). */
+    uint64_t commit_index;       /* Highest that the leader's entries told. */
+    uint8_t *staging;            /* ENTRY_BYTES_MAX. */
+    struct assembly *assemblies; /* By index & (ASSEMBLY_MAX - 1). */
 };
 
 /* What both halves work on; the replica's, for the length of a call. */

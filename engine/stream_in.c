@@ -8,7 +8,7 @@ uint64_t stream_memory_bytes(uint32_t peers)
 {
     uint64_t peer_bytes =
         STREAM_FETCH_BYTES + STREAM_ENTRIES_MAX * sizeof(struct stream_cut) + 2ull * PAGE_BYTES;
-    return peers * peer_bytes + ENTRY_BYTES_MAX + ASSEMBLY_MAX * sizeof(struct stream_assembly) +
+    return peers * peer_bytes + ENTRY_BYTES_MAX + ASSEMBLY_MAX * sizeof(struct assembly) +
            3ull * PAGE_BYTES;
 }
 
@@ -16,20 +16,20 @@ void stream_in_init(struct stream_in *in, struct mem *mem)
 {
     *in = (struct stream_in){0};
     in->staging = mem_take(mem, "staging slot", 1, ENTRY_BYTES_MAX, PAGE_BYTES);
-    in->assemblies = mem_take(mem, "assemblies", ASSEMBLY_MAX, sizeof(struct stream_assembly), 64);
+    in->assemblies = mem_take(mem, "assemblies", ASSEMBLY_MAX, sizeof(struct assembly), 64);
 }
 
-static struct stream_assembly *assembly_at(const struct stream_in *in, uint64_t index)
+static struct assembly *assembly_at(const struct stream_in *in, uint64_t index)
 {
     return &in->assemblies[index & (ASSEMBLY_MAX - 1)];
 }
 
-static void forget(struct stream_in *in, struct stream_assembly *assembly)
+static void forget(struct stream_in *in, struct assembly *assembly)
 {
     if (assembly->staged) {
         in->staging_used = false;
     }
-    *assembly = (struct stream_assembly){0};
+    *assembly = (struct assembly){0};
 }
 
 /* Follow the core and the leader: a new term, leader or session forgets what was half received.
@@ -64,18 +64,6 @@ static bool follow(struct stream_in *in,
     return true;
 }
 
-static uint32_t fragment_count(uint32_t used_bytes, uint32_t fragment_bytes)
-{
-    return (used_bytes - NODE_HEADER_BYTES + fragment_bytes - 1) / fragment_bytes;
-}
-
-static uint64_t all_fragments(uint32_t count)
-{
-    ASSERT(count >= 1);
-    ASSERT(count <= FRAGMENTS_MAX);
-    return count == 64 ? ~0ull : (1ull << count) - 1;
-}
-
 /* How far the own log is firm: durable, and known to equal the leader's. A tail beyond that may be
  * cut, so nothing may stand on its being durable: neither a slot a ring above it nor a credit. */
 static uint64_t firm_position(const struct stream_context *context)
@@ -97,7 +85,7 @@ static uint64_t received_index(const struct stream_in *in, const struct stream_c
 {
     uint64_t index = raft_verified_index(context->raft);
     for (uint32_t i = 0; i < ASSEMBLY_MAX; i++) {
-        const struct stream_assembly *next = assembly_at(in, index + 1);
+        const struct assembly *next = assembly_at(in, index + 1);
         if (next->index != index + 1 || !next->complete) {
             break;
         }
@@ -112,13 +100,12 @@ static uint64_t missing_of(const struct stream_in *in, uint64_t index)
     if (index > in->seen_index) {
         return 0;
     }
-    const struct stream_assembly *assembly = assembly_at(in, index);
+    const struct assembly *assembly = assembly_at(in, index);
     uint64_t expected = index < in->seen_index ? ~0ull : in->seen_bitmap;
     if (assembly->index != index) {
         return expected;
     }
-    uint64_t all = all_fragments(fragment_count(assembly->used_bytes, assembly->fragment_bytes));
-    return expected & all & ~assembly->bitmap;
+    return expected & assembly_all(assembly) & ~assembly->bitmap;
 }
 
 static void watch_gap(struct stream_in *in, const struct stream_context *context)
@@ -146,7 +133,7 @@ static void see(struct stream_in *in, uint64_t index, uint64_t bitmap)
  * NULL: nowhere now; it will be asked for again. */
 static uint8_t *room_for(struct stream_in *in,
                          const struct stream_context *context,
-                         const struct stream_assembly *assembly)
+                         const struct assembly *assembly)
 {
     if (assembly->staged) {
         return in->staging;
@@ -163,10 +150,10 @@ static uint8_t *room_for(struct stream_in *in,
 }
 
 /* Begin an entry, or find the one begun. NULL: this fragment cannot be used now. */
-static struct stream_assembly *
+static struct assembly *
 begin(struct stream_in *in, const struct stream_context *context, const struct wire_entry *entry)
 {
-    struct stream_assembly *assembly = assembly_at(in, entry->id.index);
+    struct assembly *assembly = assembly_at(in, entry->id.index);
     if (assembly->index == entry->id.index) {
         bool same = assembly->term == entry->id.term && assembly->position == entry->position &&
                     assembly->used_bytes == entry->used_bytes;
@@ -181,16 +168,7 @@ begin(struct stream_in *in, const struct stream_context *context, const struct w
         return NULL; /* What the log still has may be gone in a moment. */
     }
     ASSERT(assembly->index == 0 || assembly->index <= raft_verified_index(context->raft));
-    struct stream_assembly fresh = {
-        .index = entry->id.index,
-        .term = entry->id.term,
-        .previous_term = entry->previous_term,
-        .position = entry->position,
-        .used_bytes = entry->used_bytes,
-        .fragment_bytes = entry->fragment_bytes,
-        .pages = entry->pages,
-        .last_mark = entry->last_mark,
-    };
+    struct assembly fresh = assembly_of(entry);
     if (entry->id.index <= context->log->last.index) {
         if (raft_entry_term(context->raft, entry->id.index) == entry->id.term) {
             fresh.complete = true; /* The log has these very bytes. */
@@ -205,47 +183,6 @@ begin(struct stream_in *in, const struct stream_context *context, const struct w
     forget(in, assembly);
     *assembly = fresh;
     return assembly;
-}
-
-/* All fragments are in: finish the last page and check every byte. A page whose mark fails forgets
- * its fragments, and they are asked for again. */
-static void finish(struct stream_in *in,
-                   const struct stream_context *context,
-                   struct stream_assembly *assembly,
-                   uint8_t *bytes)
-{
-    uint32_t entry_bytes = (uint32_t)assembly->pages * PAGE_BYTES;
-    memset(bytes, 0, NODE_HEADER_BYTES);
-    memset(bytes + assembly->used_bytes, 0, entry_bytes - PAGE_MARK_BYTES - assembly->used_bytes);
-    memcpy(bytes + entry_bytes - PAGE_MARK_BYTES, &assembly->last_mark, PAGE_MARK_BYTES);
-    const struct entry_header *header = entry_header_of(bytes);
-    bool named = entry_header_check(header, context->cluster) == NULL &&
-                 header->term == assembly->term && header->index == assembly->index &&
-                 header->previous_term == assembly->previous_term &&
-                 header->position == assembly->position && header->pages == assembly->pages &&
-                 entry_used_bytes(header->body_bytes) == assembly->used_bytes;
-    if (named && entry_check(bytes, context->cluster) == NULL && machine_check(bytes) == NULL) {
-        assembly->complete = true;
-        return;
-    }
-    context->counters->pages_bad++;
-    uint64_t forgotten = 0;
-    for (uint32_t page = 0; named && page < assembly->pages; page++) {
-        if (entry_page_valid(bytes + (uint64_t)page * PAGE_BYTES, page, header)) {
-            continue;
-        }
-        uint32_t from = page == 0 ? 0 : page * PAGE_BYTES - NODE_HEADER_BYTES;
-        uint32_t to = (page + 1) * PAGE_BYTES - NODE_HEADER_BYTES;
-        for (uint32_t bit = from / assembly->fragment_bytes;
-             bit < FRAGMENTS_MAX && bit * assembly->fragment_bytes < to; bit++) {
-            forgotten |= 1ull << bit;
-        }
-    }
-    if (forgotten == 0) {
-        forget(in, assembly);
-    } else {
-        assembly->bitmap &= ~forgotten;
-    }
 }
 
 uint32_t stream_in_entry(struct stream_in *in,
@@ -272,12 +209,12 @@ uint32_t stream_in_entry(struct stream_in *in,
         return 0;
     }
     uint32_t number = entry->offset / entry->fragment_bytes;
-    see(in, entry->id.index, all_fragments(number + 1));
+    see(in, entry->id.index, assembly_bits(number + 1));
     if (entry->id.index > verified + ASSEMBLY_MAX) {
         context->counters->fragments_refused++;
         return 0;
     }
-    struct stream_assembly *assembly = begin(in, context, entry);
+    struct assembly *assembly = begin(in, context, entry);
     if (assembly == NULL) {
         context->counters->fragments_refused++;
         return 0;
@@ -294,12 +231,13 @@ uint32_t stream_in_entry(struct stream_in *in,
         }
         return 0;
     }
-    memcpy(bytes + NODE_HEADER_BYTES + entry->offset, frame->payload, frame->payload_bytes);
     context->counters->fragments_received++;
-    assembly->bitmap |= 1ull << number;
-    if (assembly->bitmap ==
-        all_fragments(fragment_count(assembly->used_bytes, assembly->fragment_bytes))) {
-        finish(in, context, assembly, bytes);
+    if (assembly_put(assembly, bytes, frame) &&
+        !assembly_finish(assembly, bytes, context->cluster)) {
+        context->counters->pages_bad++;
+        if (assembly->bitmap == 0) {
+            forget(in, assembly);
+        }
     }
     return 1;
 }
@@ -316,9 +254,8 @@ void stream_in_probe(struct stream_in *in,
 
 /* The slot of a complete entry that is next behind the log's end. NULL: not now, or not any more.
  */
-static const uint8_t *slot_of(struct stream_in *in,
-                              const struct stream_context *context,
-                              struct stream_assembly *assembly)
+static const uint8_t *
+slot_of(struct stream_in *in, const struct stream_context *context, struct assembly *assembly)
 {
     if (raft_cut_pending(context->raft)) {
         return NULL; /* As in room_for(). */
@@ -361,7 +298,7 @@ static const struct raft_configuration *carried_by(const uint8_t *entry,
 
 /* Offer one complete entry. True when the next one may be offered. */
 static bool
-offer(struct stream_in *in, const struct stream_context *context, struct stream_assembly *assembly)
+offer(struct stream_in *in, const struct stream_context *context, struct assembly *assembly)
 {
     const uint8_t *bytes = NULL;
     struct raft_configuration configuration;
@@ -415,7 +352,7 @@ uint32_t stream_in_deliver(struct stream_in *in, const struct stream_context *co
     bool ours = in->term == raft_term(context->raft) && in->leader == raft_leader(context->raft);
     while (ours && taken < ASSEMBLY_MAX) {
         uint64_t index = raft_verified_index(context->raft) + 1;
-        struct stream_assembly *next = assembly_at(in, index);
+        struct assembly *next = assembly_at(in, index);
         if (next->index != index || !next->complete || !offer(in, context, next)) {
             break;
         }

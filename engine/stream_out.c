@@ -294,23 +294,13 @@ bytes_for(struct stream_out *out, const struct stream_context *context, uint64_t
 static struct wire_frame
 frame_of(const struct stream_out *out, const struct stream_context *context, const uint8_t *entry)
 {
-    const struct entry_header *header = entry_header_of(entry);
     struct wire_frame frame = {.header = context->header};
     frame.header.kind = WIRE_ENTRY;
     frame.header.to = out->peer;
     frame.header.to_boot = out->boot;
-    frame.entry = (struct wire_entry){
-        .session = out->session,
-        .fragment_bytes = (uint16_t)cut_of(out, header->index),
-        .pages = header->pages,
-        .used_bytes = entry_used_bytes(header->body_bytes),
-        .id = {.term = header->term, .index = header->index},
-        .previous_term = header->previous_term,
-        .position = header->position,
-        .commit_index = raft_commit_index(context->raft),
-    };
-    memcpy(&frame.entry.last_mark, entry + (uint64_t)header->pages * PAGE_BYTES - PAGE_MARK_BYTES,
-           sizeof frame.entry.last_mark);
+    frame.entry = assembly_describe(entry, cut_of(out, entry_header_of(entry)->index));
+    frame.entry.session = out->session;
+    frame.entry.commit_index = raft_commit_index(context->raft);
     return frame;
 }
 
@@ -321,22 +311,14 @@ static uint32_t send_fragment(const struct stream_out *out,
                               const uint8_t *entry,
                               uint32_t offset)
 {
-    uint32_t used = frame->entry.used_bytes - NODE_HEADER_BYTES;
-    ASSERT(offset < used);
-    uint32_t bytes = used - offset;
-    if (bytes > frame->entry.fragment_bytes) {
-        bytes = frame->entry.fragment_bytes;
-    }
-    frame->entry.offset = offset;
-    frame->payload = entry + NODE_HEADER_BYTES + offset;
-    frame->payload_bytes = bytes;
+    uint32_t next = assembly_cut(frame, entry, offset);
     struct nic_pin pin = {0};
     if (context->pins) { /* What was fetched lies in a buffer that is read into again. */
-        pin.pages = log_pins(context->log, frame->payload, bytes, &pin.page_count);
+        pin.pages = log_pins(context->log, frame->payload, frame->payload_bytes, &pin.page_count);
     }
     outbox_put_pinned(context->outbox, out->address, frame, pin);
     context->counters->fragments_sent++;
-    return offset + bytes;
+    return next;
 }
 
 static uint32_t repair(struct stream_out *out, const struct stream_context *context)

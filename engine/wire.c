@@ -20,6 +20,8 @@ _Static_assert(sizeof(struct entry_layout) == 72, "no padding");
 _Static_assert(sizeof(struct ack_layout) == 80, "no padding");
 _Static_assert(sizeof(struct timeout_now_layout) == 16, "no padding");
 _Static_assert(sizeof(struct probe_layout) == 8, "no padding");
+_Static_assert(sizeof(struct mend_ask_layout) == 24, "no padding");
+_Static_assert(sizeof(struct mend_say_layout) == 24, "no padding");
 _Static_assert(sizeof(struct request_layout) == 40, "no padding");
 _Static_assert(sizeof(struct reply_layout) == 40, "no padding");
 _Static_assert(sizeof(struct read_layout) == 16, "no padding");
@@ -51,6 +53,9 @@ static const uint8_t fixed_bytes[] = {
     [WIRE_ACK] = sizeof(struct ack_layout),
     [WIRE_TIMEOUT_NOW] = sizeof(struct timeout_now_layout),
     [WIRE_PROBE] = sizeof(struct probe_layout),
+    [WIRE_MEND_ASK] = sizeof(struct mend_ask_layout),
+    [WIRE_MEND_ENTRY] = sizeof(struct entry_layout),
+    [WIRE_MEND_SAY] = sizeof(struct mend_say_layout),
     [WIRE_REQUEST] = sizeof(struct request_layout),
     [WIRE_REPLY] = sizeof(struct reply_layout),
     [WIRE_READ] = sizeof(struct read_layout),
@@ -100,8 +105,8 @@ static bool kind_is_question(uint8_t kind)
 
 static bool kind_has_payload(uint8_t kind)
 {
-    return kind == WIRE_ENTRY || kind == WIRE_PROBE || kind == WIRE_REQUEST ||
-           kind == WIRE_READ_REPLY || kind == WIRE_STATS_REPLY;
+    return kind == WIRE_ENTRY || kind == WIRE_MEND_ENTRY || kind == WIRE_PROBE ||
+           kind == WIRE_REQUEST || kind == WIRE_READ_REPLY || kind == WIRE_STATS_REPLY;
 }
 
 uint32_t wire_head_bytes(enum wire_kind kind)

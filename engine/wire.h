@@ -38,6 +38,9 @@ enum wire_kind {
     WIRE_ACK,          /* Append reply, and the state of the follower's stream. */
     WIRE_TIMEOUT_NOW,  /* Stand for election now: leadership is handed over. */
     WIRE_PROBE,        /* A frame of some size, to see whether it arrives. */
+    WIRE_MEND_ASK,     /* A damaged node: who has this very entry? */
+    WIRE_MEND_ENTRY,   /* Yes: one fragment of it, as an ENTRY of no session. */
+    WIRE_MEND_SAY,     /* No, and why. */
     WIRE_REQUEST = 32, /* Client: append these records. */
     WIRE_REPLY,
     WIRE_READ, /* Client: read from this offset. */
@@ -100,6 +103,26 @@ struct wire_ack {
     uint64_t space_position;  /* Start of its log plus its ring: where its disk is full. */
     uint64_t missing_index;   /* has_missing: an entry of which these fragments are missing. */
     uint64_t missing_bitmap;
+};
+
+/* MEND_ASK. (term, index) names one entry for ever and its marks prove its bytes, so anybody who
+ * has it answers. Its place is the same on every node. */
+struct wire_mend_ask {
+    struct raft_entry_id id;
+    uint64_t end_position; /* Behind its last page. */
+};
+
+/* MEND_SAY: the one asked has no intact pages of it. */
+enum wire_mend {
+    WIRE_MEND_ABSENT,  /* Its log is whole, and holds another entry there or none. */
+    WIRE_MEND_FAULTY,  /* Its own log is damaged. */
+    WIRE_MEND_TRIMMED, /* Its log begins above it. */
+    WIRE_MEND_COUNT
+};
+
+struct wire_mend_say {
+    uint8_t what; /* enum wire_mend */
+    struct raft_entry_id id;
 };
 
 /* REQUEST. The payload, over all fragments of the request, is records as they stand in an entry's
@@ -217,13 +240,15 @@ struct wire_status_reply {
     bool takes_proposals; /* A leader that takes appends. */
     bool degraded;        /* Its disk stalls. */
     bool slowed;          /* Its disk is slowed, because somebody asked for that. */
+    bool faulty;          /* Its log is damaged: it takes part in nothing before it is mended. */
     uint64_t term;
     uint64_t commit_index;
     uint64_t durable_index;
     uint64_t start_offset;
     uint64_t end_offset; /* Of committed records. */
     raft_set voters;     /* Of the configuration in force here. */
-    raft_set waiting;    /* A leader before the first commit: voters whose store it waits for. */
+    raft_set waiting;    /* A leader before the first commit: voters whose store it waits for. A
+                            faulty node: who has not helped it yet. */
     raft_set strangers;  /* Nodes last heard with a store that is not the configuration's. */
     raft_set behind;     /* A leader: nodes that need entries below its log start. */
     uint64_t frames_dropped;
@@ -270,6 +295,8 @@ struct wire_frame {
         struct wire_entry entry;
         struct wire_ack ack;
         struct wire_probe probe;
+        struct wire_mend_ask mend_ask;
+        struct wire_mend_say mend_say;
         struct wire_request request;
         struct wire_reply reply;
         struct wire_read read;

@@ -220,7 +220,10 @@ static bool status_reply_is_sound(const struct status_reply_layout *fixed, uint8
         (fixed->waiting & ~fixed->voters) != 0) {
         return false;
     }
-    if ((takes && !(leads && bootstrapped)) || (fixed->waiting != 0 && (!leads || bootstrapped))) {
+    bool faulty = (fixed->flags & STATUS_FAULTY) != 0;
+    bool may_wait = faulty || (leads && !bootstrapped);
+    if ((takes && !(leads && bootstrapped)) || (fixed->waiting != 0 && !may_wait) ||
+        (faulty && (leads || fixed->leader != 0))) {
         return false;
     }
     return leads ? fixed->leader == from : fixed->behind == 0;
@@ -231,7 +234,7 @@ static enum wire_reason status_reply_decode(const struct head_layout *head, stru
     const struct status_reply_layout *fixed = &head->status_reply;
     if (fixed->role >= WIRE_ROLE_COUNT || fixed->leader > NODE_ID_MAX ||
         fixed->flags > (STATUS_DURABLE | STATUS_BOOTSTRAPPED | STATUS_TAKES | STATUS_DEGRADED |
-                        STATUS_SLOWED) ||
+                        STATUS_SLOWED | STATUS_FAULTY) ||
         !wire_all_zero(fixed->reserved, sizeof fixed->reserved)) {
         return WIRE_DROP_bad_field;
     }
@@ -252,6 +255,7 @@ static enum wire_reason status_reply_decode(const struct head_layout *head, stru
         .takes_proposals = (fixed->flags & STATUS_TAKES) != 0,
         .degraded = (fixed->flags & STATUS_DEGRADED) != 0,
         .slowed = (fixed->flags & STATUS_SLOWED) != 0,
+        .faulty = (fixed->flags & STATUS_FAULTY) != 0,
         .term = fixed->term,
         .commit_index = fixed->commit_index,
         .durable_index = fixed->durable_index,
@@ -469,7 +473,8 @@ static void status_reply_encode(const struct wire_status_reply *reply,
         (uint8_t)((reply->durable ? STATUS_DURABLE : 0) |
                   (reply->bootstrapped ? STATUS_BOOTSTRAPPED : 0) |
                   (reply->takes_proposals ? STATUS_TAKES : 0) |
-                  (reply->degraded ? STATUS_DEGRADED : 0) | (reply->slowed ? STATUS_SLOWED : 0));
+                  (reply->degraded ? STATUS_DEGRADED : 0) | (reply->slowed ? STATUS_SLOWED : 0) |
+                  (reply->faulty ? STATUS_FAULTY : 0));
     fixed->term = reply->term;
     fixed->commit_index = reply->commit_index;
     fixed->durable_index = reply->durable_index;

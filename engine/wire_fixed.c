@@ -141,6 +141,39 @@ static enum wire_reason entry_decode(const struct head_layout *head, struct wire
     return WIRE_DROP_ok;
 }
 
+/* An entry that a damaged node asked for: it belongs to no session, and a poll it cannot be. */
+static enum wire_reason mend_entry_decode(const struct head_layout *head, struct wire_frame *out)
+{
+    const struct entry_layout *fixed = &head->entry;
+    bool bare = fixed->session == 0 && fixed->commit_index == 0 && out->payload_bytes > 0;
+    return bare ? entry_decode(head, out) : WIRE_DROP_bad_field;
+}
+
+/* Its term may be above that of whoever has not heard of it. */
+static enum wire_reason mend_say_decode(const struct head_layout *head, struct wire_frame *out)
+{
+    const struct mend_say_layout *fixed = &head->mend_say;
+    struct raft_entry_id id = {fixed->term, fixed->index};
+    if (fixed->what >= WIRE_MEND_COUNT || id.index == 0 ||
+        !wire_all_zero(fixed->reserved, sizeof fixed->reserved)) {
+        return WIRE_DROP_bad_field;
+    }
+    out->mend_say = (struct wire_mend_say){.what = fixed->what, .id = id};
+    return id_check(id, NUMBER_LIMIT);
+}
+
+static enum wire_reason mend_ask_decode(const struct head_layout *head, struct wire_frame *out)
+{
+    const struct mend_ask_layout *fixed = &head->mend_ask;
+    struct raft_entry_id id = {fixed->term, fixed->index};
+    if (id.index == 0 || fixed->end_position == 0 || fixed->end_position % PAGE_BYTES != 0 ||
+        fixed->end_position >= NUMBER_LIMIT) {
+        return WIRE_DROP_bad_field;
+    }
+    out->mend_ask = (struct wire_mend_ask){.id = id, .end_position = fixed->end_position};
+    return id_check(id, head->header.term);
+}
+
 static enum wire_reason ack_decode(const struct head_layout *head, struct wire_frame *out)
 {
     const struct ack_layout *fixed = &head->ack;
@@ -217,6 +250,12 @@ enum wire_reason wire_fixed_decode(const struct head_layout *head, struct wire_f
         return timeout_now_decode(head, out);
     case WIRE_PROBE:
         return probe_decode(head, out);
+    case WIRE_MEND_ASK:
+        return mend_ask_decode(head, out);
+    case WIRE_MEND_ENTRY:
+        return mend_entry_decode(head, out);
+    case WIRE_MEND_SAY:
+        return mend_say_decode(head, out);
     case WIRE_REQUEST:
     case WIRE_REPLY:
     case WIRE_READ:
@@ -305,6 +344,20 @@ void wire_fixed_encode(const struct wire_frame *frame, struct head_layout *head)
         ASSERT(frame->probe.number > 0);
         head->probe.session = frame->probe.session;
         head->probe.number = frame->probe.number;
+        return;
+    case WIRE_MEND_ASK:
+        head->mend_ask.term = frame->mend_ask.id.term;
+        head->mend_ask.index = frame->mend_ask.id.index;
+        head->mend_ask.end_position = frame->mend_ask.end_position;
+        return;
+    case WIRE_MEND_ENTRY:
+        ASSERT(frame->entry.session == 0);
+        entry_encode(&frame->entry, &head->entry);
+        return;
+    case WIRE_MEND_SAY:
+        head->mend_say.what = frame->mend_say.what;
+        head->mend_say.term = frame->mend_say.id.term;
+        head->mend_say.index = frame->mend_say.id.index;
         return;
     case WIRE_REQUEST:
     case WIRE_REPLY:

@@ -23,6 +23,7 @@
 #define STATUS_TAKES        4u
 #define STATUS_DEGRADED     8u
 #define STATUS_SLOWED       16u
+#define STATUS_FAULTY       32u
 #define RECORD_ALIGN        8u
 #define ANY_OFFSET          UINT64_MAX /* Of a request without a condition. */
 
@@ -106,6 +107,19 @@ struct probe_layout {
     uint32_t session;
     uint8_t number;
     uint8_t reserved[3];
+};
+
+struct mend_ask_layout {
+    uint64_t term;
+    uint64_t index;
+    uint64_t end_position;
+};
+
+struct mend_say_layout {
+    uint8_t what;
+    uint8_t reserved[7];
+    uint64_t term;
+    uint64_t index;
 };
 
 struct request_layout {
@@ -230,6 +244,8 @@ struct head_layout {
         struct ack_layout ack;
         struct timeout_now_layout timeout_now;
         struct probe_layout probe;
+        struct mend_ask_layout mend_ask;
+        struct mend_say_layout mend_say;
         struct request_layout request;
         struct reply_layout reply;
         struct read_layout read;

@@ -26,6 +26,7 @@ local STATUSES = {
     [0] = "ok", "busy", "full", "not leader", "trimmed", "gap", "condition failed", "fenced",
     "no session", "forgotten",
 }
+local MENDS = {[0] = "absent", "faulty", "trimmed"}
 local ROLES = {[0] = "follower", "candidate", "leader", "learner"}
 local OUTCOMES = {
     [0] = "under way", "not the leader", "too early", "another is under way", "not a voter",
@@ -66,6 +67,12 @@ local HEADER = {
 }
 local VOTE = {{"last_term", 8}, {"last_index", 8}, {"transfer", 1}, zero(7)}
 local VOTE_REPLY = {{"granted", 1}, zero(7)}
+local ENTRY = {
+    {"session", 4}, {"fragment_bytes", 2}, {"pages", 1}, zero(1), {"used_bytes", 4},
+    {"offset", 4}, {"term", 8}, {"index", 8}, {"previous_term", 8}, {"position", 8},
+    {"commit_index", 8}, {"last_mark.position", 8}, {"last_mark.term_low", 4},
+    {"last_mark.crc", 4, {hex = true}},
+}
 
 -- Kinds by their number: the name, the struct's name, the fixed part, and what the payload is. The
 -- members named in `tells` stand in the list of packets too.
@@ -77,12 +84,8 @@ local KINDS = {
     [5] = {"APPEND", "append", {
         {"session", 4}, zero(4), {"prev_term", 8}, {"prev_index", 8}, {"commit_index", 8},
     }, tells = {"prev_index", "commit_index"}},
-    [6] = {"ENTRY", "entry", {
-        {"session", 4}, {"fragment_bytes", 2}, {"pages", 1}, zero(1), {"used_bytes", 4},
-        {"offset", 4}, {"term", 8}, {"index", 8}, {"previous_term", 8}, {"position", 8},
-        {"commit_index", 8}, {"last_mark.position", 8}, {"last_mark.term_low", 4},
-        {"last_mark.crc", 4, {hex = true}},
-    }, payload = "fragment", tells = {"index", "offset", "commit_index"}},
+    [6] = {"ENTRY", "entry", ENTRY, payload = "fragment",
+        tells = {"index", "offset", "commit_index"}},
     [7] = {"ACK", "ack", {
         {"session", 4},
         {"flags", 1, {flags = {{"matched", 1}, {"bootstrapped", 2}, {"missing", 4}}}}, {"probe", 1},
@@ -94,6 +97,12 @@ local KINDS = {
     [8] = {"TIMEOUT_NOW", "timeout_now", {{"last_term", 8}, {"last_index", 8}}, tells = {}},
     [9] = {"PROBE", "probe", {{"session", 4}, {"number", 1}, zero(3)}, payload = "padding",
         tells = {"number"}},
+    [10] = {"MEND_ASK", "mend_ask", {{"term", 8}, {"index", 8}, {"end_position", 8}},
+        tells = {"term", "index"}},
+    [11] = {"MEND_ENTRY", "entry", ENTRY, payload = "fragment", tells = {"term", "index", "offset"}},
+    [12] = {"MEND_SAY", "mend_say", {
+        {"what", 1, {names = MENDS}}, zero(7), {"term", 8}, {"index", 8},
+    }, tells = {"what", "term", "index"}},
     [32] = {"REQUEST", "request", {
         {"session", 8, {hex = true}}, {"first_sequence", 8}, {"expected_offset", 8, {any = true}},
         {"epoch", 4}, {"record_count", 4}, {"request_bytes", 4}, {"offset", 4},
@@ -115,7 +124,7 @@ local KINDS = {
     [37] = {"STATUS_REPLY", "status_reply", {
         {"role", 1, {names = ROLES}}, {"leader", 1},
         {"flags", 1, {flags = {{"durable", 1}, {"bootstrapped", 2}, {"takes", 4},
-                               {"degraded", 8}, {"slowed", 16}}}},
+                               {"degraded", 8}, {"slowed", 16}, {"faulty", 32}}}},
         zero(5), {"term", 8}, {"commit_index", 8}, {"durable_index", 8}, {"start_offset", 8},
         {"end_offset", 8}, {"voters", 8, {set = true}}, {"waiting", 8, {set = true}},
         {"strangers", 8, {set = true}}, {"behind", 8, {set = true}}, {"frames_dropped", 8},

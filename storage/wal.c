@@ -8,10 +8,13 @@
  */
 #include "storage/wal_internal.h"
 
+#include "storage/scan.h"
 #include "storage/segment.h"
 #include "storage/superblock.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 COUNTERS_DEFINE(wal, WAL_COUNTERS);
@@ -39,13 +42,23 @@ struct wal *wal_create(struct mem *mem, const struct wal_config *config)
     return wal;
 }
 
+/* What an operator whose other nodes cannot help may do. */
 static int damage_refuse(const struct recovery *found, struct fault *fault)
 {
+    const char *way = "what is gone was durable, so no flag accepts it: bring it back from a copy "
+                      "of the disk, or format it anew and let the others serve";
+    char flag[200];
+    if (found->kind == RECOVER_SUSPECT) {
+        snprintf(flag, sizeof flag,
+                 "`thole start --discard-suspect` cuts it behind index %" PRIu64
+                 " and gives up whatever was acknowledged above, if anything was",
+                 found->last.index);
+        way = flag;
+    }
     fault_set(fault, FAULT_FAILED,
-              "the log of node %u is %s: %s. Nothing was written and nothing was cut off. Repair "
-              "from the other replicas is not there yet: keep this file, let the others serve, and "
-              "bring it back from a copy of the disk",
-              found->node, recover_kind_name(found->kind), found->what);
+              "the log of node %u is %s: %s. Nothing was written and nothing was cut off. The "
+              "entries of other nodes cannot mend it, or there are none: %s",
+              found->node, recover_kind_name(found->kind), found->what, way);
     return -EBADMSG;
 }
 
@@ -61,6 +74,36 @@ static void open_next(struct wal *wal, const struct recovery *found)
     next->cut_term = found->last.term;
     next->cut_index = found->last.index;
     ASSERT(next->cut_position >= next->start_position);
+}
+
+/* What was discarded must not be found again: it is void by the cut, but it would still be bad. */
+static int bad_pages_zero(struct wal *wal, const struct recovery *found, struct fault *fault)
+{
+    struct scan_log log = scan_log_of(wal->config.disk, found);
+    struct scan scan;
+    scan_init(&scan, &log, wal->recover_buffer, found->end_position, found->last);
+    uint64_t limit = found->window_end < log.limit ? found->window_end : log.limit;
+    memset(wal->watermark_page, 0, PAGE_BYTES);
+    for (uint64_t at = found->end_position; at < limit; at += PAGE_BYTES) {
+        const uint8_t *page = scan_pages(&scan, at, PAGE_BYTES);
+        if (scan_page_judge(&log, at, page).state != PAGE_BAD) {
+            continue;
+        }
+        struct ring_part parts[2];
+        uint32_t count = ring_split(&log.geometry, at, PAGE_BYTES, parts);
+        ASSERT(count == 1);
+        struct disk_io io = {.op = DISK_WRITE,
+                             .bytes = PAGE_BYTES,
+                             .offset = parts[0].offset,
+                             .buffer = wal->watermark_page};
+        int result = disk_transfer(wal->config.disk, &io);
+        if (result != 0) {
+            fault_set(fault, FAULT_INTERNAL, "a bad page could not be cleared: %s",
+                      strerror(-result));
+            return result;
+        }
+    }
+    return 0;
 }
 
 int wal_open(struct wal *wal,
@@ -81,7 +124,8 @@ int wal_open(struct wal *wal,
     if (result != 0) {
         return result;
     }
-    if (found->kind == RECOVER_DAMAGED || found->kind == RECOVER_SUSPECT) {
+    bool discards = wal->config.discard_suspect && found->kind == RECOVER_SUSPECT;
+    if (!recover_is_whole(found) && !discards) {
         return damage_refuse(found, fault);
     }
     struct superblock_set set;
@@ -101,6 +145,12 @@ int wal_open(struct wal *wal,
         return result;
     }
     wal->current = wal->next;
+    if (discards) {
+        result = bad_pages_zero(wal, found, fault);
+        if (result != 0) {
+            return result;
+        }
+    }
     bool valid = geometry_init(&wal->geometry, found->ring_bytes, found->segment_bytes,
                                wal->current.window_bytes);
     ASSERT(valid);

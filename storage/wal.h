@@ -33,6 +33,9 @@ struct wal_config {
     uint64_t cluster;
     uint8_t node;
     struct disk *disk; /* Borrowed; the wal is its only user. */
+    /* Cut a suspect log behind what is whole, whatever was acknowledged above: an operator says so.
+     * A damaged one is refused all the same. */
+    bool discard_suspect;
 };
 
 /* What the superblock keeps for the core. */

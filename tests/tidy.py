@@ -56,7 +56,9 @@ ENGINE_ORDER = [
     ['engine/raft/*'],
     ['engine/replica_counters.h', 'engine/log.[ch]', 'engine/wire*', 'engine/session.[ch]'],
     ['engine/machine.[ch]', 'engine/outbox.[ch]', 'engine/staging.[ch]', 'engine/stats.[ch]'],
-    ['engine/stream*', 'engine/intake.[ch]', 'engine/reader.[ch]', 'engine/waiting.[ch]'],
+    ['engine/assembly.[ch]'],
+    ['engine/stream*', 'engine/mender.[ch]', 'engine/intake.[ch]', 'engine/reader.[ch]',
+     'engine/waiting.[ch]'],
     ['engine/replica*'],
     ['engine/*'],  # The poll loop, the configuration, the client, the programs.
 ]

@@ -81,6 +81,17 @@
 #define CATCHUP_HURRY_NS        10000000u
 #define ASSEMBLY_MAX            256u /* Entries half received by a follower. */
 
+/* Mending: a node whose log is damaged asks its peers, one entry and one of them at a time. After
+ * so long without a fragment it asks the next one; when all were asked in vain it rests. */
+#define MEND_ASK_NS  20000000u
+#define MEND_REST_NS 200000000u
+/* Questions answered in one iteration, and those of them that wait for the disk; further ones are
+ * dropped: they come again. */
+#define MEND_ANSWERS_MAX 2u
+#define MEND_JOBS        2u
+/* Between two lines about a log that is being mended. */
+#define MEND_TELL_NS 1000000000u
+
 /* The log in memory. */
 #define LOG_MEMORY_MIN    (2u * 1024u * 1024u)
 #define LOG_MEMORY_MAX    (1024u * 1024u * 1024u)
@@ -183,7 +194,7 @@
  * session keeps and one for each end; and what one poll sends to one peer, fragments and each kind
  * of message and reply once. */
 #define REQUEST_ANSWERS_MAX  (SESSION_RUNS_MAX + 2u)
-#define PEER_FRAMES_PER_POLL (STREAM_FRAGMENTS_PER_DRAIN + 8u)
+#define PEER_FRAMES_PER_POLL (STREAM_FRAGMENTS_PER_DRAIN + 8u + MEND_ANSWERS_MAX * FRAGMENTS_MAX)
 
 /* A client. */
 #define CLIENT_OUTSTANDING_MAX (1u << 20) /* Records sent and without a fate. */

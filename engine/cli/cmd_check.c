@@ -25,7 +25,7 @@ static const struct argp check_argp = {
     .parser = check_parse,
     .args_doc = "-c FILE",
     .doc = "Say in one line whether the cluster is healthy: a leader that takes appends, every "
-           "voter reachable, none degraded. Exits 0 when it is, else 1."
+           "voter reachable, none degraded or faulty. Exits 0 when it is, else 1."
            "\vExample:\n  thole check -c cluster.ini",
 };
 

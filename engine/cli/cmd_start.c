@@ -34,11 +34,12 @@ struct start_arguments {
     enum idle_mode idle;
     int cpu; /* -1: any. */
     int eal_argc;
+    bool discard_suspect;
     struct capture_file pcap; /* Its path is empty: no capture. */
     struct slow_disk slow;
 };
 
-enum { KEY_NODE = 256, KEY_NET, KEY_IDLE, KEY_CPU, KEY_PCAP, KEY_SLOW_DISK };
+enum { KEY_NODE = 256, KEY_NET, KEY_IDLE, KEY_CPU, KEY_PCAP, KEY_SLOW_DISK, KEY_DISCARD };
 
 static const struct argp_option start_options[] = {
     {"config", 'c', "FILE", 0, "The cluster's configuration", 0},
@@ -57,6 +58,10 @@ static const struct argp_option start_options[] = {
     {"slow-disk", KEY_SLOW_DISK, "TIME[,share=PERCENT][,seed=N][,file=PATH]", 0,
      "To see what that does: hold the log's writes back so long, or before a share of them; a "
      "file's numbers may be changed meanwhile. Status and results say so",
+     0},
+    {"discard-suspect", KEY_DISCARD, NULL, 0,
+     "Cut a log whose end is suspect behind what is whole, and give up whatever this node has "
+     "acknowledged above",
      0},
     {0},
 };
@@ -109,6 +114,9 @@ static error_t start_parse(int key, char *value, struct argp_state *state)
             argp_error(state, "--slow-disk: `%s` is not " SLOW_DISK_FORM, value);
         }
         return 0;
+    case KEY_DISCARD:
+        arguments->discard_suspect = true;
+        return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "`%s`: no argument is expected", value);
         return 0;
@@ -128,6 +136,8 @@ static const struct argp start_argp = {
     .args_doc = "-c FILE --node N [-- EAL ARGUMENTS]",
     .doc = "Run one node of a cluster. Says `serving node N pid P address A` once it serves, and "
            "ends cleanly on SIGTERM or SIGINT.\n\n"
+           "A node whose log is damaged asks the others for what is gone, and serves once it has "
+           "it; until then it says what it waits for.\n\n"
            "The node's log is made beforehand, by `thole format`. With `durability = memory` there "
            "is none: a restarted node is a wiped one."
            "\vExample:\n  thole start -c cluster.ini --node 1",
@@ -218,23 +228,46 @@ static void notify_ready(void)
     (void)close(fd);
 }
 
-/* Until a signal ends it: SIGTERM, SIGINT, or the loop's own word that the disk has failed. */
-static void wait_for_end(struct node *node, const sigset_t *signals)
-{
-    int number = 0;
-    do {
-        int result = sigwait(signals, &number);
-        ASSERT(result == 0);
-        node_narrow(node, stderr);
-    } while (number == START_LOOK_SIGNAL && node_failure(node) == 0);
-}
-
 static void print_serving(const struct node *node)
 {
     struct nic_address address = node->nic->self;
     fprintf(stderr, "serving node %u pid %ld address %u.%u.%u.%u:%u\n", node->config.self->id,
             (long)getpid(), address.ipv4 >> 24, address.ipv4 >> 16 & 255u, address.ipv4 >> 8 & 255u,
             address.ipv4 & 255u, address.port);
+}
+
+/* Until a signal ends it: SIGTERM, SIGINT, or the loop's own word that the disk has failed. A node
+ * that had to mend its log serves when the loop says so. */
+static void wait_for_end(struct node *node, const sigset_t *signals)
+{
+    bool serves = false;
+    int number = 0;
+    do {
+        if (!serves && !node_mends(node)) {
+            serves = true;
+            print_serving(node);
+            notify_ready();
+        }
+        int result = sigwait(signals, &number);
+        ASSERT(result == 0);
+        node_narrow(node, stderr);
+    } while (number == START_LOOK_SIGNAL && node_failure(node) == 0);
+}
+
+/* What was asked for, and whether it came to that. */
+static void print_discarded(const struct node *node)
+{
+    const struct recovery *found = replica_found(node->replica);
+    if (found->kind == RECOVER_SUSPECT) {
+        fprintf(stderr,
+                "DISCARDED: the log of node %u ends behind index %llu now, as --discard-suspect "
+                "said; whatever it had acknowledged above is given up. %s\n",
+                node->config.self->id, (unsigned long long)found->last.index, found->what);
+    } else {
+        fprintf(stderr,
+                "--discard-suspect: the log of node %u is %s, not suspect: nothing was discarded\n",
+                node->config.self->id, recover_kind_name(found->kind));
+    }
 }
 
 static void print_memory_warning(void)
@@ -287,15 +320,18 @@ static int serve(struct node *node, const struct node_config *config, struct fau
         }
         return result;
     }
-    print_serving(node);
-    notify_ready();
+    if (config->discard_suspect) {
+        print_discarded(node);
+    }
     wait_for_end(node, &signals);
     int failure = node_failure(node);
     node_stop(node, stderr);
     if (failure == 0) {
         failure = node_failure(node); /* While stopping. */
     }
-    if (failure != 0) {
+    if (failure != 0 && node->fault.code != 0) {
+        *fault = node->fault;
+    } else if (failure != 0) {
         fault_set(fault, FAULT_INTERNAL,
                   "node %u has stopped: its disk failed while it served: %s. Nothing that it "
                   "acknowledged is taken back; look at the kernel's log (`dmesg`) and at the disk "
@@ -350,6 +386,7 @@ static int start_run(int argc, char **argv)
         .eal_argv = eal_argv,
         .slow = slow,
         .look = wake_main,
+        .discard_suspect = arguments.discard_suspect,
     };
     int result = serve(&node, &config, &fault);
     if (result == -ENODATA) {

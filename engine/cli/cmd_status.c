@@ -41,9 +41,8 @@ static const struct argp status_argp = {
     .parser = status_parse,
     .args_doc = "-c FILE",
     .doc = "Ask every node how it stands. Exits 0 when the cluster is healthy: a leader that takes "
-           "appends, every voter reachable, none degraded, none behind the log start; else 1. What "
-           "is wrong is said below the "
-           "table, with --json on stderr."
+           "appends, every voter reachable, none degraded, none faulty, none behind the log start; "
+           "else 1. What is wrong is said below the table, with --json on stderr."
            "\vExample:\n  thole status -c cluster.ini",
 };
 

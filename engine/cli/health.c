@@ -35,6 +35,23 @@ const char *health_name_nodes(raft_set nodes, char text[HEALTH_NAMES_BYTES])
     return text;
 }
 
+/* Its log is damaged: what it waits for. Its own name means that no other node can help. */
+static void note_faulty(struct health *health, uint32_t id, const struct wire_status_reply *status)
+{
+    char names[HEALTH_NAMES_BYTES];
+    if ((status->waiting >> id & 1) != 0) {
+        note(health,
+             "node %u is faulty: its log is damaged, and no other node can tell what is gone; it "
+             "says at its start which flag gives up what",
+             id);
+    } else if (status->waiting != 0) {
+        note(health, "node %u is faulty: it mends its log and waits for an entry of %s", id,
+             health_name_nodes(status->waiting, names));
+    } else {
+        note(health, "node %u is faulty: it mends its log", id);
+    }
+}
+
 /* The leader of the highest term: an older one may not know yet that it was replaced. */
 static const struct wire_status_reply *
 find_leader(struct health *health, const struct config *config, const struct ask_answer *answers)
@@ -89,6 +106,10 @@ static void note_nodes(struct health *health,
         if (!answers[i].reachable && (voters >> id & 1) != 0) {
             note(health, "node %u does not answer: `thole start -c FILE --node %u` starts it", id,
                  id);
+        }
+        if (answers[i].reachable && answers[i].status.faulty) {
+            note_faulty(health, id, &answers[i].status);
+            continue;
         }
         if (answers[i].reachable && answers[i].status.degraded) {
             note(health, "node %u is degraded: its disk stalls", id);

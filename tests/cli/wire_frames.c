@@ -243,12 +243,13 @@ static void put_status_reply(const struct wire_status_reply *reply)
     put("status_reply.leader", reply->leader);
     put("status_reply.flags", (reply->durable ? 1u : 0) | (reply->bootstrapped ? 2u : 0) |
                                   (reply->takes_proposals ? 4u : 0) | (reply->degraded ? 8u : 0) |
-                                  (reply->slowed ? 16u : 0));
+                                  (reply->slowed ? 16u : 0) | (reply->faulty ? 32u : 0));
     put("status_reply.flags.durable", reply->durable);
     put("status_reply.flags.bootstrapped", reply->bootstrapped);
     put("status_reply.flags.takes", reply->takes_proposals);
     put("status_reply.flags.degraded", reply->degraded);
     put("status_reply.flags.slowed", reply->slowed);
+    put("status_reply.flags.faulty", reply->faulty);
     put("status_reply.term", reply->term);
     put("status_reply.commit_index", reply->commit_index);
     put("status_reply.durable_index", reply->durable_index);
@@ -259,6 +260,32 @@ static void put_status_reply(const struct wire_status_reply *reply)
     put("status_reply.strangers", reply->strangers);
     put("status_reply.behind", reply->behind);
     put("status_reply.frames_dropped", reply->frames_dropped);
+}
+
+static void put_probe(const struct wire_probe *probe)
+{
+    put("probe.session", probe->session);
+    put("probe.number", probe->number);
+}
+
+static void put_transfer_reply(const struct wire_transfer_reply *reply)
+{
+    put("transfer_reply.outcome", reply->outcome);
+    put("transfer_reply.leader", reply->leader);
+    put("transfer_reply.to", reply->to);
+}
+
+static void put_mend(const struct wire_frame *frame)
+{
+    if (frame->header.kind == WIRE_MEND_ASK) {
+        put("mend_ask.term", frame->mend_ask.id.term);
+        put("mend_ask.index", frame->mend_ask.id.index);
+        put("mend_ask.end_position", frame->mend_ask.end_position);
+        return;
+    }
+    put("mend_say.what", frame->mend_say.what);
+    put("mend_say.term", frame->mend_say.id.term);
+    put("mend_say.index", frame->mend_say.id.index);
 }
 
 /* What the encoder was given, by kind. */
@@ -274,14 +301,18 @@ static void put_fixed(const struct wire_frame *frame)
         put_message(frame);
         return;
     case WIRE_ENTRY:
+    case WIRE_MEND_ENTRY:
         put_entry(&frame->entry);
+        return;
+    case WIRE_MEND_ASK:
+    case WIRE_MEND_SAY:
+        put_mend(frame);
         return;
     case WIRE_ACK:
         put_ack(&frame->ack);
         return;
     case WIRE_PROBE:
-        put("probe.session", frame->probe.session);
-        put("probe.number", frame->probe.number);
+        put_probe(&frame->probe);
         return;
     case WIRE_REQUEST:
         put_request(frame);
@@ -316,9 +347,7 @@ static void put_fixed(const struct wire_frame *frame)
         put("transfer.to", frame->transfer.to);
         return;
     case WIRE_TRANSFER_REPLY:
-        put("transfer_reply.outcome", frame->transfer_reply.outcome);
-        put("transfer_reply.leader", frame->transfer_reply.leader);
-        put("transfer_reply.to", frame->transfer_reply.to);
+        put_transfer_reply(&frame->transfer_reply);
         return;
     case WIRE_STATS:
         put("stats.first", frame->stats.first);
@@ -486,14 +515,14 @@ static void one(struct prng *prng, enum wire_kind kind, bool broken, FILE *pcap)
     static _Alignas(8) uint8_t entry[ENTRY_BYTES_MAX];
     struct wire_frame frame;
     frame_random(prng, kind, &frame, payload);
-    if (kind == WIRE_ENTRY && frame.payload_bytes > 0) {
+    if ((kind == WIRE_ENTRY || kind == WIRE_MEND_ENTRY) && frame.payload_bytes > 0) {
         entry_fill(prng, &frame, entry);
     }
     uint32_t frame_bytes = frame_write(&frame, bytes);
     json_begun = false;
     put_header(&frame, frame_bytes);
     put_fixed(&frame);
-    if (kind == WIRE_ENTRY && frame.payload_bytes > 0) {
+    if ((kind == WIRE_ENTRY || kind == WIRE_MEND_ENTRY) && frame.payload_bytes > 0) {
         put_fragment(&frame, entry);
     }
     fprintf(json, "}\n");

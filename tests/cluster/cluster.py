@@ -106,8 +106,8 @@ class Node:
         if done.returncode != 0:
             raise AssertionError(f"format of node {self.number}: {done.stderr}")
 
-    def start(self, *more, env=None):
-        """Start it, and return when it serves."""
+    def start(self, *more, env=None, waits=True):
+        """Start it, and return when it serves; without `waits`, at once: it has a log to mend."""
         assert self.process is None
         if NET and self.place is not network.HERE:
             self.place.run("ip", "address", "flush", "dev", "eth0")
@@ -118,6 +118,11 @@ class Node:
                 THOLE, "start", "-c", self.cluster.path, "--node", str(self.number), *more,
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said,
                 env=env, restore_signals=False)
+        if waits:
+            self.wait_serving()
+
+    def wait_serving(self):
+        """Until it serves."""
         serving = f"serving node {self.number} pid {self.process.pid} address {self.address}"
         self.cluster.wait(lambda: serving in self.said() or self.process.poll() is not None,
                           f"node {self.number} serves")

@@ -11,79 +11,9 @@ import sys
 
 import cluster
 from cluster import thole
+from logfile import MARK, PAGE, PAYLOAD, SUPERBLOCKS, WATERMARKS, LogFile, dump, run_json
 
-sys.path.insert(0, os.path.join(cluster.REPOSITORY, "tests", "cli"))
-from support import crc32c  # pylint: disable=wrong-import-position
-
-PAGE = 4096
-PAYLOAD = 184  # Where the payload of an entry's first record begins ...
-MARK = 4080  # ... and a page's mark.
-SUPERBLOCKS = [0, 65536, 131072, 196608]  # Slot 0, slot 1, slot 0 again, slot 1 again.
-WATERMARKS = [262144, 327680]
 WHOLE = ["ok", "apart"]
-
-
-def run_json(*arguments):
-    """A command that succeeds, and the object it prints."""
-    done = thole("log", *arguments, "--json")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def dump(data, *more):
-    """The objects of `dump --json`, and the summary."""
-    done = thole("log", "dump", data, "--json", *more)
-    assert done.returncode == 0, done.stderr
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
-    assert lines[-1]["type"] == "summary"
-    assert all(line["type"] in ("entry", "pages") for line in lines[:-1])
-    return lines[:-1], lines[-1]
-
-
-class LogFile:
-    """The log in a folder, to be read and damaged by position."""
-
-    def __init__(self, data):
-        self.path = os.path.join(data, "log")
-        self.ring_bytes = run_json("ls", data)["ring_bytes"]
-        self.ring_offset = os.path.getsize(self.path) - self.ring_bytes
-
-    def read(self, position, count=PAGE):
-        with open(self.path, "rb") as file:
-            file.seek(self.ring_offset + position % self.ring_bytes)
-            return file.read(count)
-
-    def write(self, position, data):
-        self.write_at(self.ring_offset + position % self.ring_bytes, data)
-
-    def write_at(self, offset, data):
-        with open(self.path, "r+b") as file:
-            file.seek(offset)
-            file.write(data)
-            os.fsync(file.fileno())
-
-    def flip(self, position):
-        self.write(position, bytes([self.read(position, 1)[0] ^ 0x10]))
-
-    def flip_at(self, *offsets):
-        for offset in offsets:
-            with open(self.path, "rb") as file:
-                file.seek(offset)
-                byte = file.read(1)[0]
-            self.write_at(offset, bytes([byte ^ 0x10]))
-
-    def swap(self, one, other):
-        first, second = self.read(one), self.read(other)
-        self.write(one, second)
-        self.write(other, first)
-
-    def forge(self, position, at):
-        """Change a body byte of a first page, and mend its mark: a rot that no checksum finds."""
-        page = bytearray(self.read(position))
-        page[at] ^= 0x10
-        seed = bytes.fromhex(cluster.CLUSTER_ID)[::-1]
-        page[-4:] = struct.pack("<I", crc32c(seed + bytes(page[64:-4])))
-        self.write(position, bytes(page))
 
 
 class Logs(cluster.Case):
@@ -137,16 +67,17 @@ class Logs(cluster.Case):
                 if one["kind"] == "client" and one["pages"] == pages]
 
     def start_says(self, data):
-        """The exit code with which a node refuses this folder; 0: it serves."""
+        """The exit code with which a node refuses this folder, or 1 when it does not serve before
+        others have mended it; 0: it serves."""
         process = subprocess.Popen(
             [cluster.THOLE, "start", "-c", os.path.join(os.path.dirname(data), "cluster.ini"),
              "--node", "1"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         self.addCleanup(process.stderr.close)
         for line in process.stderr:
-            if line.startswith("serving node"):
+            if line.startswith("serving node") or "does not serve yet" in line:
                 process.kill()
                 process.wait()
-                return 0
+                return 0 if line.startswith("serving node") else 1
         return process.wait()
 
 

@@ -23,7 +23,8 @@ class Election(Case):
         for node in found["nodes"]:
             self.assertEqual(set(node), {
                 "id", "address", "reachable", "role", "term", "commit_index", "durable_index",
-                "log_start_offset", "log_end_offset", "durability", "behind", "slow_disk"})
+                "log_start_offset", "log_end_offset", "durability", "behind", "faulty",
+                "slow_disk"})
             self.assertIs(node["slow_disk"], False)
             self.assertIs(node["behind"], False)
             self.assertEqual(node["durability"], "dsync")

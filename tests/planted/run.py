@@ -24,6 +24,7 @@ import tempfile
 BUGS = [
     "cut_at_first_bad",  # The log is cut at the first bad record.
     "foreign_frame_believed",  # A frame with the id of a peer counts, wherever it comes from.
+    "mended_in_new_epoch",  # An entry is put in its place under an epoch that is not durable.
     "older_term_by_counting",  # An entry of an older term is committed by counting.
     "own_disk_before_durable",  # The leader counts its own disk before it is durable there.
     "pin_ignored",  # A slot is written while a nic still reads it.

@@ -99,7 +99,7 @@ static void strike_power(struct sim *sim)
 {
     sim->totals->faults.power_cut++;
     for (uint32_t i = 0; i < sim->swarm.node_count; i++) {
-        if (sim->nodes[i].state == SIM_UP) {
+        if (sim->nodes[i].state == SIM_UP || sim->nodes[i].state == SIM_MENDING) {
             node_crash(sim, i, chaos_down_ns(sim));
         }
     }
@@ -107,8 +107,12 @@ static void strike_power(struct sim *sim)
 
 static void strike_rot(struct sim *sim)
 {
-    if (platter_may_damage(sim, sim->swarm.rot_node)) {
-        platter_rot(sim, &sim->nodes[sim->swarm.rot_node]);
+    uint32_t number = sim->swarm.rot_node;
+    if (prng_below(&sim->random_chaos, 3) == 0) {
+        number = victim(sim); /* If it is one of those that may be damaged. */
+    }
+    if (platter_may_damage(sim, number)) {
+        platter_rot(sim, &sim->nodes[number]);
     }
 }
 
@@ -131,7 +135,7 @@ void chaos_strike(struct sim *sim)
     while (draw >= weights[kind]) {
         draw -= weights[kind++];
     }
-    if (kind == 0 && node->state == SIM_UP) {
+    if (kind == 0 && (node->state == SIM_UP || node->state == SIM_MENDING)) {
         sim->totals->faults.crash++;
         node_crash(sim, number, chaos_down_ns(sim));
     } else if (kind == 1) {
@@ -168,9 +172,10 @@ void chaos_heal(struct sim *sim)
         node->disk.stalled_until_ns = 0;
         node->frozen_until_ns = 0;
         /* What rotted while it ran must be found at its next start: now. */
+        node->disk.writes_left = -1;
         if (node->state == SIM_UP && (node->damaged || node->write_failed)) {
             node_crash(sim, i, sim->swarm.election_min_ns);
-        } else if (node->state == SIM_UP) {
+        } else if (node->state == SIM_UP || node->state == SIM_MENDING) {
             node_wake(sim, i);
         } else if (node->state == SIM_DOWN) {
             node_restart(sim, i);

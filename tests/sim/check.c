@@ -95,9 +95,21 @@ static void leader_check(struct sim *sim, uint32_t node, uint64_t term)
     *leader = (uint8_t)(node + 1);
 }
 
+/* A node whose log is damaged says nothing that counts: only questions about it, and their answers.
+ */
+static void mending_check(struct sim *sim, const struct sim_node *node, uint8_t kind)
+{
+    bool mends = kind == WIRE_MEND_ASK || kind == WIRE_MEND_ENTRY || kind == WIRE_MEND_SAY;
+    if (node->state == SIM_MENDING && !mends) {
+        sim_violation(sim, "node %u has a damaged log and sends a frame of kind %u",
+                      node->disk.node + 1, kind);
+    }
+}
+
 static void frame_check(struct sim *sim, struct sim_node *node, const struct wire_frame *frame)
 {
     uint64_t term = frame->header.term;
+    mending_check(sim, node, frame->header.kind);
     if (term >= SIM_TERMS_MAX) {
         sim_violation(sim, "term %lu: terms run away", term);
     }
@@ -128,6 +140,9 @@ static void frame_check(struct sim *sim, struct sim_node *node, const struct wir
     case WIRE_PRE_VOTE:
     case WIRE_PRE_VOTE_REPLY:
     case WIRE_VOTE:
+    case WIRE_MEND_ASK:
+    case WIRE_MEND_ENTRY:
+    case WIRE_MEND_SAY:
     case WIRE_REQUEST:
     case WIRE_REPLY:
     case WIRE_READ:

@@ -373,8 +373,9 @@ bool link_deliver(struct sim *sim, const struct sim_event *event)
         return true;
     }
     struct sim_node *node = &sim->nodes[event->target];
-    if (node->state != SIM_UP || node->nic.rx_count == SIM_RX_MAX) {
-        sim->totals->faults.rx_overflow += node->state == SIM_UP;
+    bool listens = node->state == SIM_UP || node->state == SIM_MENDING;
+    if (!listens || node->nic.rx_count == SIM_RX_MAX) {
+        sim->totals->faults.rx_overflow += listens;
         link_release(sim, event->slot);
         return false;
     }

@@ -173,6 +173,12 @@ static bool is_covered(void)
         {"frames_shrunk", covers->frames_shrunk},
         {"stranger_answers", covers->stranger_answers},
         {"frames_foreign", covers->frames_foreign},
+        {"mendings", covers->mendings},
+        {"mended", covers->mended},
+        {"entries_mended", covers->entries_mended},
+        {"crash_in_mending", covers->crash_in_mending},
+        {"mend_denials", covers->mend_denials},
+        {"mendings_helpless", covers->mendings_helpless},
     };
     uint32_t zeros = 0;
     for (uint32_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {

@@ -115,8 +115,11 @@ static void refusal_take(struct sim *sim, struct sim_node *node, const struct fa
     int result = recover(&disk->disk, &expected, &found, &ignored);
     struct sim_refusal_counters *refusals = &sim->totals->refusals;
     refusals->superblock += result != 0;
-    refusals->damaged += result == 0 && found.kind == RECOVER_DAMAGED;
-    refusals->suspect += result == 0 && found.kind == RECOVER_SUSPECT;
+    sim->totals->covers.refused_for_state += result == 0 && found.beyond_entries;
+    if (result == 0 && !found.beyond_entries) {
+        sim_violation(sim, "node %u refuses a log that others may mend: %s", disk->node + 1,
+                      fault->text);
+    }
     node->state = SIM_REFUSED;
     SIM_TRACE(sim, "node %u refuses: %s", disk->node + 1, fault->text);
     if (!node->damaged) {
@@ -139,6 +142,61 @@ static void life_begin(struct sim *sim, struct sim_node *node)
     memset(node->sent_now, 0, sizeof node->sent_now);
     stranger_forget(sim, node->disk.node);
     node->clock_offset_ns = prng_between(&sim->random_node, 1000000000ull, 1000000000000ull);
+}
+
+/* Its log is whole, as it was found or as it has been made. */
+static void node_opened(struct sim *sim, uint32_t number)
+{
+    struct sim_node *node = &sim->nodes[number];
+    node->disk.blocking = false;
+    node->disk.writes_left = -1;
+    node->state = SIM_UP;
+    node->opened_ns = sim->now_ns;
+    replica_on_apply(node->replica, check_applied, sim);
+    SIM_TRACE(sim, "node %u: life %u begins", number + 1, node->life);
+    check_opened(sim, number);
+    struct replica_sessions sessions;
+    replica_sessions(node->replica, &sessions);
+    sim->totals->covers.tables_recovered += sessions.count > 0;
+}
+
+/* Its log is damaged, so it takes part in nothing; the power may go within this too. */
+static void
+mending_begin(struct sim *sim, struct sim_node *node, const struct replica_mending *mending)
+{
+    node->state = SIM_MENDING;
+    sim->totals->covers.mendings++;
+    sim->totals->covers.mendings_helpless += mending->helpless;
+    SIM_TRACE(sim, "node %u mends: %s", node->disk.node + 1, mending->what);
+    if (!node->damaged) {
+        sim_violation(sim, "node %u was never damaged and must be mended: %s", node->disk.node + 1,
+                      mending->what);
+    }
+    if (!sim->calm && prng_below(&sim->random_disk, 3) == 0) {
+        node->disk.writes_left = (int64_t)prng_between(&sim->random_disk, 1, 12);
+    }
+}
+
+/* What a poll of a damaged node has come to. */
+static void mending_polled(struct sim *sim, uint32_t number)
+{
+    struct sim_node *node = &sim->nodes[number];
+    struct replica_mending mending;
+    replica_mending(node->replica, &mending);
+    if (node->disk.writes_left == 0) {
+        sim->totals->covers.crash_in_mending++;
+        SIM_TRACE(sim, "node %u: power goes while it mends", number + 1);
+        node->crash_now = true;
+    } else if (!mending.active) {
+        sim->totals->covers.mended++;
+        node_opened(sim, number);
+    } else {
+        struct replica_status status;
+        replica_status(node->replica, &status);
+        if (status.failed != 0) {
+            sim_violation(sim, "node %u fails while it mends: %d", number + 1, status.failed);
+        }
+    }
 }
 
 void node_restart(struct sim *sim, uint32_t number)
@@ -178,17 +236,15 @@ void node_restart(struct sim *sim, uint32_t number)
         return;
     }
     ASSERT(node->disk.disk.in_flight == 0);
-    node->disk.blocking = false;
-    node->state = SIM_UP;
-    node->opened_ns = sim->now_ns;
-    replica_on_apply(node->replica, check_applied, sim);
-    SIM_TRACE(sim, "node %u: life %u begins", number + 1, node->life);
-    check_opened(sim, number);
-    struct replica_sessions sessions;
-    replica_sessions(node->replica, &sessions);
-    sim->totals->covers.tables_recovered += sessions.count > 0;
+    struct replica_mending mending;
+    replica_mending(node->replica, &mending);
     node->wake_ns = sim->now_ns;
     node->wake_is_timer = false;
+    if (mending.active) {
+        mending_begin(sim, node, &mending);
+    } else {
+        node_opened(sim, number);
+    }
 }
 
 void node_count(struct sim *sim, struct sim_node *node)
@@ -215,6 +271,9 @@ void node_count(struct sim *sim, struct sim_node *node)
     covers->frames_grown += counters->frames_grown;
     covers->frames_shrunk += counters->frames_shrunk;
     covers->slots_pinned += counters->slots_pinned;
+    covers->entries_mended += counters->entries_mended;
+    covers->mended_by_faulty += counters->mend_answers_faulty;
+    covers->mend_denials += counters->mend_denials;
     struct replica_sessions sessions;
     replica_sessions(node->replica, &sessions);
     covers->tails_rebuilt += sessions.tails_rebuilt;
@@ -223,7 +282,7 @@ void node_count(struct sim *sim, struct sim_node *node)
 void node_crash(struct sim *sim, uint32_t number, uint64_t down_ns)
 {
     struct sim_node *node = &sim->nodes[number];
-    ASSERT(node->state == SIM_UP);
+    ASSERT(node->state == SIM_UP || node->state == SIM_MENDING);
     SIM_TRACE(sim, "node %u crashes for %lu us", number + 1, down_ns / 1000);
     node_count(sim, node);
     node->state = SIM_DOWN;
@@ -257,14 +316,19 @@ void node_wake(struct sim *sim, uint32_t number)
 void node_poll(struct sim *sim, uint32_t number)
 {
     struct sim_node *node = &sim->nodes[number];
-    ASSERT(node->state == SIM_UP);
+    ASSERT(node->state == SIM_UP || node->state == SIM_MENDING);
     if (sim->now_ns < node->frozen_until_ns) { /* It froze after this wake was planned. */
         node->wake_ns = node->frozen_until_ns;
         return;
     }
     memset(node->sent_now, 0, sizeof node->sent_now);
     uint32_t work = replica_poll(node->replica, node_clock_ns(sim, node));
-    check_polled(sim, number);
+    if (node->state == SIM_MENDING) {
+        mending_polled(sim, number);
+    }
+    if (node->state == SIM_UP) {
+        check_polled(sim, number);
+    }
     node->wake_ns = SIM_NEVER;
     bool stopped = node->stops && replica_is_stopped(node->replica);
     sim->totals->covers.clean_stops += stopped;

@@ -412,7 +412,7 @@ static void rot_count(struct sim *sim, struct sim_node *node, bool superblock)
  * must refuse. */
 static void rot_slot(struct sim *sim, struct sim_node *node)
 {
-    if (node->state == SIM_UP) {
+    if (node->state == SIM_UP || node->state == SIM_MENDING) {
         node_crash(sim, node->disk.node, chaos_down_ns(sim));
     }
     uint32_t slot = (uint32_t)prng_below(&sim->random_disk, SUPERBLOCK_SLOTS);

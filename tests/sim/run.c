@@ -236,11 +236,32 @@ static bool is_behind(const struct sim *sim, const struct sim_node *node)
     return raft_last(replica_raft(node->replica)).index < start;
 }
 
+/* A damaged node whose next entry somebody's intact pages hold will be mended. */
+static bool can_be_mended(const struct sim *sim, uint32_t number)
+{
+    struct replica_mending mending;
+    replica_mending(sim->nodes[number].replica, &mending);
+    for (uint32_t i = 0; i < sim->swarm.node_count; i++) {
+        const struct sim_node *other = &sim->nodes[i];
+        bool holds = i != number && other->state == SIM_UP && mending.wanted.index != 0 &&
+                     mending.wanted.index > raft_start(replica_raft(other->replica)).index &&
+                     !other->damaged &&
+                     platter_has(&other->disk, mending.wanted.index, mending.wanted.term);
+        if (holds) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool all_have(struct sim *sim, uint64_t index)
 {
     uint32_t behind = 0;
     for (uint32_t i = 0; i < sim->swarm.node_count; i++) {
         const struct sim_node *node = &sim->nodes[i];
+        if (node->state == SIM_MENDING && can_be_mended(sim, i)) {
+            return false;
+        }
         if (node->state == SIM_UP && node->commit_index < index) {
             if (!is_behind(sim, node)) {
                 return false;
@@ -270,7 +291,10 @@ static void liveness_fail(struct sim *sim)
     for (uint32_t i = 0; i < sim->swarm.node_count; i++) {
         struct sim_node *node = &sim->nodes[i];
         if (node->state != SIM_UP) {
-            fprintf(stderr, "  node %u: %s\n", i + 1, node->state == SIM_DOWN ? "down" : "refused");
+            fprintf(stderr, "  node %u: %s\n", i + 1,
+                    node->state == SIM_DOWN      ? "down"
+                    : node->state == SIM_MENDING ? "mending"
+                                                 : "refused");
             continue;
         }
         struct replica_status status;
@@ -361,7 +385,7 @@ static void seed_end(struct sim *sim)
     check_tables(sim);
     check_end(sim);
     for (uint32_t i = 0; i < sim->swarm.node_count; i++) {
-        if (sim->nodes[i].state == SIM_UP) {
+        if (sim->nodes[i].state == SIM_UP || sim->nodes[i].state == SIM_MENDING) {
             node_count(sim, &sim->nodes[i]);
         }
     }

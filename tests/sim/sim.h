@@ -80,12 +80,14 @@ COUNTERS_DECLARE(sim_fault, SIM_FAULTS);
     X(repeats_answered) X(gaps) X(conditions_held) X(conditions_failed) X(conditions_told)         \
     X(fenced) X(openings_fenced) X(forgotten) X(no_session) X(tables_compared)                     \
     X(tables_recovered) X(states_compared) X(tails_rebuilt) X(crowded_entries)                     \
-    X(slots_pinned) X(frames_grown) X(frames_shrunk) X(stranger_answers) X(frames_foreign)
+    X(slots_pinned) X(frames_grown) X(frames_shrunk) X(stranger_answers) X(frames_foreign)        \
+    X(mendings) X(mended) X(entries_mended) X(crash_in_mending) X(mended_by_faulty)                \
+    X(mend_denials) X(mendings_helpless) X(refused_for_state)
 COUNTERS_DECLARE(sim_cover, SIM_COVERS);
 
 /* clang-format on */
 
-#define SIM_REFUSALS(X) X(damaged) X(suspect) X(superblock)
+#define SIM_REFUSALS(X) X(superblock)
 COUNTERS_DECLARE(sim_refusal, SIM_REFUSALS);
 
 struct sim_totals {
@@ -144,7 +146,7 @@ struct sim_swarm {
     uint32_t promise_crash_ppm; /* At a promise just sent. */
     uint32_t recovery_crash_ppm;
     uint64_t damage_set; /* Nodes (bit = number) that may be damaged: less than half. */
-    uint32_t rot_node;   /* The only one that rots. */
+    uint32_t rot_node;   /* Of these, the one that rots most. */
     bool tears;          /* Log pages of the damage set tear at 512 bytes. */
     bool drifts;
 
@@ -260,7 +262,7 @@ struct sim_disk {
 };
 
 /* node.c */
-enum sim_node_state { SIM_DOWN, SIM_UP, SIM_REFUSED };
+enum sim_node_state { SIM_DOWN, SIM_UP, SIM_MENDING, SIM_REFUSED };
 
 struct sim_node {
     enum sim_node_state state;

@@ -7,12 +7,12 @@
 #include <string.h>
 
 const enum wire_kind frame_kinds[] = {
-    WIRE_PRE_VOTE, WIRE_PRE_VOTE_REPLY, WIRE_VOTE,  WIRE_VOTE_REPLY,
-    WIRE_APPEND,   WIRE_ENTRY,          WIRE_ACK,   WIRE_TIMEOUT_NOW,
-    WIRE_REQUEST,  WIRE_REPLY,          WIRE_READ,  WIRE_READ_REPLY,
-    WIRE_STATUS,   WIRE_STATUS_REPLY,   WIRE_OPEN,  WIRE_OPEN_REPLY,
-    WIRE_TRANSFER, WIRE_TRANSFER_REPLY, WIRE_STATS, WIRE_STATS_REPLY,
-    WIRE_PROBE,
+    WIRE_PRE_VOTE, WIRE_PRE_VOTE_REPLY, WIRE_VOTE,       WIRE_VOTE_REPLY,
+    WIRE_APPEND,   WIRE_ENTRY,          WIRE_ACK,        WIRE_TIMEOUT_NOW,
+    WIRE_REQUEST,  WIRE_REPLY,          WIRE_READ,       WIRE_READ_REPLY,
+    WIRE_STATUS,   WIRE_STATUS_REPLY,   WIRE_OPEN,       WIRE_OPEN_REPLY,
+    WIRE_TRANSFER, WIRE_TRANSFER_REPLY, WIRE_STATS,      WIRE_STATS_REPLY,
+    WIRE_PROBE,    WIRE_MEND_ASK,       WIRE_MEND_ENTRY, WIRE_MEND_SAY,
 };
 const uint32_t frame_kind_count = sizeof frame_kinds / sizeof frame_kinds[0];
 
@@ -96,6 +96,27 @@ static void entry_random(struct prng *prng, struct wire_frame *frame)
     entry->offset = (uint32_t)prng_below(prng, fragments) * entry->fragment_bytes;
     uint32_t rest_bytes = part_bytes - entry->offset;
     frame->payload_bytes = rest_bytes < entry->fragment_bytes ? rest_bytes : entry->fragment_bytes;
+}
+
+static void mend_random(struct prng *prng, enum wire_kind kind, struct wire_frame *frame)
+{
+    if (kind == WIRE_MEND_ASK) {
+        frame->mend_ask.id = id_random(prng, frame->header.term, false);
+        frame->mend_ask.end_position = page_aligned(prng) / 2 / PAGE_BYTES * PAGE_BYTES;
+        frame->mend_ask.end_position += PAGE_BYTES;
+        return;
+    }
+    if (kind == WIRE_MEND_SAY) {
+        frame->mend_say.id = id_random(prng, NUMBER_LIMIT - 1, false);
+        frame->mend_say.what = (uint8_t)prng_below(prng, WIRE_MEND_COUNT);
+        return;
+    }
+    while (frame->payload_bytes == 0) { /* No poll. */
+        memset(&frame->entry, 0, sizeof frame->entry);
+        entry_random(prng, frame);
+    }
+    frame->entry.session = 0;
+    frame->entry.commit_index = 0;
 }
 
 static void ack_random(struct prng *prng, struct wire_frame *frame)
@@ -284,6 +305,11 @@ static void status_reply_random(struct prng *prng, struct wire_frame *frame)
     reply->waiting = leads && !reply->bootstrapped ? prng_next(prng) & reply->voters : 0;
     reply->strangers = prng_next(prng) & ~1ull;
     reply->behind = leads ? prng_next(prng) & ~1ull : 0;
+    if (!leads && prng_chance(prng, 200000)) {
+        reply->faulty = true;
+        reply->leader = 0;
+        reply->waiting = prng_next(prng) & reply->voters;
+    }
     reply->frames_dropped = number(prng, 0, NUMBER_LIMIT - 1);
 }
 
@@ -333,6 +359,23 @@ static void stats_reply_random(struct prng *prng, struct wire_frame *frame, uint
     reply->total = (uint16_t)(before + (reply->count == 0 ? 0 : reply->count + after));
 }
 
+static void vote_random(struct prng *prng, enum wire_kind kind, struct wire_frame *frame)
+{
+    if (kind == WIRE_TIMEOUT_NOW) {
+        frame->message.timeout_now.last = id_random(prng, frame->header.term, false);
+        return;
+    }
+    frame->message.vote.last = id_random(prng, frame->header.term, true);
+    frame->message.vote.transfer = kind == WIRE_VOTE && prng_chance(prng, 500000);
+}
+
+static void append_random(struct prng *prng, struct raft_message *message, uint64_t term)
+{
+    message->append.session = (uint32_t)prng_next(prng);
+    message->append.prev = id_random(prng, term, true);
+    message->append.commit_index = number(prng, 0, NUMBER_LIMIT - 1);
+}
+
 void frame_random(struct prng *prng,
                   enum wire_kind kind,
                   struct wire_frame *frame,
@@ -345,23 +388,23 @@ void frame_random(struct prng *prng,
     switch (kind) {
     case WIRE_PRE_VOTE:
     case WIRE_VOTE:
-        frame->message.vote.last = id_random(prng, frame->header.term, true);
-        frame->message.vote.transfer = kind == WIRE_VOTE && prng_chance(prng, 500000);
-        return;
     case WIRE_TIMEOUT_NOW:
-        frame->message.timeout_now.last = id_random(prng, frame->header.term, false);
+        vote_random(prng, kind, frame);
         return;
     case WIRE_PRE_VOTE_REPLY:
     case WIRE_VOTE_REPLY:
         frame->message.vote_reply.granted = prng_chance(prng, 500000);
         return;
     case WIRE_APPEND:
-        frame->message.append.session = (uint32_t)prng_next(prng);
-        frame->message.append.prev = id_random(prng, frame->header.term, true);
-        frame->message.append.commit_index = number(prng, 0, NUMBER_LIMIT - 1);
+        append_random(prng, &frame->message, frame->header.term);
         return;
     case WIRE_ENTRY:
         entry_random(prng, frame);
+        return;
+    case WIRE_MEND_ASK:
+    case WIRE_MEND_ENTRY:
+    case WIRE_MEND_SAY:
+        mend_random(prng, kind, frame);
         return;
     case WIRE_ACK:
         ack_random(prng, frame);

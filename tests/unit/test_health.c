@@ -54,6 +54,25 @@ static bool says(const struct world *w, const char *words)
     return false;
 }
 
+static void damaged_node_is_faulty_and_named_with_whom_it_waits_for(void **state)
+{
+    (void)state;
+    struct world w = sound();
+    w.answers[0].status = (struct wire_status_reply){.faulty = true, .voters = VOTERS};
+    judge(&w);
+    assert_true(w.health.available);
+    assert_false(w.health.healthy);
+    assert_int_equal(w.health.note_count, 1);
+    assert_true(says(&w, "node 1 is faulty: it mends its log"));
+    w.answers[0].status.waiting = 1u << 2 | 1u << 3;
+    judge(&w);
+    assert_true(
+        says(&w, "node 1 is faulty: it mends its log and waits for an entry of nodes 2, 3"));
+    w.answers[0].status.waiting = 1u << 1;
+    judge(&w);
+    assert_true(says(&w, "node 1 is faulty: its log is damaged, and no other node can tell"));
+}
+
 static void three_sound_nodes_are_healthy(void **state)
 {
     (void)state;
@@ -242,6 +261,7 @@ static void leader_that_the_file_does_not_have_is_named_by_the_others(void **sta
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(damaged_node_is_faulty_and_named_with_whom_it_waits_for),
         cmocka_unit_test(three_sound_nodes_are_healthy),
         cmocka_unit_test(voter_that_does_not_answer_leaves_it_available_and_not_healthy),
         cmocka_unit_test(node_that_is_no_voter_may_be_away),

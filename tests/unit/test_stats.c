@@ -175,6 +175,8 @@ static void drops_are_told_from_traffic(void **state)
         "replica.conditions_failed",
         "replica.reads_lost",
         "replica.reads_refused",
+        "replica.mend_refusals",
+        "replica.mend_dropped",
     };
     uint32_t replica_drops = 0;
     for (uint32_t i = 0; i < sizeof drops / sizeof drops[0]; i++) {

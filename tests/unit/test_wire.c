@@ -190,6 +190,51 @@ static void messages_stand_where_the_protocol_says(void **state)
     assert_int_equal(bytes_le(head + 96, 8), 9);
 }
 
+static void questions_of_a_damaged_node_stand_where_the_protocol_says(void **state)
+{
+    (void)state;
+    uint8_t head[WIRE_HEAD_BYTES_MAX];
+    struct wire_frame ask = {
+        .header = {.kind = WIRE_MEND_ASK, .from = 1, .to = 2, .term = 9},
+        .mend_ask = {.id = {.term = 7, .index = 8}, .end_position = 0x9000},
+    };
+    assert_int_equal(wire_encode(&ask, head), 88 + 24);
+    assert_int_equal(head[6], 10);
+    assert_int_equal(bytes_le(head + 88, 8), 7);
+    assert_int_equal(bytes_le(head + 96, 8), 8);
+    assert_int_equal(bytes_le(head + 104, 8), 0x9000);
+    struct wire_frame say = {
+        .header = {.kind = WIRE_MEND_SAY, .from = 2, .to = 1, .term = 3},
+        .mend_say = {.what = WIRE_MEND_TRIMMED, .id = {.term = 7, .index = 8}},
+    };
+    assert_int_equal(wire_encode(&say, head), 88 + 24);
+    assert_int_equal(head[6], 12);
+    assert_int_equal(bytes_le(head + 88, 8), 2);
+    assert_int_equal(bytes_le(head + 96, 8), 7);
+    assert_int_equal(bytes_le(head + 104, 8), 8);
+    assert_int_equal(wire_head_bytes(WIRE_MEND_ENTRY), wire_head_bytes(WIRE_ENTRY));
+}
+
+static void question_of_a_damaged_node_with_a_bad_field_is_dropped(void **state)
+{
+    (void)state;
+    assert_int_equal(frame_after(WIRE_MEND_ASK, 88, 0, 8), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_MEND_ASK, 96, 0, 8), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_MEND_ASK, 88, 1ull << 63, 8), WIRE_DROP_absurd_term);
+    assert_int_equal(frame_after(WIRE_MEND_ASK, 56, 1, 8), WIRE_DROP_bad_field); /* Term above. */
+    assert_int_equal(frame_after(WIRE_MEND_ASK, 104, 0, 8), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_MEND_ASK, 104, 0x9001, 8), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_MEND_ASK, 104, 1ull << 63, 8), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_MEND_ASK, 8, 0, 1), WIRE_DROP_unknown_sender);
+    assert_int_equal(frame_after(WIRE_MEND_SAY, 88, WIRE_MEND_COUNT, 1), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_MEND_SAY, 89, 1, 1), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_MEND_SAY, 96, 0, 8), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_MEND_SAY, 104, 0, 8), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_MEND_SAY, 96, (1ull << 63) - 1, 8), WIRE_DROP_ok);
+    assert_int_equal(frame_after(WIRE_MEND_ENTRY, 88, 1, 4), WIRE_DROP_bad_field);  /* Session. */
+    assert_int_equal(frame_after(WIRE_MEND_ENTRY, 136, 1, 8), WIRE_DROP_bad_field); /* Commit. */
+}
+
 static void every_kind_comes_back_as_it_was_sent(void **state)
 {
     (void)state;
@@ -277,7 +322,7 @@ static void header_that_is_not_ours_is_dropped_by_its_reason(void **state)
     assert_int_equal(frame_after(WIRE_VOTE, 4, WIRE_VERSION + 1, 2), WIRE_DROP_newer_version);
     assert_int_equal(frame_after(WIRE_VOTE, 4, 0, 2), WIRE_DROP_wrong_version);
     assert_int_equal(frame_after(WIRE_VOTE, 6, 0, 1), WIRE_DROP_unknown_kind);
-    assert_int_equal(frame_after(WIRE_VOTE, 6, 10, 1), WIRE_DROP_unknown_kind);
+    assert_int_equal(frame_after(WIRE_VOTE, 6, 13, 1), WIRE_DROP_unknown_kind);
     assert_int_equal(frame_after(WIRE_VOTE, 6, 31, 1), WIRE_DROP_unknown_kind);
     assert_int_equal(frame_after(WIRE_VOTE, 6, 255, 1), WIRE_DROP_unknown_kind);
     assert_int_equal(frame_after(WIRE_VOTE, 7, 1, 1), WIRE_DROP_bad_field);
@@ -420,7 +465,8 @@ static void payload_where_none_belongs_is_dropped(void **state)
         bytes[13] = (uint8_t)(frame_bytes >> 8);
         frame_mend(bytes, frame_bytes);
         enum wire_reason reason = frame_decode(&self, bytes, frame_bytes);
-        bool carries = frame_kinds[k] == WIRE_ENTRY || frame_kinds[k] == WIRE_READ_REPLY;
+        bool carries = frame_kinds[k] == WIRE_ENTRY || frame_kinds[k] == WIRE_READ_REPLY ||
+                       frame_kinds[k] == WIRE_MEND_ENTRY;
         assert_int_equal(reason, carries ? WIRE_DROP_bad_field : WIRE_DROP_wrong_length);
     }
 }
@@ -596,7 +642,7 @@ static void fragment_size_follows_the_frame_size(void **state)
     expect_assert_failure(wire_fragment_bytes(FRAME_BYTES_MAX + 8));
     assert_int_equal(wire_request_bytes(1472), 1344);
     assert_int_equal(wire_head_bytes(WIRE_ACK), 168);
-    expect_assert_failure(wire_head_bytes((enum wire_kind)10));
+    expect_assert_failure(wire_head_bytes((enum wire_kind)13));
 }
 
 /* Not a claim, only what this machine does: the cost of a decode, printed for the reader. */
@@ -631,6 +677,8 @@ int main(void)
         cmocka_unit_test(ack_stands_where_the_protocol_says),
         cmocka_unit_test(probe_stands_where_the_protocol_says),
         cmocka_unit_test(messages_stand_where_the_protocol_says),
+        cmocka_unit_test(questions_of_a_damaged_node_stand_where_the_protocol_says),
+        cmocka_unit_test(question_of_a_damaged_node_with_a_bad_field_is_dropped),
         cmocka_unit_test(every_kind_comes_back_as_it_was_sent),
         cmocka_unit_test(every_flipped_bit_of_a_head_is_noticed),
         cmocka_unit_test(every_shorter_and_longer_frame_is_dropped),

@@ -168,6 +168,9 @@ static void status_reply_stands_where_the_protocol_says(void **state)
     reply.status_reply.durable = false;
     wire_encode(&reply, head);
     assert_int_equal(head[90], 2 | 4 | 8 | 16);
+    reply.status_reply.faulty = true;
+    wire_encode(&reply, head);
+    assert_int_equal(head[90], 2 | 4 | 8 | 16 | 32);
     reply.status_reply.start_offset = 6;
     expect_assert_failure(wire_encode(&reply, head));
 }
@@ -378,13 +381,25 @@ static void status_reply_that_contradicts_itself_is_dropped(void **state)
     assert_int_equal(status_after(&reply), WIRE_DROP_bad_field);
     reply.behind = 0;
     assert_int_equal(status_after(&reply), WIRE_DROP_ok);
+    reply.leader = 0;
+    reply.faulty = true; /* Which follows nobody, and waits for whomever. */
+    reply.waiting = 4;
+    assert_int_equal(status_after(&reply), WIRE_DROP_ok);
+    reply.leader = 2;
+    assert_int_equal(status_after(&reply), WIRE_DROP_bad_field);
+    reply.leader = 0;
+    reply.faulty = false;
+    assert_int_equal(status_after(&reply), WIRE_DROP_bad_field);
+    reply = sound;
+    reply.faulty = true;
+    assert_int_equal(status_after(&reply), WIRE_DROP_bad_field);
     reply = sound;
     reply.term = 1ull << 63;
     assert_int_equal(status_after(&reply), WIRE_DROP_absurd_term);
     assert_int_equal(frame_after(WIRE_STATUS, 88, 1, 1), WIRE_DROP_bad_field);
     assert_int_equal(frame_after(WIRE_STATUS_REPLY, 88, WIRE_ROLE_COUNT, 1), WIRE_DROP_bad_field);
     assert_int_equal(frame_after(WIRE_STATUS_REPLY, 89, 64, 1), WIRE_DROP_bad_field);
-    assert_int_equal(frame_after(WIRE_STATUS_REPLY, 90, 32, 1), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_STATUS_REPLY, 90, 64, 1), WIRE_DROP_bad_field);
     assert_int_equal(frame_after(WIRE_STATUS_REPLY, 91, 1, 1), WIRE_DROP_bad_field);
     for (uint32_t at = 104; at <= 128; at += 8) { /* Indexes and offsets. */
         assert_int_equal(frame_after(WIRE_STATUS_REPLY, at, 1ull << 63, 8), WIRE_DROP_bad_field);

@@ -1,0 +1,108 @@
+/* mender.h: a damaged log is made whole with the peers' entries, and theirs with ours.
+ *
+ * Asking half: while the own log is not whole, the replica has no core. It asks its peers, one
+ * after the other, for the one entry that storage/mend.h says is gone, puts the fragments together
+ * and hands the whole entry over. Which peer has it does not matter: (term, index) names one entry
+ * for ever, and its marks prove its bytes.
+ *
+ * Answering half: every node, whole or not, leader or not, answers such questions from memory or
+ * from intact pages of its disk; reads are bounded by the rate of the catch-up. Whoever has no
+ * intact page of it says so, and never says that an entry was not there unless it knows.
+ *
+ * Must not know votes or terms' meaning, or devices. Time is an argument.
+ */
+#ifndef ENGINE_MENDER_H
+#define ENGINE_MENDER_H
+
+#include "engine/assembly.h"
+#include "engine/log.h"
+#include "engine/outbox.h"
+#include "engine/replica_counters.h"
+#include "storage/mend.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum mender_job_state { MENDER_FREE, MENDER_WANTED, MENDER_READING, MENDER_READY };
+
+/* Another node's question that waits for the disk. */
+struct mender_job {
+    enum mender_job_state state;
+    struct wire_header question;
+    struct mend_want want;
+    uint64_t position; /* Of the buffer's first byte. */
+    uint32_t bytes;
+    uint8_t *buffer; /* ENTRY_BYTES_MAX */
+};
+
+struct mender {
+    /* Asking. */
+    bool active; /* The own log is not whole: there is no core. */
+    struct mend mend;
+    struct assembly assembly;
+    uint8_t *entry;     /* ENTRY_BYTES_MAX */
+    uint32_t peer;      /* Number of the one asked. */
+    uint32_t vain;      /* Peers asked for this entry since the last rest, in vain. */
+    raft_set waits_for; /* Asked for it, and it has not brought it. */
+    uint64_t token;
+    uint64_t due_ns; /* When the next one is asked. */
+    /* Answering. */
+    uint32_t answered;    /* In this iteration. */
+    uint64_t read_due_ns; /* By the rate: nothing is read before. */
+    uint8_t *answer;      /* ENTRY_BYTES_MAX: of a node that mends itself. */
+    struct mender_job jobs[MEND_JOBS];
+};
+
+struct mender_peer {
+    uint8_t id;
+    struct nic_address address;
+};
+
+struct mender_context {
+    struct outbox *outbox;
+    struct replica_counters *counters;
+    struct wire_header header; /* Everything but kind, to, to_boot, token. */
+    uint64_t cluster;
+    uint64_t now_ns;
+    const struct mender_peer *peers;
+    uint32_t peer_count;
+    const struct log *log; /* Of a node that serves. */
+    uint64_t durable_position;
+    uint64_t read_bytes_per_s;
+};
+
+uint64_t mender_memory_bytes(void);
+void mender_init(struct mender *mender, struct mem *mem);
+
+/* The own log is damaged or suspect: begin. Blocks; 0, or a negative errno with the fault told. */
+MUST_USE int
+mender_begin(struct mender *mender, const struct mend_config *config, struct fault *fault);
+
+/* Ask, if it is time. Returns questions sent. */
+uint32_t mender_ask(struct mender *mender, const struct mender_context *context);
+/* A fragment came. 0, or the errno of the own disk, which is fatal, with the fault told. */
+MUST_USE int mender_take(struct mender *mender,
+                         const struct mender_context *context,
+                         const struct wire_frame *frame,
+                         struct fault *fault);
+/* A peer has no such entry. */
+void mender_refused(struct mender *mender,
+                    const struct mender_context *context,
+                    const struct wire_frame *frame);
+uint64_t mender_deadline_ns(const struct mender *mender);
+
+/* Another node asks. */
+void mender_answer(struct mender *mender,
+                   const struct mender_context *context,
+                   const struct wire_frame *frame);
+/* Answer what the disk has brought; returns answers. */
+uint32_t mender_serve(struct mender *mender, const struct mender_context *context);
+/* When a WANTED job may be read; UINT64_MAX: there is none. */
+uint64_t mender_read_deadline_ns(const struct mender *mender);
+/* Whether a WANTED job may be read now; then the caller reads it and calls mender_reading(). */
+bool mender_may_read(const struct mender *mender, const struct mender_context *context);
+void mender_reading(struct mender *mender,
+                    const struct mender_context *context,
+                    struct mender_job *job);
+
+#endif

@@ -1,0 +1,190 @@
+"""Damaged logs that nodes make whole from each other, before they take part: one byte, whole pages,
+ten places, two nodes at once; and damage that waits, and says for whom.
+"""
+import os
+import shutil
+import subprocess
+
+import cluster
+from cluster import thole
+from logfile import PAGE, LogFile, dump
+
+
+class Mending(cluster.Case):
+    """Three nodes with records of all sizes, stopped; and the entries of their logs."""
+
+    def setUp(self):
+        self.made, _ = self.healthy()
+        self.lines = [b"line %d" % number for number in range(60)] + [b"x" * 30000, b"last"]
+        for first in range(0, len(self.lines), 4):
+            self.append(b"\n".join(self.lines[first:first + 4]) + b"\n")
+        for node in self.made.nodes:
+            self.assertEqual(node.stop(), 0)
+        entries, _ = dump(self.made[1].data, "--headers")
+        self.entries = [entry for entry in entries if entry["kind"] == "client"]
+
+    def append(self, stdin):
+        done = subprocess.run([cluster.THOLE, "append", "-c", self.made.path], input=stdin,
+                              capture_output=True, check=False, timeout=60)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def assert_damaged(self, number, *indexes):
+        done = thole("log", "verify", self.made[number].data)
+        self.assert_exit(done, 1)
+        for index in indexes:
+            self.assertIn(f"entry {index},", done.stdout)
+
+    def assert_mended(self, *numbers):
+        """All serve, none is damaged, every record is there, and the logs are equal."""
+        self.made.wait_healthy()
+        for number in numbers:
+            self.assertIn(f"node {number} has mended its log", self.made[number].said())
+        read = subprocess.run([cluster.THOLE, "read", "-c", self.made.path, "--linearizable"],
+                              capture_output=True, check=True, timeout=60)
+        self.assertEqual(read.stdout.splitlines(), self.lines)
+        for node in self.made.nodes:
+            self.assertEqual(node.stop(), 0)
+            self.assert_exit(thole("log", "verify", node.data), 0)
+        for number in numbers:
+            other = self.made[number % 3 + 1].data
+            self.assert_exit(thole("log", "diff", self.made[number].data, other), 0)
+
+    def mend_one(self, change, *indexes):
+        """Damage node 2, start all, and look."""
+        change(LogFile(self.made[2].data))
+        self.assert_damaged(2, *indexes)
+        self.made[1].start()
+        self.made[3].start()
+        self.made[2].start()
+        self.assert_mended(2)
+
+    def test_a_flipped_byte_in_the_middle_is_mended_from_the_others(self):
+        entry = self.entries[len(self.entries) // 2]
+        self.mend_one(lambda log: log.flip(entry["position"] + 200), entry["index"])
+
+    def test_ten_entries_heads_and_bodies_are_mended(self):
+        hurt = self.entries[1:40:4]
+
+        def change(log):
+            for number, entry in enumerate(hurt):
+                log.flip(entry["position"] + [20, 100, 200, 3000][number % 4])
+        self.mend_one(change)
+
+    def test_pages_zeroed_swapped_and_of_another_node_are_mended(self):
+        big = next(entry for entry in self.entries if entry["pages"] > 4)
+        one, other, foreign, old = [self.entries[at] for at in (2, 5, 8, 11)]
+
+        def change(log):
+            log.write(big["position"], bytes(3 * PAGE))
+            log.swap(one["position"], other["position"])
+            log.write(foreign["position"], LogFile(self.made[3].data).read(foreign["position"]))
+            log.write(old["position"], log.read(self.entries[0]["position"]))
+        self.mend_one(change)
+
+    def test_two_nodes_damaged_at_different_entries_mend_each_other(self):
+        one, other = self.entries[3], self.entries[9]
+        LogFile(self.made[1].data).flip(one["position"] + 200)
+        LogFile(self.made[2].data).flip(other["position"] + 20)
+        self.assert_damaged(1, one["index"])
+        self.assert_damaged(2)
+        self.made[1].start(waits=False)
+        self.made[2].start(waits=False)
+        self.made[1].wait_serving()
+        self.made[2].wait_serving()
+        self.made[3].start()
+        self.assert_mended(1, 2)
+
+    def test_damage_waits_for_who_has_the_entry_and_says_so(self):
+        entry = self.entries[5]
+        for number in (1, 2):
+            LogFile(self.made[number].data).flip(entry["position"] + 200)
+        self.made[1].start(waits=False)
+        self.made[2].start(waits=False)
+        found = self.made.wait_status(
+            lambda found: [node["faulty"] for node in found["nodes"]] == [True, True, None] and
+            "node 1 is faulty: it mends its log and waits for an entry of nodes 2, 3"
+            in found["notes"], "both wait")
+        self.assertEqual((found["healthy"], found["available"], found["exit"]), (False, False, 1))
+        self.assertEqual([node["role"] for node in found["nodes"]], [None] * 3)
+        self.assert_exit(thole("check", "-c", self.made.path), 1)
+        asks = f"asks for entry {entry['index']} of term {entry['term']}, waits for node 2, 3"
+        self.made.wait(lambda: asks in self.made[1].said(), "it says for whom it waits")
+        self.made[3].start()
+        self.made[1].wait_serving()
+        self.made[2].wait_serving()
+        self.assert_mended(1, 2)
+
+    def test_a_node_that_is_killed_while_it_mends_goes_on_where_it_was(self):
+        hurt = self.entries[2:50:3]
+        log = LogFile(self.made[2].data)
+        for entry in hurt:
+            log.flip(entry["position"] + 200)
+        self.made[2].start(waits=False)  # Alone: it has nobody to ask.
+        self.made.wait(lambda: "waits for node 1, 3" in self.made[2].said(), "it waits")
+        self.made[2].kill()
+        self.assert_damaged(2, *[entry["index"] for entry in hurt])
+        self.made[1].start()
+        self.made[2].start(waits=False)
+        self.made[2].wait_serving()
+        self.made[3].start()
+        self.assert_mended(2)
+
+    def test_a_suspect_end_waits_until_an_operator_gives_it_up(self):
+        log = LogFile(self.made[2].data)
+        end = self.entries[-1]["position"] + self.entries[-1]["pages"] * PAGE
+        log.write(end + PAGE, os.urandom(PAGE))
+        self.assert_exit(thole("log", "verify", self.made[2].data), 1)
+        self.made[1].start()
+        self.made[3].start()
+        self.made[2].start(waits=False)
+        self.made.wait(lambda: "`thole start --discard-suspect` gives it" in self.made[2].said(),
+                       "it says which flag")
+        found = self.made.status()
+        self.assertIn("no other node can tell what is gone", found["notes"])
+        self.assertTrue(found["available"])
+        self.assertEqual(self.made[2].stop(), 0)
+        self.made[2].start("--discard-suspect")
+        self.assertIn("DISCARDED: the log of node 2 ends behind index", self.made[2].said())
+        self.made.wait_healthy()
+        self.assertEqual(self.made[2].stop(), 0)
+        self.assert_exit(thole("log", "verify", self.made[2].data), 0)
+        self.made[2].start("--discard-suspect")
+        self.assertIn("not suspect: nothing was discarded", self.made[2].said())
+
+    def test_a_stranger_without_the_entries_mends_nobody(self):
+        LogFile(self.made[2].data).flip(self.entries[4]["position"] + 200)
+        shutil.rmtree(self.made[1].data)
+        self.made[1].format()
+        self.made[1].start()
+        self.made[2].start(waits=False)
+        self.made.wait(lambda: "waits for node 1, 3" in self.made[2].said(), "it waits")
+        self.made[3].start()
+        self.made[2].wait_serving()
+
+
+class Alone(cluster.Case):
+    def test_a_cluster_of_one_is_refused_with_what_may_be_given_up(self):
+        made = self.cluster(1)
+        made.format()
+        made.start()
+        made.wait_healthy()
+        done = subprocess.run([cluster.THOLE, "append", "-c", made.path], input=b"a\nb\nc\n",
+                              capture_output=True, check=False, timeout=60)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(made[1].stop(), 0)
+        entries, _ = dump(made[1].data, "--headers")
+        log = LogFile(made[1].data)
+        end = entries[-1]["position"] + PAGE
+        log.write(end + PAGE, os.urandom(PAGE))
+        start = ["start", "-c", made.path, "--node", "1"]
+        self.assert_exit(thole(*start), 1, "is suspect", "--discard-suspect")
+        made[1].start("--discard-suspect")
+        made.wait_healthy()
+        self.assertEqual(made[1].stop(), 0)
+        log.flip(entries[-1]["position"] + 200)
+        self.assert_exit(thole(*start), 1, "is damaged", "no flag accepts it")
+        self.assert_exit(thole(*start, "--discard-suspect"), 1, "is damaged")
+
+
+if __name__ == "__main__":
+    cluster.main()
