@@ -16,6 +16,7 @@
 #include <rte_errno.h>
 #include <rte_malloc.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -158,6 +159,19 @@ static void device_name(struct plan *plan, char name[RTE_ETH_NAME_MAX_LEN])
     ASSERT(spec->kind == NIC_PCI);
 }
 
+/* What mends a device that its driver does not take, by what DPDK said of it. */
+static const char *probe_mend(enum nic_kind kind, const char *said)
+{
+    if (strstr(said, "PACKET_FANOUT") != NULL) {
+        return "DPDK numbers its packet sockets by the ids of the process and the interface, and "
+               "another process in this network namespace has come to the same number: start "
+               "again, which gives another one";
+    }
+    return kind == NIC_AF_XDP ? "The driver of the interface may lack AF_XDP, or its queue is in "
+                                "use: try af_packet"
+                              : "Look at the interface with `ip -d link`";
+}
+
 static int device_probe(struct nic_port *own, struct plan *plan, struct fault *fault)
 {
     device_name(plan, own->name);
@@ -176,10 +190,7 @@ static int device_probe(struct nic_port *own, struct plan *plan, struct fault *f
         fault_set(fault, FAULT_ENVIRONMENT,
                   "DPDK's driver does not take `%s:%s` (%s). %s. DPDK said: %s",
                   nic_kind_name(own->kind), plan->spec->device, strerror(-result),
-                  own->kind == NIC_AF_XDP ? "The driver of the interface may lack AF_XDP, or its "
-                                            "queue is in use: try af_packet"
-                                          : "Look at the interface with `ip -d link`",
-                  eal_last_words());
+                  probe_mend(own->kind, eal_last_words()), eal_last_words());
     }
     return result;
 }

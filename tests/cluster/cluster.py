@@ -263,7 +263,7 @@ class Case(unittest.TestCase):
         return made, made.wait_healthy()
 
     def assert_exit(self, done, code, *words):
-        self.assertEqual(done.returncode, code, f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+        self.assertEqual(done.returncode, code, f"{done.stdout[-2000:]}\n{done.stderr[-20000:]}")
         for word in words:
             self.assertIn(word, done.stderr)
 

@@ -159,11 +159,30 @@ for n in 1 2 3; do
     ip link set b$n master br0 up
     ip link set p$n up
     "$THOLE" format -c cluster.ini --node $n
-    "$THOLE" start -c cluster.ini --node $n --net af_packet:p$n & pids="$pids $!"
+    # Two of them may come to the same number of DPDK's packet sockets: it is made of process ids.
+    (until setpriv --pdeathsig TERM "$THOLE" start -c cluster.ini --node $n --net af_packet:p$n
+     do [ $? -eq 3 ] || break; done) & pids="$pids $!"
 done
 trap 'kill $pids' EXIT
 printf 'one\\ntwo\\n' | "$THOLE" append -c cluster.ini
 "$THOLE" read -c cluster.ini
+"""
+
+
+# Takes the numbers of packet sockets that DPDK will make of the processes to come, then starts one.
+FANOUT = """
+import os, socket, struct, subprocess, sys
+for words in ["link add p1 type veth peer name b1", "link set p1 up", "link set b1 up"]:
+    subprocess.run(["ip", *words.split()], check=True)
+flags = 0x8000 | 0x1000  # PACKET_FANOUT_FLAG_DEFRAG and _ROLLOVER, by hash.
+taken = []
+for pid in range(os.getpid() + 1, os.getpid() + 200):
+    taken.append(socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)))
+    taken[-1].bind(("b1", 0))
+    number = (pid ^ socket.if_nametoindex("p1")) & 0xffff
+    taken[-1].setsockopt(263, 18, struct.pack("I", flags << 16 | number))
+sys.exit(subprocess.run([sys.argv[1], "floor", "net", "--serve", "--net", "af_packet:p1",
+                         "--address", "10.0.0.1:7001"], timeout=60).returncode)
 """
 
 
@@ -199,6 +218,14 @@ class Unprivileged(Case):
     def entries(self, node):
         done = thole("log", "verify", node.data, "--json")
         return json.loads(done.stdout)["entries"] if done.returncode == 0 else 0
+
+    def test_a_number_of_packet_sockets_that_another_has_is_told_so(self):
+        within = ["unshare", "-Urn", "--pid", "--fork", "--mount-proc"]
+        if subprocess.run([*within, "true"], capture_output=True, check=False).returncode != 0:
+            self.skipTest("no user namespace here")
+        done = subprocess.run([*within, "python3", "-c", FANOUT, cluster.THOLE], text=True,
+                              check=False, capture_output=True)
+        self.assert_exit(done, 3, "has come to the same number: start again")
 
     def test_three_nodes_serve_in_a_user_namespace_without_any_privilege(self):
         made = self.cluster()
