@@ -2,6 +2,9 @@
  *
  *     sim --seeds FIRST:COUNT [--json] [--hash] [--events-max N] [--covered]
  *     sim --seed N [...]          one seed, with a trace on stderr
+ *     sim --seeds FIRST:COUNT --harm STRIDE [...]
+ *                                 instead of faults at random, one harm after the other to a log
+ *                                 (harm.c); of single bytes, every STRIDEth
  *
  * Exit code 0: no violation (and, with --covered, no fault kind and no wanted state at zero); 1
  * otherwise; 2: usage.
@@ -18,6 +21,7 @@ struct options {
     uint64_t first;
     uint64_t count;
     uint64_t events_max;
+    uint64_t stride; /* Of harms; 0: none. */
     bool trace;
     bool json;
     bool hash;
@@ -28,7 +32,8 @@ static struct sim sim;
 static struct sim_totals totals;
 
 static const char usage[] =
-    "usage: sim --seeds FIRST:COUNT | --seed N  [--json] [--hash] [--events-max N] [--covered]\n";
+    "usage: sim --seeds FIRST:COUNT | --seed N  [--json] [--hash] [--events-max N] [--covered]\n"
+    "       [--harm STRIDE]\n";
 
 static bool number_parse(const char *text, char until, uint64_t *number, const char **rest)
 {
@@ -63,6 +68,10 @@ static bool option_parse(struct options *options, int count, char **texts, int *
         options->trace = true;
         return number_parse(value, '\0', &options->first, &rest);
     }
+    if (strcmp(name, "--harm") == 0) {
+        return number_parse(value, '\0', &options->stride, &rest) && options->stride > 0 &&
+               options->stride <= UINT32_MAX;
+    }
     return strcmp(name, "--events-max") == 0 &&
            number_parse(value, '\0', &options->events_max, &rest);
 }
@@ -88,9 +97,10 @@ static void json_print(double seconds, double cpu_seconds, uint64_t hash)
 {
     printf("{\"seeds\": %" PRIu64 ", \"events\": %" PRIu64 ", \"seconds\": %.3f, "
            "\"events_per_s\": %.0f, \"cpu_seconds\": %.3f, \"events_per_cpu_s\": %.0f, "
-           "\"violations\": %" PRIu64 ", \"hash\": \"%016" PRIx64 "\", \"faults\": {",
+           "\"harms\": %" PRIu64 ", \"violations\": %" PRIu64 ", \"hash\": \"%016" PRIx64
+           "\", \"faults\": {",
            totals.seeds, totals.events, seconds, (double)totals.events / seconds, cpu_seconds,
-           (double)totals.events / cpu_seconds, totals.violations, hash);
+           (double)totals.events / cpu_seconds, totals.harms, totals.violations, hash);
     counters_print(sim_fault_counter_names, &totals.faults, sizeof totals.faults / 8);
     printf("}, ");
     counters_print(sim_cover_counter_names, &totals.covers, sizeof totals.covers / 8);
@@ -189,6 +199,19 @@ static bool is_covered(void)
     return zeros == 0;
 }
 
+static bool seed_run(const struct options *options, uint64_t seed)
+{
+    if (options->stride == 0) {
+        return sim_run(&sim, seed, options->events_max);
+    }
+    sim.stride = (uint32_t)options->stride;
+    bool clean = true;
+    for (uint32_t i = 0; i < HARM_GAMES; i++) {
+        clean = sim_play(&sim, seed, &harm_games[i]) && clean;
+    }
+    return clean;
+}
+
 int main(int count, char **texts)
 {
     struct options options = {0};
@@ -209,7 +232,7 @@ int main(int count, char **texts)
     double cpu_begin = seconds_of(CLOCK_PROCESS_CPUTIME_ID);
     uint64_t hash = 0;
     for (uint64_t i = 0; i < options.count; i++) {
-        bool clean = sim_run(&sim, options.first + i, options.events_max);
+        bool clean = seed_run(&options, options.first + i);
         hash = hash * 0x9e3779b97f4a7c15u + sim.hash;
         if (options.hash) {
             printf("seed %" PRIu64 " hash %016" PRIx64 "%s\n", options.first + i, sim.hash,

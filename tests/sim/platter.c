@@ -339,6 +339,27 @@ static void overtake_count(struct sim_disk *disk, const struct sim_io *done)
     }
 }
 
+void platter_put(struct sim_disk *disk, uint64_t offset, const uint8_t *bytes, uint32_t count)
+{
+    uint64_t at = offset & ~(uint64_t)NUMBER_MASK;
+    ASSERT(offset + count <= at + PAGE_BYTES);
+    memmove(disk->image + offset, bytes, count);
+    struct sim_page *page = &disk->pages[at / PAGE_BYTES];
+    page->dirty = true;
+    if (!is_log(disk, at)) {
+        return;
+    }
+    const struct geometry *geometry = &disk->geometry;
+    struct page_mark mark = page_mark_of(disk->image + at);
+    uint32_t number = (uint32_t)(mark.position & NUMBER_MASK);
+    uint64_t position = mark.position - number;
+    page->valid = number < ENTRY_PAGES_MAX &&
+                  page_mark_valid(disk->image + at, SIM_CLUSTER, number == 0) &&
+                  geometry->ring_offset + position % geometry->ring_bytes == at;
+    page->mark_position = mark.position;
+    page->term_low = mark.term_low;
+}
+
 void platter_complete(struct sim *sim, struct sim_node *node, uint32_t slot)
 {
     struct sim_disk *disk = &node->disk;

@@ -45,12 +45,16 @@ void sim_init(struct sim *sim, struct sim_totals *totals)
 
 static void violation_tell(struct sim *sim, const char *kind, const char *what)
 {
+    char game[32] = "";
+    if (sim->stride > 0) {
+        snprintf(game, sizeof game, " --harm %u", sim->stride);
+    }
     sim->totals->violations++;
     fprintf(stderr,
             "violation: seed %" PRIu64 ", %" PRIu64 ".%06" PRIu64 " ms, event %" PRIu64 ": %s%s\n"
-            "  replay: build/tests/sim --seed %" PRIu64 "\n",
+            "  replay: build/tests/sim --seed %" PRIu64 "%s\n",
             sim->seed, sim->now_ns / 1000000, sim->now_ns % 1000000, sim->events, kind, what,
-            sim->seed);
+            sim->seed, game);
 }
 
 void sim_violation(struct sim *sim, const char *what, ...)
@@ -93,7 +97,7 @@ void sim_hash(struct sim *sim, uint64_t value)
     sim->hash = mixed ^ (mixed >> 29);
 }
 
-static void seed_begin(struct sim *sim, uint64_t seed)
+static void seed_begin(struct sim *sim, uint64_t seed, const struct sim_game *game)
 {
     uint64_t old_index = sim->commit_index;
     struct prng random_swarm;
@@ -123,6 +127,9 @@ static void seed_begin(struct sim *sim, uint64_t seed)
     link_reset(sim);
     stranger_begin(sim);
     swarm_draw(&sim->swarm, &random_swarm);
+    if (game->prepare != NULL) {
+        game->prepare(&sim->swarm);
+    }
     if (sim->trace) {
         swarm_print(&sim->swarm);
     }
@@ -191,8 +198,7 @@ static void event_take(struct sim *sim)
     }
 }
 
-/* One step of virtual time. */
-static void step(struct sim *sim)
+void sim_step(struct sim *sim)
 {
     uint64_t wake_ns = SIM_NEVER;
     uint32_t number = 0;
@@ -348,7 +354,7 @@ static void liveness_prove(struct sim *sim)
     bool full = false;
     sim->totals->covers.liveness_runs++;
     while (sim->now_ns < until_ns) {
-        step(sim);
+        sim_step(sim);
         if (sim->now_ns >= probe_ns) {
             leaders_probe(sim);
             probe_ns = sim->now_ns + swarm->election_max_ns / 2;
@@ -391,26 +397,39 @@ static void seed_end(struct sim *sim)
     }
 }
 
-bool sim_run(struct sim *sim, uint64_t seed, uint64_t events_max)
+/* Faults until the events are used up, then peace. */
+static void chaos_play(struct sim *sim)
+{
+    uint64_t events = sim->swarm.chaos_events;
+    if (sim->events_max > 0 && sim->events_max < events) {
+        events = sim->events_max;
+    }
+    uint64_t until_ns = sim->now_ns + CHAOS_ELECTIONS * sim->swarm.election_max_ns;
+    while (sim->events < events && sim->now_ns < until_ns) {
+        sim_step(sim);
+    }
+    chaos_heal(sim);
+    liveness_prove(sim);
+}
+
+bool sim_play(struct sim *sim, uint64_t seed, const struct sim_game *game)
 {
     running = sim;
     bool clean = setjmp(leave) == 0;
     if (clean) {
-        seed_begin(sim, seed);
-        uint64_t events = sim->swarm.chaos_events;
-        if (events_max > 0 && events_max < events) {
-            events = events_max;
-        }
-        uint64_t until_ns = sim->now_ns + CHAOS_ELECTIONS * sim->swarm.election_max_ns;
-        while (sim->events < events && sim->now_ns < until_ns) {
-            step(sim);
-        }
-        chaos_heal(sim);
-        liveness_prove(sim);
+        seed_begin(sim, seed, game);
+        game->play(sim);
         seed_end(sim);
     }
     running = NULL;
     sim->totals->seeds++;
     sim->totals->events += sim->events;
     return clean;
+}
+
+bool sim_run(struct sim *sim, uint64_t seed, uint64_t events_max)
+{
+    static const struct sim_game chaos = {.play = chaos_play};
+    sim->events_max = events_max;
+    return sim_play(sim, seed, &chaos);
 }

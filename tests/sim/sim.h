@@ -98,6 +98,7 @@ struct sim_totals {
     struct sim_fault_counters faults;
     struct sim_cover_counters covers;
     struct sim_refusal_counters refusals;
+    uint64_t harms; /* harm.c */
 };
 
 /* The parameters of one seed. Chances are in parts of a million. */
@@ -407,7 +408,9 @@ struct sim {
     uint64_t events;
     uint64_t hash;
     bool trace;
-    bool calm; /* Healed: no fault strikes any more. */
+    bool calm;           /* Healed: no fault strikes any more. */
+    uint64_t events_max; /* Of chaos; 0: as drawn. */
+    uint32_t stride;     /* Of harm.c: of all single bytes, every so many; 0: another game. */
     bool probing;
     struct sim_swarm swarm;
     struct sim_totals *totals;
@@ -446,8 +449,16 @@ struct sim {
 
 /* run.c */
 void sim_init(struct sim *sim, struct sim_totals *totals);
-/* Run a seed. False: a violation was found, and told on stderr. */
+/* Run a seed: faults, then peace. False: a violation was found, and told on stderr. */
 MUST_USE bool sim_run(struct sim *sim, uint64_t seed, uint64_t events_max);
+/* Set a seed up and play it. */
+struct sim_game {
+    void (*prepare)(struct sim_swarm *swarm); /* Changes its parameters; NULL: as drawn. */
+    void (*play)(struct sim *sim);
+};
+MUST_USE bool sim_play(struct sim *sim, uint64_t seed, const struct sim_game *game);
+/* One step of virtual time. */
+void sim_step(struct sim *sim);
 /* Tell a violation and leave the seed. */
 _Noreturn void sim_violation(struct sim *sim, const char *what, ...)
     __attribute__((format(printf, 2, 3)));
@@ -498,6 +509,8 @@ void platter_complete(struct sim *sim, struct sim_node *node, uint32_t slot);
 /* Power goes: writes in flight land whole, in part or not at all. */
 void platter_crash(struct sim *sim, struct sim_node *node);
 void platter_rot(struct sim *sim, struct sim_node *node);
+/* Bytes within one page become others, as if by themselves. */
+void platter_put(struct sim_disk *disk, uint64_t offset, const uint8_t *bytes, uint32_t count);
 /* Damage may make a node refuse for ever: only of the damage set, and only once all others know
  * that the first entry is committed, because until then every voter is needed. */
 bool platter_may_damage(const struct sim *sim, uint32_t node);
@@ -603,5 +616,9 @@ void chaos_plan(struct sim *sim);
 void chaos_strike(struct sim *sim);
 void chaos_heal(struct sim *sim);
 uint64_t chaos_down_ns(struct sim *sim);
+
+/* harm.c: a log that begins at its first entry, and one whose ring has wrapped. */
+#define HARM_GAMES 2u
+extern const struct sim_game harm_games[HARM_GAMES];
 
 #endif
