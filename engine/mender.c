@@ -254,7 +254,9 @@ void mender_answer(struct mender *mender,
         .id = {.term = frame->mend_ask.id.term, .index = frame->mend_ask.id.index},
         .end_position = frame->mend_ask.end_position,
     };
-    if (peer_of(context, frame->header.from) == NULL || mender->answered == MEND_ANSWERS_MAX) {
+    /* A node that knows of no term yet has no entries either, and no node's frame is of none. */
+    if (peer_of(context, frame->header.from) == NULL || context->header.term == 0 ||
+        mender->answered == MEND_ANSWERS_MAX) {
         context->counters->mend_dropped++;
         return;
     }
