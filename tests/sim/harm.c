@@ -276,7 +276,19 @@ static bool is_chosen(const struct harm *harm, uint64_t number)
     return number % harm->sim->stride == 0;
 }
 
-/* Every byte of every header and mark, and a sample of the bodies. */
+/* Every byte of the headers and the mark, and a sample of the body. */
+static void flip_page(struct harm *harm, uint64_t offset, bool first, uint64_t *number)
+{
+    for (uint32_t byte = 0; byte < PAGE_BYTES; byte++) {
+        bool head = first && byte < NODE_HEADER_BYTES + sizeof(struct entry_header);
+        bool mark = byte >= PAGE_BYTES - PAGE_MARK_BYTES;
+        bool counts = head || mark || byte % HARM_BODY_STEP == 0;
+        if (counts && is_chosen(harm, (*number)++)) {
+            flip(harm, offset + byte, head ? "a header" : mark ? "a mark" : "a body");
+        }
+    }
+}
+
 static void flip_entries(struct harm *harm)
 {
     const struct sim_disk *disk = &harm->sim->nodes[harm->victim].disk;
@@ -284,14 +296,8 @@ static void flip_entries(struct harm *harm)
     for (uint64_t index = harm->first_index; index <= harm->last_index; index++) {
         const struct sim_entry entry = disk->entries[index];
         for (uint32_t page = 0; page < entry.pages; page++) {
-            uint64_t at = offset_of(disk, entry.position + (uint64_t)page * PAGE_BYTES);
-            for (uint32_t byte = 0; byte < PAGE_BYTES; byte++) {
-                bool head = page == 0 && byte < NODE_HEADER_BYTES + sizeof(struct entry_header);
-                bool mark = byte >= PAGE_BYTES - PAGE_MARK_BYTES;
-                if ((head || mark || byte % HARM_BODY_STEP == 0) && is_chosen(harm, number++)) {
-                    flip(harm, at + byte, head ? "a header" : mark ? "a mark" : "a body");
-                }
-            }
+            uint64_t position = entry.position + (uint64_t)page * PAGE_BYTES;
+            flip_page(harm, offset_of(disk, position), page == 0, &number);
         }
     }
 }
