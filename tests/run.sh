@@ -39,19 +39,44 @@ jobs=$(nproc)
 scratch=$(mktemp -d) || exit 3
 trap 'rm -rf "$scratch"' EXIT
 
-# step NAME COMMAND...: run it; its output is shown only when it fails.
+# verdict NAME SECONDS CODE FILE: count it, and show its output when it failed.
+verdict() {
+    if [ "$3" -eq 0 ]; then
+        echo "PASS $1 ($2 s)"
+        passed=$((passed + 1))
+    else
+        echo "FAIL $1 ($2 s): exit code $3"
+        tail -n 200 "$4" | sed 's/^/    /'
+        failed=$((failed + 1))
+    fi
+    return "$3"
+}
+
+# step NAME COMMAND...: run it.
 step() {
     local name=$1 begin=$SECONDS
     shift
-    if "$@" >"$scratch/output" 2>&1 </dev/null; then
-        echo "PASS $name ($((SECONDS - begin)) s)"
-        passed=$((passed + 1))
-    else
-        echo "FAIL $name ($((SECONDS - begin)) s): $*"
-        tail -n 200 "$scratch/output" | sed 's/^/    /'
-        failed=$((failed + 1))
-        return 1
-    fi
+    "$@" >"$scratch/output" 2>&1 </dev/null
+    verdict "$name" $((SECONDS - begin)) $? "$scratch/output"
+}
+
+# Steps that only need a CPU run beside tests, most of which wait most of the time, on what these
+# leave over. beside FILE COMMAND...: run it so, and leave FILE and FILE.end.
+beside() {
+    local file=$scratch/$1 begin=$SECONDS
+    shift
+    "$@" >"$file" 2>&1 </dev/null
+    echo $? $((SECONDS - begin)) >"$file.end"
+}
+
+# await FILE NAME: until it has ended.
+await() {
+    local code seconds
+    while [ ! -s "$scratch/$1.end" ]; do
+        sleep 0.2
+    done
+    read -r code seconds <"$scratch/$1.end"
+    verdict "$2" "$seconds" "$code" "$scratch/$1"
 }
 
 skip() {
@@ -188,20 +213,32 @@ step "tidy" tests/tidy.py
 step "tidy self-test" tests/tidy.py --self-test
 step "clang-format" clang_format
 
-suites=(--no-suite long)
+suites=(--no-suite device --no-suite long)
 if $all; then
-    suites=()
+    suites=(--no-suite device)
 fi
 built_gcc=false
 if step "build with gcc" build build gcc; then
     built_gcc=true
     step "every suite has its tests" suites_are_complete
+    meson_tests "gcc" build --suite device --no-suite long
+fi
+# The sanitizers are clang's and not gcc's, because its undefined-behaviour sanitizer sees more.
+# b_lundef: their symbols come with the executable.
+(
+    chrt --idle --pid 0 "$BASHPID"
+    beside clang build build-clang clang
+    beside lint clang_tidy
+    beside sanitizers build build-asan clang -Db_sanitize=address,undefined -Db_lundef=false \
+        -Dc_args=-fno-sanitize-recover=all
+) &
+if $built_gcc; then
     meson_tests "gcc" build "${suites[@]}"
 else
     skip "tests with gcc: not built"
 fi
-if step "build with clang" build build-clang clang; then
-    step "clang-tidy" clang_tidy
+if await clang "build with clang"; then
+    await lint "clang-tidy"
     meson_tests "clang" build-clang --suite unit --suite trace --no-suite long
     meson_tests "clang" build-clang sim
     if $built_gcc; then
@@ -213,10 +250,7 @@ else
     skip "clang-tidy: not built with clang"
     skip "tests with clang: not built"
 fi
-# clang and not gcc, because its undefined-behaviour sanitizer sees more. b_lundef: the sanitizers'
-# symbols come with the executable.
-if step "build with sanitizers" build build-asan clang -Db_sanitize=address,undefined \
-    -Db_lundef=false -Dc_args=-fno-sanitize-recover=all; then
+if await sanitizers "build with sanitizers"; then
     meson_tests "sanitizers" build-asan --suite unit --suite trace --suite fuzz --no-suite long \
         --timeout-multiplier 5
 else
