@@ -382,6 +382,7 @@ static double hop_ns(const struct nic_cases *cases, uint32_t bytes, uint32_t bur
     static const uint8_t body[FRAME_BYTES_MAX];
     struct nic_send sends[TX_BURST_MAX];
     struct nic_frame frames[RX_BURST_MAX];
+    ASSERT(burst > 0);
     for (uint32_t i = 0; i < burst; i++) {
         sends[i] = (struct nic_send){.to = cases->nics[1]->self, .head = body, .head_bytes = bytes};
     }
