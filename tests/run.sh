@@ -2,10 +2,10 @@
 # run.sh: everything that must hold before a change is done. Needs no privilege but apt's, and that
 # only where a Debian package is missing.
 #
-#     tests/run.sh          the gcc build runs every suite but `long`; the clang build runs the
-#                           suites `unit` and `trace` and the short simulator, and must give the
-#                           same hash for a seed; the sanitizers' build runs `unit`, `trace` and
-#                           `fuzz`; then format, lint and the rules of tests/tidy.py
+#     tests/run.sh          format and the rules of tests/tidy.py; the gcc build runs every suite
+#                           but `long`; beside that lint, the clang build runs the suites `unit`
+#                           and `trace` and the short simulator, and must give the same hash for
+#                           a seed, and the sanitizers' build runs `unit`, `trace` and `fuzz`
 #     tests/run.sh --all    the gcc build also runs the suite `long`, and the static analyzer of
 #                           clang-tidy goes deep
 #
@@ -69,12 +69,16 @@ beside() {
     echo $? $((SECONDS - begin)) >"$file.end"
 }
 
-# await FILE NAME: until it has ended.
-await() {
-    local code seconds
+await_end() {
     while [ ! -s "$scratch/$1.end" ]; do
         sleep 0.2
     done
+}
+
+# await FILE NAME: until it has ended.
+await() {
+    local code seconds
+    await_end "$1"
     read -r code seconds <"$scratch/$1.end"
     verdict "$2" "$seconds" "$code" "$scratch/$1"
 }
@@ -94,28 +98,39 @@ build() {
     ninja -C "$folder" -j "$jobs"
 }
 
+# await_tests NAME FOLDER LABEL: the same for tests.
+await_tests() {
+    await_end "$1"
+    meson_tell "$@"
+}
+
 # refuse FILE: show why, and fail.
 refuse() {
     cat "$1"
     return 1
 }
 
-# meson_tests LABEL FOLDER OPTION...: run tests, print a line for each, and count them.
-meson_tests() {
-    local label=$1 folder=$2
+# meson_run NAME FOLDER OPTION...: run tests; meson_tell has the rest.
+meson_run() {
+    local name=$1 folder=$2
     shift 2
-    rm -f "$folder/meson-logs/run.json"
-    meson test -C "$folder" --no-rebuild --num-processes "$jobs" --logbase run "$@" \
-        >"$scratch/meson" 2>&1 </dev/null
-    if [ ! -f "$folder/meson-logs/run.json" ]; then
-        if grep -q 'No suitable tests\|No tests defined' "$scratch/meson"; then
+    rm -f "$folder/meson-logs/$name.json"
+    meson test -C "$folder" --no-rebuild --num-processes "$jobs" --logbase "$name" "$@" \
+        >"$scratch/meson-$name" 2>&1 </dev/null
+}
+
+# meson_tell NAME FOLDER LABEL: print a line for each test that was run, and count them.
+meson_tell() {
+    local log=$2/meson-logs/$1.json label=$3
+    if [ ! -f "$log" ]; then
+        if grep -q 'No suitable tests\|No tests defined' "$scratch/meson-$1"; then
             skip "$label: no test of these suites"
         else
-            step "$label: meson test" refuse "$scratch/meson"
+            step "$label: meson test" refuse "$scratch/meson-$1"
         fi
         return
     fi
-    if ! python3 - "$label" "$folder/meson-logs/run.json" "$scratch/counts" <<'PYTHON'; then
+    if ! python3 - "$label" "$log" "$scratch/counts" <<'PYTHON'; then
 import json, re, sys
 label, log, counts_path = sys.argv[1:]
 
@@ -213,15 +228,16 @@ step "tidy" tests/tidy.py
 step "tidy self-test" tests/tidy.py --self-test
 step "clang-format" clang_format
 
-suites=(--no-suite device --no-suite long)
+suites=(--no-suite device --no-suite planted --no-suite long)
 if $all; then
-    suites=(--no-suite device)
+    suites=(--no-suite device --no-suite planted)
 fi
 built_gcc=false
 if step "build with gcc" build build gcc; then
     built_gcc=true
     step "every suite has its tests" suites_are_complete
-    meson_tests "gcc" build --suite device --no-suite long
+    meson_run device build --suite device --no-suite long
+    meson_tell device build gcc
 fi
 # The sanitizers are clang's and not gcc's, because its undefined-behaviour sanitizer sees more.
 # b_lundef: their symbols come with the executable.
@@ -231,18 +247,27 @@ fi
     beside lint clang_tidy
     beside sanitizers build build-asan clang -Db_sanitize=address,undefined -Db_lundef=false \
         -Dc_args=-fno-sanitize-recover=all
+    beside sanitized meson_run sanitized build-asan --suite unit --suite trace --suite fuzz \
+        --no-suite long --timeout-multiplier 10
+    beside pure meson_run pure build-clang --suite unit --suite trace --no-suite long \
+        --timeout-multiplier 10
+    beside sim meson_run sim build-clang sim --timeout-multiplier 10
+    beside hashes same_hashes
+    beside planted meson_run planted build --suite planted --timeout-multiplier 10
 ) &
 if $built_gcc; then
-    meson_tests "gcc" build "${suites[@]}"
+    meson_run tests build "${suites[@]}"
+    meson_tell tests build gcc
+    await_tests planted build gcc
 else
     skip "tests with gcc: not built"
 fi
 if await clang "build with clang"; then
     await lint "clang-tidy"
-    meson_tests "clang" build-clang --suite unit --suite trace --no-suite long
-    meson_tests "clang" build-clang sim
+    await_tests pure build-clang clang
+    await_tests sim build-clang clang
     if $built_gcc; then
-        step "simulator: same hashes with gcc and clang" same_hashes
+        await hashes "simulator: same hashes with gcc and clang"
     else
         skip "simulator: same hashes with gcc and clang: not built with gcc"
     fi
@@ -251,8 +276,7 @@ else
     skip "tests with clang: not built"
 fi
 if await sanitizers "build with sanitizers"; then
-    meson_tests "sanitizers" build-asan --suite unit --suite trace --suite fuzz --no-suite long \
-        --timeout-multiplier 5
+    await_tests sanitized build-asan sanitizers
 else
     skip "tests with sanitizers: not built"
 fi
