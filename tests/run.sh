@@ -228,16 +228,16 @@ step "tidy" tests/tidy.py
 step "tidy self-test" tests/tidy.py --self-test
 step "clang-format" clang_format
 
-suites=(--no-suite device --no-suite planted --no-suite long)
+suites=(--no-suite device --no-suite alone --no-suite planted --no-suite long)
 if $all; then
-    suites=(--no-suite device --no-suite planted)
+    suites=(--no-suite device --no-suite alone --no-suite planted)
 fi
 built_gcc=false
 if step "build with gcc" build build gcc; then
     built_gcc=true
     step "every suite has its tests" suites_are_complete
-    meson_run device build --suite device --no-suite long
-    meson_tell device build gcc
+    meson_run alone build --suite device --suite alone --no-suite long
+    meson_tell alone build gcc
 fi
 # The sanitizers are clang's and not gcc's, because its undefined-behaviour sanitizer sees more.
 # b_lundef: their symbols come with the executable.
