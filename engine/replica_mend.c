@@ -118,12 +118,7 @@ answer_status(struct replica *r, const struct wire_frame *frame, struct nic_addr
 static void receive(struct replica *r, const struct nic_frame *received)
 {
     struct wire_frame frame;
-    if (wire_decode(&r->self, received->data, received->bytes, &frame, &r->wire_counters) !=
-        WIRE_DROP_ok) {
-        r->counters.frames_dropped++;
-        return;
-    }
-    if (frame.header.from != 0 && !replica_hears(r, received, frame.header.from)) {
+    if (!replica_decode(r, received, &frame)) {
         return;
     }
     struct mender_context context = replica_mender_context(r);

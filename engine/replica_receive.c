@@ -230,9 +230,17 @@ void replica_answer_stats(struct replica *r,
     outbox_put(&r->outbox, from, &reply);
 }
 
-bool replica_hears(struct replica *r, const struct nic_frame *received, uint8_t peer)
+bool replica_decode(struct replica *r, const struct nic_frame *received, struct wire_frame *frame)
 {
-    const struct stream_out *out = out_of(r, peer);
+    if (wire_decode(&r->self, received->data, received->bytes, frame, &r->wire_counters) !=
+        WIRE_DROP_ok) {
+        r->counters.frames_dropped++;
+        return false;
+    }
+    if (frame->header.from == 0) {
+        return true;
+    }
+    const struct stream_out *out = out_of(r, frame->header.from);
     ASSERT(out != NULL); /* wire_decode() knows the peers. */
     bool known = nic_address_equal(out->address, received->from);
     r->counters.frames_dropped += !known;
@@ -244,15 +252,10 @@ bool replica_hears(struct replica *r, const struct nic_frame *received, uint8_t 
 static bool receive(struct replica *r, const struct nic_frame *received)
 {
     struct wire_frame frame;
-    if (wire_decode(&r->self, received->data, received->bytes, &frame, &r->wire_counters) !=
-        WIRE_DROP_ok) {
-        r->counters.frames_dropped++;
+    if (!replica_decode(r, received, &frame)) {
         return false;
     }
     if (frame.header.from != 0) {
-        if (!replica_hears(r, received, frame.header.from)) {
-            return false;
-        }
         note_peer(r, &frame.header);
     }
     switch ((enum wire_kind)frame.header.kind) {

@@ -102,9 +102,11 @@ struct intake_context replica_intake_context(struct replica *r);
 struct reader_context replica_reader_context(struct replica *r);
 struct waiting_context replica_waiting_context(struct replica *r);
 
-/* A node speaks from the address that the configuration gives it. Whoever claims its id from
- * elsewhere is not it, and is counted; nor would it hear the answer, which goes to that address. */
-bool replica_hears(struct replica *r, const struct nic_frame *received, uint8_t peer);
+/* Decode what came. False: it was dropped, and counted. A node speaks from the address that the
+ * configuration gives it: whoever claims its id from elsewhere is not it; nor would it hear the
+ * answer, which goes to that address. */
+MUST_USE bool
+replica_decode(struct replica *r, const struct nic_frame *received, struct wire_frame *frame);
 /* One frame out for one frame in. Its items stand in one place, so what stood there goes first. */
 void replica_answer_stats(struct replica *r,
                           const struct wire_frame *frame,

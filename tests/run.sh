@@ -37,7 +37,8 @@ failed=0
 skipped=0
 jobs=$(nproc)
 scratch=$(mktemp -d) || exit 3
-trap 'rm -rf "$scratch"' EXIT
+behind= # The process group of what runs beside the tests.
+trap '[ -z "$behind" ] || kill -- "-$behind" 2>/dev/null; rm -rf "$scratch"' EXIT
 
 # verdict NAME SECONDS CODE FILE: count it, and show its output when it failed.
 verdict() {
@@ -241,6 +242,7 @@ if step "build with gcc" build build gcc; then
 fi
 # The sanitizers are clang's and not gcc's, because its undefined-behaviour sanitizer sees more.
 # b_lundef: their symbols come with the executable.
+set -m # A group of its own, so that it ends with this script.
 (
     chrt --idle --pid 0 "$BASHPID"
     beside clang build build-clang clang
@@ -254,7 +256,9 @@ fi
     beside sim meson_run sim build-clang sim --timeout-multiplier 10
     beside hashes same_hashes
     beside planted meson_run planted build --suite planted --timeout-multiplier 10
-) &
+) </dev/null &
+behind=$!
+set +m
 if $built_gcc; then
     meson_run tests build "${suites[@]}"
     meson_tell tests build gcc

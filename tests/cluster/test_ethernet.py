@@ -160,8 +160,12 @@ for n in 1 2 3; do
     ip link set p$n up
     "$THOLE" format -c cluster.ini --node $n
     # Two of them may come to the same number of DPDK's packet sockets: it is made of process ids.
-    (until setpriv --pdeathsig TERM "$THOLE" start -c cluster.ini --node $n --net af_packet:p$n
-     do [ $? -eq 3 ] || break; done) & pids="$pids $!"
+    (for start in 1 2 3 4 5; do
+        code=0
+        setpriv --pdeathsig TERM "$THOLE" start -c cluster.ini --node $n --net af_packet:p$n ||
+            code=$?
+        [ $code -eq 3 ] || exit $code
+     done) & pids="$pids $!"
 done
 trap 'kill $pids' EXIT
 printf 'one\\ntwo\\n' | "$THOLE" append -c cluster.ini

@@ -27,7 +27,7 @@
 
 enum harm_end {
     HARM_MENDED,  /* It serves again, and was mended or needed no mending. */
-    HARM_HELPLESS /* It waits, and nothing was written. */
+    HARM_HELPLESS /* It waits. */
 };
 
 struct harm {
@@ -40,6 +40,7 @@ struct harm {
 };
 
 static uint8_t lap_image[SIM_DISK_BYTES];
+static const uint8_t zeros[PAGE_BYTES];
 
 /* ---- The log. ---- */
 
@@ -325,7 +326,6 @@ static void flip_superblock(struct harm *harm)
 /* Whole pages: gone, another one's, another node's, an older lap's. */
 static void harm_pages(struct harm *harm)
 {
-    static const uint8_t zeros[PAGE_BYTES];
     const struct sim_disk *disk = &harm->sim->nodes[harm->victim].disk;
     const struct sim_disk *other = &harm->sim->nodes[(harm->victim + 1) % 3].disk;
     uint64_t begin = disk->entries[harm->first_index].position;
@@ -369,9 +369,9 @@ static void harm_two(struct harm *harm)
         node_crash(sim, second, 2000);
         sim->nodes[second].damaged = true;
         go_down(harm);
-        put(harm, offset_of(disk, disk->entries[index].position), lap_image);
+        put(harm, offset_of(disk, disk->entries[index].position), zeros);
         harm->victim = second;
-        put(harm, offset_of(disk, disk->entries[index + 1].position), lap_image);
+        put(harm, offset_of(disk, disk->entries[index + 1].position), zeros);
         come_back(harm, HARM_MENDED, "two nodes are damaged, the second");
         harm->victim = first;
         come_back_mended(harm, "two nodes are damaged, the first");
@@ -404,7 +404,6 @@ static void play_all(struct harm *harm)
     flip_superblock(harm);
     harm_pages(harm);
     harm_tail(harm);
-    memset(lap_image, 0, PAGE_BYTES);
     harm_two(harm);
     harm->sim->totals->harms += harm->turn;
 }
