@@ -205,6 +205,14 @@ class Cluster:
         for node in self.nodes:
             node.start()
 
+    def stop(self):
+        """Stop all of a healthy cluster; their logs are equal then. The leader last: it would hand
+        over, and some logs would have the next one's no-op."""
+        leader = self.wait_healthy()["leader"]
+        for node in sorted(self.nodes, key=lambda node: node.number == leader):
+            code = node.stop()
+            assert code == 0, f"node {node.number} ended with {code}: {node.said()[-2000:]}"
+
     def status(self):
         """The object of `thole status --json`, with its exit code and what it says besides."""
         done = thole("status", "-c", self.path, "--json", place=self.place)

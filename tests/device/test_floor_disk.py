@@ -3,7 +3,7 @@
 
 Rounds alternate (fio, floor, floor, fio, ...), so that both meet the same disk; the figure is the
 median of the rounds' ratios. On a machine with other work one series can be off: then two more are
-run, and the median is of all three. Exits 77 without fio or a fit filesystem.
+run, a while apart, and the median is of all three. Exits 77 without fio or a fit filesystem.
 usage: test_floor_disk.py FLOOR_PROBE
 """
 import json
@@ -13,10 +13,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 SKIPPED = 77
 ROUNDS = 11
 SERIES_MAX = 3
+PAUSE_S = 20  # Between two series: what disturbs one of them may pass.
 SECONDS = 0.8
 FILE_MIB = 64
 TOLERANCE = 0.10
@@ -72,7 +74,8 @@ def case_run(probe, path, depth, size):
     ratios = {"iops": [], "mean_ns": []}
     # With several in flight the mean latency is depth over writes, measured less well: not judged.
     judged = ["iops", "mean_ns"] if depth == 1 else ["iops"]
-    for _ in range(SERIES_MAX):
+    for series in range(SERIES_MAX):
+        time.sleep(PAUSE_S if series > 0 else 0)
         series_run(probe, path, (depth, size), ratios)
         medians = {key: statistics.median(values) for key, values in ratios.items()}
         print(f"depth {depth}, {size} bytes: floor / fio, medians of {len(ratios['iops'])} rounds: "
