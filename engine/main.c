@@ -14,16 +14,17 @@
 #define COMMAND_NAME_BYTES 64
 
 const struct command *const command_list[] = {
-    &command_start,       &command_status,          &command_check,      &command_demo,
-    &command_bench_run,   &command_floor_disk,      &command_floor_net,  &command_floor_all,
-    &command_log_ls,      &command_log_dump,        &command_log_verify, &command_log_diff,
-    &command_format,      &command_append,          &command_read,       &command_tail,
-    &command_leader_show, &command_leader_transfer, &command_doctor,     &command_net_ls,
-    &command_net_show,    &command_net_stat,        &command_lab_up,     &command_lab_status,
-    &command_lab_shell,   &command_lab_kill,        &command_lab_stop,   &command_lab_start,
-    &command_lab_pause,   &command_lab_resume,      &command_lab_cut,    &command_lab_lose,
-    &command_lab_repeat,  &command_lab_flap,        &command_lab_heal,   &command_lab_slow_disk,
-    &command_lab_down,    &command_completion,      &command_version,
+    &command_start,     &command_status,        &command_check,       &command_demo,
+    &command_bench_run, &command_floor_disk,    &command_floor_net,   &command_floor_all,
+    &command_log_ls,    &command_log_dump,      &command_log_verify,  &command_log_diff,
+    &command_format,    &command_append,        &command_read,        &command_tail,
+    &command_backup,    &command_restore,       &command_leader_show, &command_leader_transfer,
+    &command_doctor,    &command_net_ls,        &command_net_show,    &command_net_stat,
+    &command_lab_up,    &command_lab_status,    &command_lab_shell,   &command_lab_kill,
+    &command_lab_stop,  &command_lab_start,     &command_lab_pause,   &command_lab_resume,
+    &command_lab_cut,   &command_lab_lose,      &command_lab_repeat,  &command_lab_flap,
+    &command_lab_heal,  &command_lab_slow_disk, &command_lab_down,    &command_completion,
+    &command_version,
 };
 const uint32_t command_count = sizeof command_list / sizeof command_list[0];
 

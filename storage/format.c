@@ -52,6 +52,10 @@ int storage_format(struct disk *disk,
         .ring_bytes = geometry->ring_bytes,
         .segment_bytes = geometry->segment_bytes,
         .window_bytes = geometry->window_bytes,
+        .start_offset = config->first_offset,
+        .term = config->entry_term,
+        .entry_term = config->entry_term,
+        .bootstrapped = config->entry_term != 0,
     };
     /* Both slots hold a valid copy from the start, so that one without is always damage. */
     for (uint64_t sequence = 2; sequence >= 1; sequence--) {

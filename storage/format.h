@@ -1,4 +1,4 @@
-/* format.h: make an empty log on a disk that is all zero.
+/* format.h: make an empty log on a disk that is all zero, or one of the entries that stand on it.
  *
  * The disk's maker has written every byte with zeros (a first write into a hole costs a journal
  * commit), and format relies on it: an old log's pages left in the ring would be read as damage.
@@ -20,6 +20,8 @@ struct format_config {
     uint64_t segment_bytes; /* 0: SEGMENT_BYTES_DEFAULT; the same on every node of the cluster. */
     uint64_t window_bytes;  /* 0: WRITE_WINDOW_BYTES. */
     bool small;             /* Allow segments below SEGMENT_BYTES_MIN: tests. */
+    uint64_t first_offset;  /* Client offset of the log's first record. */
+    uint64_t entry_term;    /* Not 0: entries up to this term are in the ring already, committed. */
 };
 
 /* Write all four superblock copies through `page` (PAGE_BYTES, page aligned). As many whole

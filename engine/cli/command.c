@@ -5,6 +5,10 @@
 #include "engine/base/limits.h"
 #include "engine/base/units.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -60,6 +64,25 @@ int command_fail(const struct fault *fault)
     fflush(stdout);
     fprintf(stderr, "thole: %s\n", fault->text);
     return fault->code;
+}
+
+int command_sync_folder(const char *path)
+{
+    char folder[PATH_MAX];
+    int length = snprintf(folder, sizeof folder, "%s", path);
+    if (length < 0 || (size_t)length >= sizeof folder) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    int fd = open(dirname(folder), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        return -1;
+    }
+    int result = fsync(fd);
+    int error = errno;
+    (void)close(fd);
+    errno = error;
+    return result;
 }
 
 bool command_has_colors(FILE *stream)

@@ -33,6 +33,9 @@ error_t command_parse_config(int key, char *value, struct argp_state *state, con
 /* The value of `--node`; what is none ends the program as argp does. */
 uint32_t command_parse_node(const struct argp_state *state, const char *value);
 
+/* Make the name of a file durable in its folder. 0, or -1 with errno. */
+int command_sync_folder(const char *path);
+
 /* What a command with --watch does: `once` prints and returns an exit code; again every second,
  * until a signal or until nobody reads any more. On a terminal that takes colors each time stands
  * where the last one did, unless it is JSON. */
@@ -44,6 +47,7 @@ int command_fail(const struct fault *fault);
 /* True when `stream` is a terminal that takes colors (NO_COLOR unset). */
 bool command_has_colors(FILE *stream);
 
+extern const struct command command_backup;
 extern const struct command command_check;
 extern const struct command command_append;
 extern const struct command command_completion;
@@ -74,6 +78,7 @@ extern const struct command command_net_ls;
 extern const struct command command_net_show;
 extern const struct command command_net_stat;
 extern const struct command command_read;
+extern const struct command command_restore;
 extern const struct command command_start;
 extern const struct command command_status;
 extern const struct command command_tail;

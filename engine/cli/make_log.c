@@ -55,8 +55,7 @@ static int format_file(const char *path, const struct format_config *config, str
     return result;
 }
 
-/* Whose folder is this? One with anything in it but what mkfs leaves may be a mistake. */
-static int refuse_strangers(const char *data, struct fault *fault)
+int make_log_refuse_strangers(const char *data, const char *known, struct fault *fault)
 {
     DIR *folder = opendir(data);
     if (folder == NULL) {
@@ -68,42 +67,21 @@ static int refuse_strangers(const char *data, struct fault *fault)
     const struct dirent *entry = readdir(folder);
     for (; entry != NULL && stranger == NULL; entry = readdir(folder)) {
         bool ours = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+                    (known != NULL && strcmp(entry->d_name, known) == 0) ||
                     strcmp(entry->d_name, "lost+found") == 0;
         stranger = ours ? NULL : entry->d_name;
     }
     if (stranger != NULL) {
-        fault_set(
-            fault, FAULT_ENVIRONMENT,
-            "%s is not empty: it holds `%s`; name a folder of its own, or give --force to put "
-            "a log beside what is there",
-            data, stranger);
+        fault_set(fault, FAULT_ENVIRONMENT,
+                  "%s is not empty: it holds `%s`; name a folder of its own%s", data, stranger,
+                  known == NULL ? ", or give --force to put a log beside what is there" : "");
     }
     (void)closedir(folder);
     return stranger != NULL ? -ENOTEMPTY : 0;
 }
 
-/* What is in the way of a new log at `path`. */
-static int clear_place(const char *data, const char *path, bool force, struct fault *fault)
+int make_log_remove(const char *path, struct fault *fault)
 {
-    struct stat status;
-    if (stat(path, &status) != 0) {
-        return force ? 0 : refuse_strangers(data, fault);
-    }
-    if (S_ISBLK(status.st_mode)) {
-        return 0; /* Asked for by name, and zeroed. */
-    }
-    if (!force) {
-        fault_set(fault, FAULT_ENVIRONMENT,
-                  "%s holds a log already: give --force to destroy it, or name another folder",
-                  data);
-        return -EEXIST;
-    }
-    if (!S_ISREG(status.st_mode)) {
-        fault_set(fault, FAULT_ENVIRONMENT, "%s is not a file: name a folder or a block device",
-                  path);
-        return -EINVAL;
-    }
-    /* Its lock is taken first: a log that a running node has open is never destroyed. */
     struct mem mem;
     if (mem_open(&mem, disk_uring_memory_bytes() + PAGE_BYTES) != 0) {
         fault_set(fault, FAULT_ENVIRONMENT, "no memory to open %s", path);
@@ -121,6 +99,30 @@ static int clear_place(const char *data, const char *path, bool force, struct fa
     }
     mem_close(&mem);
     return result;
+}
+
+/* What is in the way of a new log at `path`. */
+static int clear_place(const char *data, const char *path, bool force, struct fault *fault)
+{
+    struct stat status;
+    if (stat(path, &status) != 0) {
+        return force ? 0 : make_log_refuse_strangers(data, NULL, fault);
+    }
+    if (S_ISBLK(status.st_mode)) {
+        return 0; /* Asked for by name, and zeroed. */
+    }
+    if (!force) {
+        fault_set(fault, FAULT_ENVIRONMENT,
+                  "%s holds a log already: give --force to destroy it, or name another folder",
+                  data);
+        return -EEXIST;
+    }
+    if (!S_ISREG(status.st_mode)) {
+        fault_set(fault, FAULT_ENVIRONMENT, "%s is not a file: name a folder or a block device",
+                  path);
+        return -EINVAL;
+    }
+    return make_log_remove(path, fault);
 }
 
 /* The file and its superblocks, at a place that is clear. */

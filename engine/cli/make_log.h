@@ -29,4 +29,12 @@ MUST_USE int make_log(const char *data,
                       bool force,
                       struct fault *fault);
 
+/* Whose folder is this? One with anything in it but what mkfs leaves, and `known` if that is not
+ * NULL, may be a mistake. 0, or -errno with the fault told. */
+MUST_USE int make_log_refuse_strangers(const char *data, const char *known, struct fault *fault);
+
+/* Remove a log's file. Its lock is taken first: a log that another process has open is never
+ * destroyed. 0, or -errno with the fault told. */
+MUST_USE int make_log_remove(const char *path, struct fault *fault);
+
 #endif

@@ -306,6 +306,12 @@ json_t *offline_hex(uint64_t id)
     return json_string(text);
 }
 
+json_t *offline_text(const char *name)
+{
+    json_t *text = json_string(name);
+    return text != NULL ? text : json_null();
+}
+
 static void entry_json(json_t *object, const struct walk_item *item)
 {
     const struct entry_header *header = &item->header;

@@ -81,6 +81,9 @@ void offline_print_configuration(const struct raft_configuration *configuration)
 /* An id as 16 hexadecimal digits. */
 json_t *offline_hex(uint64_t id);
 
+/* A file's name; NULL, as JSON knows it, when it is not UTF-8. */
+json_t *offline_text(const char *name);
+
 /* Print an object, in one line or several. 0 or FAULT_ENVIRONMENT when stdout takes no more. */
 MUST_USE int offline_print_json(json_t *object, bool line);
 

@@ -62,16 +62,20 @@ static void print_json(struct pull *pull, const struct fetch_record *record)
     json_decref(object);
 }
 
-static void print_record(void *context, const struct fetch_record *record)
+static void take_record(void *context, const struct fetch_record *record)
 {
     struct pull *pull = context;
+    pull->printed++;
+    if (pull->options.take != NULL) {
+        pull->options.take(pull->options.context, record);
+        return;
+    }
     if (pull->options.json) {
         print_json(pull, record);
     } else {
         (void)fwrite(record->payload, 1, record->bytes, stdout);
     }
     putchar('\n');
-    pull->printed++;
 }
 
 static bool has_node(const struct config *config, uint8_t node)
@@ -149,7 +153,7 @@ int pull_open(struct pull *pull, const struct pull_options *options, struct faul
     }
     struct fetch_config config = {.node = options->node,
                                   .linearizable = options->linearizable,
-                                  .take = print_record,
+                                  .take = take_record,
                                   .context = pull};
     struct mem *mem = &pull->connect.mem;
     fetch_init(&pull->fetch, mem, pull->connect.client, &config, clock_now_ns());

@@ -1,4 +1,5 @@
-/* pull.h: records of a cluster to stdout: what `thole read` and `thole tail` share. */
+/* pull.h: records of a cluster to stdout, or to whoever takes them: what `thole read`, `thole tail`
+ * and `thole backup` share. */
 #ifndef ENGINE_CLI_PULL_H
 #define ENGINE_CLI_PULL_H
 
@@ -13,6 +14,8 @@ struct pull_options {
     bool linearizable;
     bool has_from;
     uint64_t from;
+    fetch_take take; /* NULL: print. It may call fetch_stop(). */
+    void *context;   /* Of `take`. */
 };
 
 /* Their flags, for `children` of a command's parser; at ARGP_KEY_INIT it gives its struct
@@ -24,7 +27,7 @@ struct pull {
     struct connect connect;
     struct fetch fetch;
     char *base64;
-    uint64_t printed;
+    uint64_t printed; /* Or taken. */
     bool silence_told;
 };
 
