@@ -20,6 +20,21 @@
 #include <time.h>
 #include <unistd.h>
 
+bool disk_file_refuse_unfinished(const char *path, struct fault *fault)
+{
+    char part[PATH_MAX];
+    struct stat status;
+    int length = snprintf(part, sizeof part, "%s" DISK_FILE_UNFINISHED, path);
+    if (length < 0 || (size_t)length >= sizeof part || stat(part, &status) != 0) {
+        return false;
+    }
+    fault_set(fault, FAULT_ENVIRONMENT,
+              "%s is not there, only the beginning of it: `thole restore` was interrupted; run it "
+              "again, with the --restore-id that it printed",
+              path);
+    return true;
+}
+
 static void open_fault(const char *path, int error, struct fault *fault)
 {
     struct stat status;
@@ -29,6 +44,9 @@ static void open_fault(const char *path, int error, struct fault *fault)
     }
     switch (error) {
     case ENOENT:
+        if (disk_file_refuse_unfinished(path, fault)) {
+            return;
+        }
         fault_set(fault, FAULT_ENVIRONMENT, "%s does not exist; make it with `thole format`", path);
         return;
     case EACCES:
@@ -162,6 +180,26 @@ void disk_file_close(struct disk_file *file)
     int result = close(file->fd);
     ASSERT(result == 0);
     file->fd = -1;
+}
+
+int disk_file_remove(const char *path, struct fault *fault)
+{
+    struct disk_file file = {.fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)};
+    if (file.fd < 0) {
+        int error = errno;
+        if (error == ENOENT) {
+            return 0;
+        }
+        open_fault(path, error, fault);
+        return -error;
+    }
+    int result = file_lock(file.fd, path, DISK_ACCESS_WRITE, fault);
+    if (result == 0 && unlink(path) != 0) {
+        result = -errno;
+        fault_set(fault, FAULT_ENVIRONMENT, "cannot remove %s: %s", path, strerror(-result));
+    }
+    disk_file_close(&file);
+    return result;
 }
 
 /* Open the folder that holds `path`. A descriptor, or -errno. */

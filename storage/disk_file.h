@@ -9,6 +9,7 @@
 #include "engine/base/assert.h"
 #include "engine/base/fault.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* What the opener will do. */
@@ -17,6 +18,9 @@ enum disk_access {
     DISK_ACCESS_READ,        /* Offline reading; shared lock, refused while a writer is open. */
     DISK_ACCESS_READ_SHARED, /* Reading beside a live writer (a verifier); no lock. */
 };
+
+/* Behind the name of a log that a restore is filling. */
+#define DISK_FILE_UNFINISHED ".restoring"
 
 struct disk_file {
     int fd;
@@ -28,6 +32,14 @@ MUST_USE int disk_file_open(const char *path,
                             enum disk_access access,
                             struct disk_file *file,
                             struct fault *fault);
+
+/* For a path at which there is nothing: true, with the fault told, if a restore began a log there.
+ */
+MUST_USE bool disk_file_refuse_unfinished(const char *path, struct fault *fault);
+
+/* Remove a log's file, if it is there, once its lock is held: one that another process has open is
+ * never destroyed. 0, or -errno with the reason in `fault`. */
+MUST_USE int disk_file_remove(const char *path, struct fault *fault);
 
 /* Unlock and close. */
 void disk_file_close(struct disk_file *file);

@@ -23,6 +23,7 @@
 #define SUPERBLOCK_MAGIC 0x42534854u /* "THSB" */
 #define WATERMARK_MAGIC  0x4d574854u /* "THWM" */
 #define STATE_MAGIC      0x53534854u /* "THSS" */
+#define UNFINISHED_MAGIC 0x46554854u /* "THUF" */
 #define LAYOUT_VERSION   1u
 
 #define LAYOUT_STEP_BYTES     65536u /* Between the copies: no two of them share a flash page. */
@@ -78,6 +79,14 @@ struct watermark {
     uint64_t last_index;
 };
 _Static_assert(sizeof(struct watermark) == 64, "no padding in a watermark");
+
+/* In place of the last copy of the superblock, as long as the log is being filled by a restore. */
+struct unfinished {
+    uint32_t magic;
+    uint16_t version;
+    uint16_t reserved;
+};
+_Static_assert(sizeof(struct unfinished) == 8, "no padding in the mark of an unfinished log");
 
 /* First page of a small state; the state's bytes follow in the next pages, padded with zeros. */
 struct state_header {

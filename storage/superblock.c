@@ -8,6 +8,10 @@
 #include <inttypes.h>
 #include <string.h>
 
+/* The copy that a format writes last. */
+#define UNFINISHED_SLOT 1u
+#define UNFINISHED_COPY 1u
+
 void layout_page_seal(uint8_t *page, const void *head, uint32_t count)
 {
     ASSERT(count <= LAYOUT_CRC_AT);
@@ -65,11 +69,30 @@ static bool same_log(const struct superblock *a, const struct superblock *b)
            a->window_bytes == b->window_bytes;
 }
 
+int superblock_mark_unfinished(struct disk *disk, uint8_t *page)
+{
+    const struct unfinished mark = {.magic = UNFINISHED_MAGIC, .version = LAYOUT_VERSION};
+    layout_page_seal(page, &mark, sizeof mark);
+    const struct disk_io io = {.op = DISK_WRITE,
+                               .bytes = PAGE_BYTES,
+                               .offset = layout_superblock_at(UNFINISHED_SLOT, UNFINISHED_COPY),
+                               .buffer = page};
+    return disk_transfer(disk, &io);
+}
+
+static bool is_unfinished(const uint8_t *page)
+{
+    struct unfinished mark;
+    memcpy(&mark, page, sizeof mark);
+    return mark.magic == UNFINISHED_MAGIC && layout_page_valid(page);
+}
+
 /* What the four pages showed, counted, to word the refusal. */
 struct superblock_look {
     uint32_t zero_count;
     uint32_t magic_count;
     uint32_t newer_version; /* 0: none. */
+    bool unfinished;
 };
 
 static void copy_look(const uint8_t *page,
@@ -82,6 +105,7 @@ static void copy_look(const uint8_t *page,
     memcpy(found, page, sizeof *found);
     set->valid[slot][copy] = false;
     look->zero_count += is_zero(page);
+    look->unfinished = look->unfinished || is_unfinished(page);
     if (found->magic != SUPERBLOCK_MAGIC) {
         return;
     }
@@ -173,6 +197,13 @@ int superblock_load(struct disk *disk,
                   "start it with the newer program",
                   look.newer_version, LAYOUT_VERSION);
         return -ENOTSUP;
+    }
+    if (look.unfinished) {
+        memset(set, 0, sizeof *set); /* None of its copies is one yet. */
+        fault_set(fault, FAULT_ENVIRONMENT,
+                  "the log is unfinished: `thole restore` was interrupted here; run it again, with "
+                  "the --restore-id that it printed");
+        return -EINPROGRESS;
     }
     if (!newest_choose(set)) {
         return look_refuse(&look, fault);

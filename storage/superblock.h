@@ -34,8 +34,14 @@ bool layout_page_valid(const uint8_t *page);
 /* Make the page of a superblock (magic and version are filled in). */
 void superblock_encode(const struct superblock *superblock, uint8_t *page);
 
+/* Mark a disk on which a log is being filled: until a superblock takes the mark's place, which is
+ * the last page that storage_format() writes, superblock_load() refuses it with -EINPROGRESS. 0 or
+ * -errno. */
+MUST_USE int superblock_mark_unfinished(struct disk *disk, uint8_t *page);
+
 /* Read all copies through `page` (PAGE_BYTES, page aligned) and choose the newest. 0; or a negative
- * errno and the fault: not formatted, not a log, newer, or a slot without a valid copy. */
+ * errno and the fault: not formatted, not a log, unfinished, newer, or a slot without a valid copy.
+ */
 MUST_USE int
 superblock_load(struct disk *disk, uint8_t *page, struct superblock_set *set, struct fault *fault);
 

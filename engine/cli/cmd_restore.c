@@ -1,7 +1,7 @@
 /* cmd_restore.c: `thole restore`: the logs of a new cluster, made of a backup. */
 #include "engine/cli/command.h"
 #include "engine/cli/offline.h"
-#include "engine/cli/restore_log.h"
+#include "engine/cli/restore_place.h"
 
 #include "engine/base/units.h"
 
@@ -12,14 +12,20 @@ struct restore_arguments {
     const char *path;
     const char *backup_path;
     uint32_t node; /* 0: all. */
+    struct restore_id id;
+    bool has_id;
     bool json;
 };
 
-enum { KEY_NODE = 256 };
+enum { KEY_NODE = 256, KEY_RESTORE_ID };
 
 static const struct argp_option restore_options[] = {
     {"config", 'c', "FILE", 0, "The new cluster's configuration, with an `id` of its own", 0},
     {"node", KEY_NODE, "N", 0, "Make the log of this node alone (of all nodes)", 0},
+    {"restore-id", KEY_RESTORE_ID, "ID", 0,
+     "Go on with the restore that printed this: on another machine, or after an interruption (a "
+     "new restore)",
+     0},
     {"json", 'j', NULL, 0, "Print what was restored as one JSON object", 0},
     {0},
 };
@@ -30,6 +36,13 @@ static error_t restore_parse(int key, char *value, struct argp_state *state)
     switch (key) {
     case KEY_NODE:
         arguments->node = command_parse_node(state, value);
+        return 0;
+    case KEY_RESTORE_ID:
+        if (!restore_id_parse(value, &arguments->id)) {
+            argp_error(state, "--restore-id: `%s` is not an id that `thole restore` printed",
+                       value);
+        }
+        arguments->has_id = true;
         return 0;
     case 'j':
         arguments->json = true;
@@ -57,10 +70,13 @@ static const struct argp restore_argp = {
     .doc =
         "Make the logs of a new cluster of a backup, every record at its offset, for nodes that do "
         "not run. All of the backup is checked before anything is written. Where nodes have "
-        "machines of their own, run it on each with --node and the same two files. A log has its "
-        "name when it is whole; after an interruption run it again: what is whole stays."
-        "\vExit codes: 0 restored; 1 the backup is damaged; 2 the cluster is the backup's own; 3 a "
-        "data folder is not empty, or too small.\n\n"
+        "machines of their own, run it on each with --node, the same backup and the same "
+        "configuration; the first run prints an id that the others need. A log has its name when "
+        "it is whole; after an interruption run it again with the id: what is whole stays. "
+        "Without the id it is another restore, whose nodes do not know those of the first."
+        "\vExit codes: 0 restored; 1 the backup is damaged; 2 the cluster is the backup's own, "
+        "or --restore-id is of another backup or configuration; 3 a data folder is not empty, or "
+        "too small.\n\n"
         "Example:\n  thole restore -c new.ini cluster.bak",
 };
 
@@ -72,40 +88,74 @@ static json_t *node_json(const struct config_node *node, bool already)
     return object;
 }
 
+/* The next node that is asked for, from *i on; NULL: there is none, or a fault is told. */
+static const struct config_node *next_node(const struct restore *restore,
+                                           const struct restore_arguments *arguments,
+                                           uint32_t *i,
+                                           struct fault *fault)
+{
+    const struct config *config = restore->config;
+    while (*i < config->node_count) {
+        uint32_t id = config->nodes[(*i)++].id;
+        if (arguments->node == 0 || arguments->node == id) {
+            return config_node_of(config, id, fault);
+        }
+    }
+    return NULL;
+}
+
+/* Whether every place is free, before anything is written. */
+static int look_at_places(const struct restore *restore,
+                          const struct restore_arguments *arguments,
+                          bool *already,
+                          struct fault *fault)
+{
+    uint32_t i = 0;
+    const struct config_node *node = next_node(restore, arguments, &i, fault);
+    while (node != NULL && restore_place_look(restore, node, &already[node->id], fault) == 0) {
+        node = next_node(restore, arguments, &i, fault);
+    }
+    return fault->code;
+}
+
 static int restore_nodes(struct restore *restore,
                          const struct restore_arguments *arguments,
                          json_t *nodes,
                          struct fault *fault)
 {
-    const struct config *config = restore->config;
-    for (uint32_t i = 0; i < config->node_count && fault->code == 0; i++) {
-        uint32_t id = config->nodes[i].id;
-        if (arguments->node != 0 && arguments->node != id) {
-            continue;
-        }
-        const struct config_node *node = config_node_of(config, id, fault);
-        bool already = false;
-        if (node == NULL || restore_node(restore, node, &already, fault) != 0) {
-            break;
-        }
+    bool already[NODE_ID_MAX + 1] = {false};
+    if (look_at_places(restore, arguments, already, fault) != 0) {
+        return fault->code;
+    }
+    char text[RESTORE_ID_BYTES];
+    fprintf(stderr,
+            "restore id %s: other machines, and another run after an interruption, need "
+            "--restore-id with it\n",
+            restore_id_format(&restore->id, text));
+    uint32_t i = 0;
+    const struct config_node *node = next_node(restore, arguments, &i, fault);
+    while (node != NULL && (already[node->id] || restore_node(restore, node, fault) == 0)) {
         fprintf(stderr, "%s node %u of cluster %016" PRIx64 " in %s\n",
-                already ? "already restored:" : "restored", id, config->cluster, node->data);
-        json_array_append_new(nodes, node_json(node, already));
+                already[node->id] ? "already restored:" : "restored", node->id,
+                restore->config->cluster, node->data);
+        json_array_append_new(nodes, node_json(node, already[node->id]));
+        node = next_node(restore, arguments, &i, fault);
     }
     return fault->code;
 }
 
 static int print_json(const struct restore *restore, json_t *nodes)
 {
-    json_t *object =
-        json_pack("{s:o, s:o, s:i, s:I, s:I, s:I, s:I, s:I, s:O}", "cluster",
-                  offline_hex(restore->config->cluster), "source_cluster",
-                  offline_hex(restore->source.cluster), "source_node", (int)restore->source.node,
-                  "first_offset", (json_int_t)restore->source.first_offset, "end_offset",
-                  (json_int_t)restore->source.end_offset, "records",
-                  (json_int_t)restore->trailer.record_count, "payload_bytes",
-                  (json_int_t)restore->trailer.payload_bytes, "log_bytes",
-                  (json_int_t)restore->log_bytes, "nodes", nodes);
+    char text[RESTORE_ID_BYTES];
+    json_t *object = json_pack(
+        "{s:s, s:o, s:o, s:i, s:I, s:I, s:I, s:I, s:I, s:O}", "restore_id",
+        restore_id_format(&restore->id, text), "cluster", offline_hex(restore->config->cluster),
+        "source_cluster", offline_hex(restore->source.cluster), "source_node",
+        (int)restore->source.node, "first_offset", (json_int_t)restore->source.first_offset,
+        "end_offset", (json_int_t)restore->source.end_offset, "records",
+        (json_int_t)restore->trailer.record_count, "payload_bytes",
+        (json_int_t)restore->trailer.payload_bytes, "log_bytes", (json_int_t)restore->log_bytes,
+        "nodes", nodes);
     ASSERT(object != NULL);
     return offline_print_json(object, false);
 }
@@ -143,7 +193,8 @@ static int restore_run(int argc, char **argv)
                   arguments.path);
         return command_fail(&fault);
     }
-    if (restore_check(&restore, &config, arguments.path, arguments.backup_path, &fault) != 0) {
+    if (restore_check(&restore, &config, arguments.path, arguments.backup_path, &fault) != 0 ||
+        restore_join(&restore, arguments.has_id ? &arguments.id : NULL, &fault) != 0) {
         return command_fail(&fault);
     }
     int code = restore_all(&restore, &arguments, &fault);

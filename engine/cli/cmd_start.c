@@ -11,6 +11,7 @@
 
 #include "engine/node.h"
 #include "net/spec.h"
+#include "storage/disk_file.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -190,7 +191,9 @@ static int find_log(const struct start_arguments *arguments,
         return FAULT_ENVIRONMENT;
     }
     if (stat(path, &status) != 0 && errno == ENOENT) {
-        unformatted(arguments, self, fault);
+        if (!disk_file_refuse_unfinished(path, fault)) {
+            unformatted(arguments, self, fault);
+        }
         return FAULT_ENVIRONMENT;
     }
     return 0;

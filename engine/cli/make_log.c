@@ -80,27 +80,6 @@ int make_log_refuse_strangers(const char *data, const char *known, struct fault 
     return stranger != NULL ? -ENOTEMPTY : 0;
 }
 
-int make_log_remove(const char *path, struct fault *fault)
-{
-    struct mem mem;
-    if (mem_open(&mem, disk_uring_memory_bytes() + PAGE_BYTES) != 0) {
-        fault_set(fault, FAULT_ENVIRONMENT, "no memory to open %s", path);
-        return -ENOMEM;
-    }
-    struct disk *disk = NULL;
-    struct disk_uring_config config = {.path = path, .access = DISK_ACCESS_WRITE};
-    int result = disk_uring_open(&disk, &mem, &config, fault);
-    if (result == 0) {
-        if (unlink(path) != 0) {
-            result = -errno;
-            fault_set(fault, FAULT_ENVIRONMENT, "cannot remove %s: %s", path, strerror(errno));
-        }
-        disk_close(disk);
-    }
-    mem_close(&mem);
-    return result;
-}
-
 /* What is in the way of a new log at `path`. */
 static int clear_place(const char *data, const char *path, bool force, struct fault *fault)
 {
@@ -122,7 +101,7 @@ static int clear_place(const char *data, const char *path, bool force, struct fa
                   path);
         return -EINVAL;
     }
-    return make_log_remove(path, fault);
+    return disk_file_remove(path, fault);
 }
 
 /* The file and its superblocks, at a place that is clear. */

@@ -33,8 +33,4 @@ MUST_USE int make_log(const char *data,
  * NULL, may be a mistake. 0, or -errno with the fault told. */
 MUST_USE int make_log_refuse_strangers(const char *data, const char *known, struct fault *fault);
 
-/* Remove a log's file. Its lock is taken first: a log that another process has open is never
- * destroyed. 0, or -errno with the fault told. */
-MUST_USE int make_log_remove(const char *path, struct fault *fault);
-
 #endif

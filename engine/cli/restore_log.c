@@ -1,11 +1,8 @@
 /* restore_log.c: see restore_log.h. */
-#define _POSIX_C_SOURCE 200809L
 #include "engine/cli/restore_log.h"
 
 #include "engine/base/entry.h"
-#include "engine/base/prng.h"
 #include "engine/base/units.h"
-#include "engine/cli/command.h"
 #include "engine/cli/make_log.h"
 #include "engine/machine.h"
 #include "storage/disk_uring.h"
@@ -14,23 +11,19 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#define RESTORE_PART_NAME MAKE_LOG_NAME ".restoring"
-#define RESTORE_TERM      1u /* Nobody has voted in it; the first leader has the next one. */
-#define RESTORE_EPOCH     1u /* Of a log that storage_format() makes. */
+#define RESTORE_EPOCH       1u /* Of a log that storage_format() makes. */
+#define RESTORE_BATCH_BYTES WRITE_WINDOW_BYTES
 
 /* ---- Entries, made one after the other. ---- */
 
 struct packer;
-typedef int (*packer_put)(void *context, const struct packer *packer);
+typedef int (*packer_put)(void *context, struct packer *packer);
 
 struct packer {
     uint8_t *entry; /* ENTRY_BYTES_MAX; NULL: it only measures. */
-    packer_put put; /* Called with every sealed entry. */
+    packer_put put; /* Called with every sealed entry; says where the next one is to be made. */
     void *context;
     uint64_t cluster;
     uint64_t index;    /* Of the last entry sealed. */
@@ -159,25 +152,6 @@ static void room_check(const struct restore *restore, struct fault *fault)
     }
 }
 
-/* The store id of a node's log: of this backup in this cluster always the same. */
-static uint64_t store_of(const struct restore *restore, uint8_t node)
-{
-    const uint64_t words[] = {
-        restore->source.cluster,     restore->source.first_offset, restore->source.end_offset,
-        restore->trailer.file_bytes, restore->trailer.file_crc,    node,
-    };
-    struct prng prng;
-    uint64_t store = restore->config->cluster;
-    for (uint32_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-        prng_init(&prng, store ^ words[i]);
-        store = prng_next(&prng);
-    }
-    while (store == 0) {
-        store = prng_next(&prng);
-    }
-    return store;
-}
-
 int restore_check(struct restore *restore,
                   const struct config *config,
                   const char *path,
@@ -199,11 +173,30 @@ int restore_check(struct restore *restore,
     if (fault->code == 0) {
         room_check(restore, fault);
     }
+    return fault->code;
+}
+
+int restore_join(struct restore *restore, const struct restore_id *given, struct fault *fault)
+{
+    const struct config *config = restore->config;
+    uint64_t number = given != NULL ? given->number : make_log_random_id();
+    restore->id = restore_id_of(number, config, &restore->source, &restore->trailer);
+    if (given != NULL && given->configuration_crc != restore->id.configuration_crc) {
+        fault_set(fault, FAULT_USAGE,
+                  "%.200s is not the configuration that --restore-id is of: `id`, `segment` and "
+                  "the numbers and addresses of all nodes must be the same on every machine",
+                  restore->path);
+    } else if (given != NULL && given->backup_crc != restore->id.backup_crc) {
+        fault_set(fault, FAULT_USAGE,
+                  "%.200s is not the backup that --restore-id is of: take the same file on every "
+                  "machine",
+                  restore->backup_path);
+    }
     for (uint32_t i = 0; i < config->node_count; i++) {
         uint8_t id = config->nodes[i].id;
         restore->configuration.voters |= 1ull << id;
         restore->configuration.members[restore->configuration.member_count++] =
-            (struct raft_member){.id = id, .store = store_of(restore, id)};
+            (struct raft_member){.id = id, .store = restore_id_store(&restore->id, id)};
     }
     return fault->code;
 }
@@ -216,8 +209,10 @@ struct scribe {
     struct node_header node;
     struct machine machine; /* Knows the segment boundaries and the small states there. */
     uint64_t cluster;
-    uint8_t *entry;
-    uint8_t *pages; /* STATE_BYTES. */
+    uint8_t *batch; /* RESTORE_BATCH_BYTES: entries, one behind the other. */
+    uint32_t batch_bytes;
+    uint64_t batch_position; /* Of its first entry. */
+    uint8_t *pages;          /* STATE_BYTES. */
 };
 
 static int write_pages(struct disk *disk, uint64_t offset, uint32_t bytes, uint8_t *pages)
@@ -249,17 +244,15 @@ static int write_states(struct scribe *scribe)
     return 0;
 }
 
-static int write_entry(void *context, const struct packer *packer)
+static int write_batch(struct scribe *scribe)
 {
-    struct scribe *scribe = context;
-    const struct entry_header *header = entry_header_of(packer->entry);
-    scribe->node.position = header->position;
-    scribe->node.durable_position = header->position;
-    node_header_seal(packer->entry, &scribe->node);
     struct ring_part parts[2];
-    uint32_t bytes = header->pages * PAGE_BYTES;
-    uint32_t count = ring_split(&scribe->geometry, header->position, bytes, parts);
-    uint8_t *from = packer->entry;
+    if (scribe->batch_bytes == 0) {
+        return 0;
+    }
+    uint32_t count =
+        ring_split(&scribe->geometry, scribe->batch_position, scribe->batch_bytes, parts);
+    uint8_t *from = scribe->batch;
     for (uint32_t i = 0; i < count; i++) {
         int result = write_pages(scribe->disk, parts[i].offset, parts[i].bytes, from);
         if (result != 0) {
@@ -267,10 +260,30 @@ static int write_entry(void *context, const struct packer *packer)
         }
         from += parts[i].bytes;
     }
+    scribe->batch_position += scribe->batch_bytes;
+    scribe->batch_bytes = 0;
+    return 0;
+}
+
+/* One more entry in the batch, whose place is the packer's `entry`. */
+static int take_entry(void *context, struct packer *packer)
+{
+    struct scribe *scribe = context;
+    const struct entry_header *header = entry_header_of(packer->entry);
+    ASSERT(header->position == scribe->batch_position + scribe->batch_bytes);
+    scribe->node.position = header->position;
+    scribe->node.durable_position = scribe->batch_position;
+    node_header_seal(packer->entry, &scribe->node);
     machine_append(&scribe->machine, packer->entry);
     bool moved = machine_apply(&scribe->machine, header->index);
     ASSERT(!moved); /* There is no trim among them. */
-    return write_states(scribe);
+    scribe->batch_bytes += header->pages * PAGE_BYTES;
+    int result = write_states(scribe);
+    if (result == 0 && scribe->batch_bytes + ENTRY_BYTES_MAX > RESTORE_BATCH_BYTES) {
+        result = write_batch(scribe);
+    }
+    packer->entry = scribe->batch + scribe->batch_bytes;
+    return result;
 }
 
 /* Everything is there: from now on a missing end is damage. */
@@ -302,17 +315,23 @@ static void scribe_begin(struct scribe *scribe, const struct restore *restore, s
     machine_begin(&scribe->machine, &origin);
 }
 
+static void write_fault(const struct format_config *format, int result, struct fault *fault)
+{
+    fault_set(fault, FAULT_ENVIRONMENT, "cannot write the log of node %u: %s", format->node,
+              strerror(-result));
+}
+
 /* Entries and what belongs to them, then the superblocks. */
 static int log_fill(struct restore *restore,
                     struct scribe *scribe,
                     const struct format_config *format,
                     struct fault *fault)
 {
-    struct packer packer = {.entry = scribe->entry, .put = write_entry, .context = scribe};
+    struct packer packer = {.entry = scribe->batch, .put = take_entry, .context = scribe};
     if (pack(restore, &packer, fault) != 0) {
         return fault->code;
     }
-    int result = packer.error;
+    int result = packer.error != 0 ? packer.error : write_batch(scribe);
     if (result == 0 &&
         memcmp(&restore->reader.trailer, &restore->trailer, sizeof restore->trailer) != 0) {
         fault_set(fault, FAULT_FAILED, "%.200s was written to while it was read",
@@ -325,8 +344,7 @@ static int log_fill(struct restore *restore,
         result = write_watermark(scribe, &packer);
     }
     if (result != 0) {
-        fault_set(fault, FAULT_ENVIRONMENT, "cannot write the log of node %u: %s", format->node,
-                  strerror(-result));
+        write_fault(format, result, fault);
         return fault->code;
     }
     struct geometry geometry;
@@ -334,10 +352,10 @@ static int log_fill(struct restore *restore,
                                                                                       : fault->code;
 }
 
-static int log_write(struct restore *restore,
-                     const char *path,
-                     const struct format_config *format,
-                     struct fault *fault)
+int restore_log_write(struct restore *restore,
+                      const char *path,
+                      const struct format_config *format,
+                      struct fault *fault)
 {
     static struct scribe scribe; /* Large, and one at a time. */
     memset(&scribe, 0, sizeof scribe);
@@ -345,12 +363,12 @@ static int log_write(struct restore *restore,
     scribe.node =
         (struct node_header){.node = format->node, .store = format->store, .epoch = RESTORE_EPOCH};
     struct mem mem;
-    if (mem_open(&mem, disk_uring_memory_bytes() + machine_memory_bytes() + ENTRY_BYTES_MAX +
+    if (mem_open(&mem, disk_uring_memory_bytes() + machine_memory_bytes() + RESTORE_BATCH_BYTES +
                            STATE_BYTES + 8 * PAGE_BYTES) != 0) {
         fault_set(fault, FAULT_ENVIRONMENT, "no memory to restore %.200s", path);
         return fault->code;
     }
-    scribe.entry = mem_take(&mem, "restored entry", 1, ENTRY_BYTES_MAX, PAGE_BYTES);
+    scribe.batch = mem_take(&mem, "restored entries", 1, RESTORE_BATCH_BYTES, PAGE_BYTES);
     scribe.pages = mem_take(&mem, "restored state", 1, STATE_BYTES, PAGE_BYTES);
     const struct disk_uring_config disk = {.path = path, .access = DISK_ACCESS_WRITE};
     if (disk_uring_open(&scribe.disk, &mem, &disk, fault) == 0) {
@@ -358,128 +376,14 @@ static int log_write(struct restore *restore,
                                  WRITE_WINDOW_BYTES);
         ASSERT(fits);
         scribe_begin(&scribe, restore, &mem);
-        (void)log_fill(restore, &scribe, format, fault);
+        int marked = superblock_mark_unfinished(scribe.disk, scribe.pages);
+        if (marked != 0) {
+            write_fault(format, marked, fault);
+        } else {
+            (void)log_fill(restore, &scribe, format, fault);
+        }
         disk_close(scribe.disk);
     }
     mem_close(&mem);
     return fault->code;
-}
-
-/* ---- Its place. ---- */
-
-/* Whose log stands at the path: 1 this very one, 0 none, or -1 with the fault told. */
-static int place_look(const char *path, const struct format_config *format, struct fault *fault)
-{
-    struct stat status;
-    if (stat(path, &status) != 0) {
-        return 0;
-    }
-    struct mem mem;
-    if (mem_open(&mem, disk_uring_memory_bytes() + 4 * PAGE_BYTES) != 0) {
-        fault_set(fault, FAULT_ENVIRONMENT, "no memory to open %.200s", path);
-        return -1;
-    }
-    uint8_t *page = mem_take(&mem, "superblock", 1, PAGE_BYTES, PAGE_BYTES);
-    struct superblock_set set = {0};
-    struct fault unread = {0};
-    int found = -1;
-    struct disk *disk = NULL;
-    const struct disk_uring_config config = {.path = path, .access = DISK_ACCESS_READ_SHARED};
-    if (disk_uring_open(&disk, &mem, &config, fault) == 0) {
-        bool readable = superblock_load(disk, page, &set, &unread) == 0;
-        if (readable && set.newest.cluster == format->cluster && set.newest.node == format->node &&
-            set.newest.store == format->store) {
-            found = 1;
-        } else if (!superblock_set_any(&set) && S_ISBLK(status.st_mode)) {
-            found = 0;
-        } else {
-            fault_set(fault, FAULT_ENVIRONMENT,
-                      "%.200s holds another log: name another folder for node %u, or remove it",
-                      path, format->node);
-        }
-        disk_close(disk);
-    }
-    mem_close(&mem);
-    return found;
-}
-
-/* A folder for the log, with nothing in it but what an interrupted restore left, which is removed
- * unless another one is at it. */
-static int folder_prepare(const char *data, const char *part, struct fault *fault)
-{
-    struct stat status;
-    if (stat(data, &status) != 0 && mkdir(data, 0755) != 0) {
-        fault_set(fault, FAULT_ENVIRONMENT, "cannot make the folder %.200s: %s", data,
-                  strerror(errno));
-        return fault->code;
-    }
-    if (make_log_refuse_strangers(data, RESTORE_PART_NAME, fault) != 0) {
-        return fault->code;
-    }
-    if (stat(part, &status) == 0 && make_log_remove(part, fault) != 0) {
-        return fault->code;
-    }
-    return 0;
-}
-
-static int folder_restore(struct restore *restore,
-                          const struct config_node *node,
-                          const char *path,
-                          const struct format_config *format,
-                          struct fault *fault)
-{
-    char part[PATH_MAX];
-    int length = snprintf(part, sizeof part, "%s/%s", node->data, RESTORE_PART_NAME);
-    ASSERT(length > 0);
-    if ((size_t)length >= sizeof part) {
-        fault_set(fault, FAULT_ENVIRONMENT, "the name of the folder %.64s... is too long",
-                  node->data);
-        return fault->code;
-    }
-    uint64_t bytes = restore->config->size_bytes / PAGE_BYTES * PAGE_BYTES;
-    if (folder_prepare(node->data, part, fault) != 0 ||
-        disk_uring_create(part, bytes, fault) != 0) {
-        return fault->code;
-    }
-    if (log_write(restore, part, format, fault) != 0) {
-        (void)unlink(part);
-    } else if (rename(part, path) != 0 || command_sync_folder(path) != 0 ||
-               command_sync_folder(node->data) != 0) {
-        fault_set(fault, FAULT_ENVIRONMENT, "cannot give %.200s its name: %s", path,
-                  strerror(errno));
-    }
-    return fault->code;
-}
-
-int restore_node(struct restore *restore,
-                 const struct config_node *node,
-                 bool *already,
-                 struct fault *fault)
-{
-    const struct format_config format = {
-        .cluster = restore->config->cluster,
-        .store = store_of(restore, node->id),
-        .node = node->id,
-        .segment_bytes = restore->config->segment_bytes,
-        .window_bytes = WRITE_WINDOW_BYTES,
-        .first_offset = restore->source.first_offset,
-        .entry_term = RESTORE_TERM,
-    };
-    char path[PATH_MAX];
-    if (!make_log_path(node->data, path, sizeof path)) {
-        fault_set(fault, FAULT_ENVIRONMENT, "the name %.64s... is too long", node->data);
-        return fault->code;
-    }
-    int found = place_look(path, &format, fault);
-    *already = found > 0;
-    if (found != 0) {
-        return fault->code;
-    }
-    struct stat status;
-    if (stat(node->data, &status) != 0 || S_ISDIR(status.st_mode)) {
-        return folder_restore(restore, node, path, &format, fault);
-    }
-    uint64_t bytes = restore->config->size_bytes / PAGE_BYTES * PAGE_BYTES;
-    return disk_uring_create(path, bytes, fault) == 0 ? log_write(restore, path, &format, fault)
-                                                      : fault->code;
 }

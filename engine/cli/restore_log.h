@@ -2,19 +2,22 @@
  *
  * Every node gets the log that it would have, had the cluster taken the backup's records under its
  * first leader and stopped when all was committed everywhere: a configuration that names the store
- * ids of all nodes, the records at their offsets, and a no-op. The bytes follow from the backup and
- * the new cluster's configuration file alone, so the nodes may be restored on different machines,
- * one after the other or again.
+ * ids of all nodes, the records at their offsets, and a no-op. The bytes follow from the backup,
+ * the new cluster's configuration file and the restore's id (restore_id.h), so the nodes may be
+ * restored on different machines, or one after the other.
  *
- * Invariant: a log's superblocks are its last bytes to be written, and in a folder it gets its name
- * after them. What was interrupted is no log, and is made anew.
+ * Must not know where a log is to stand: restore_place.h does.
  */
 #ifndef ENGINE_CLI_RESTORE_LOG_H
 #define ENGINE_CLI_RESTORE_LOG_H
 
-#include "engine/cli/backup_file.h"
-#include "engine/config.h"
+#include "engine/cli/restore_id.h"
 #include "engine/raft/raft.h"
+#include "storage/format.h"
+
+#define RESTORE_TERM                                                                               \
+    1u /* Of every entry. Nobody voted in it; the first leader has the next one.                   \
+        */
 
 struct restore {
     const struct config *config;
@@ -24,6 +27,7 @@ struct restore {
     struct backup_header source;
     struct backup_trailer trailer;
     uint64_t log_bytes; /* That the entries take. */
+    struct restore_id id;
     struct raft_configuration configuration;
 };
 
@@ -35,11 +39,17 @@ MUST_USE int restore_check(struct restore *restore,
                            const char *backup_path,
                            struct fault *fault);
 
-/* Make the log of one node, durably; `already`: it was there, made of this very backup. 0, or a
- * fault's code with the fault told. */
-MUST_USE int restore_node(struct restore *restore,
-                          const struct config_node *node,
-                          bool *already,
-                          struct fault *fault);
+/* After restore_check(): a restore of its own (NULL), or more of one that began elsewhere or was
+ * interrupted. 0, or a fault's code with the fault told: that one had another backup or another
+ * configuration. */
+MUST_USE int
+restore_join(struct restore *restore, const struct restore_id *given, struct fault *fault);
+
+/* Fill a zeroed file or device with one node's log, durably; until the end of it, it is marked as
+ * unfinished. 0, or a fault's code with the fault told. */
+MUST_USE int restore_log_write(struct restore *restore,
+                               const char *path,
+                               const struct format_config *format,
+                               struct fault *fault);
 
 #endif

@@ -1,7 +1,9 @@
 """`thole backup` of a cluster that serves, and `thole restore` of new ones: every record at its
-offset; what is damaged, cut off, interrupted or of the same cluster is recognised."""
+offset; what is damaged, cut off, interrupted or of the same cluster is recognised; a node that is
+restored anew is a stranger."""
 import json
 import os
+import re
 import shutil
 import signal
 import struct
@@ -162,52 +164,129 @@ class Backups(Records):
         self.assert_exit(thole("restore", "-c", other.path, bad), 3, "format 2", "format 1")
         self.assert_exit(thole("restore", "-c", made.path, path), 2, cluster.CLUSTER_ID)
 
-    def test_an_interrupted_restore_leaves_no_log_and_goes_on_when_called_again(self):
-        _, path, wanted = self.small_backup()
-        new = self.new_cluster(size="256MiB")
-        interrupted = 0
-        for number in (1, 2):
-            part = os.path.join(new[number].data, "log.restoring")
-            process = subprocess.Popen([cluster.THOLE, "restore", "-c", new.path, path],
-                                       stderr=subprocess.DEVNULL)
-            new.wait(lambda p=part, r=process: os.path.exists(p) or r.poll() is not None,
+    def interrupt(self, new, path, number, *more):
+        """Restore, and kill it while it makes the log of node `number`; the id that it printed."""
+        part = os.path.join(new[number].data, "log.restoring")
+        log = os.path.join(new[number].data, "log")
+        with subprocess.Popen([cluster.THOLE, "restore", "-c", new.path, path, *more],
+                              stderr=subprocess.PIPE, text=True) as process:
+            new.wait(lambda: os.path.exists(part) or process.poll() is not None,
                      "the log is being made")
             process.send_signal(signal.SIGKILL)
-            process.wait()
-            if not os.path.exists(os.path.join(new[number].data, "log")):
-                interrupted += 1
-                self.assert_exit(thole("start", "-c", new.path, "--node", str(number)), 3,
-                                 "thole format")
-        self.assertGreater(interrupted, 0)
-        told = self.restore(new, path)
-        self.assertFalse(told["nodes"][2]["already"])
+            said = process.stderr.read()
+        self.assertFalse(os.path.exists(log), "it was faster than the signal")
+        self.assertTrue(os.path.exists(part))
+        return re.search("restore id ([0-9a-f-]+):", said).group(1)
+
+    def test_an_interrupted_restore_leaves_no_log_and_goes_on_with_its_id(self):
+        _, path, wanted = self.small_backup()
+        new = self.new_cluster(size="256MiB")
+        again = self.interrupt(new, path, 1)
+        for arguments in (["start", "-c", new.path, "--node", "1"], ["log", "verify", new[1].data]):
+            self.assert_exit(thole(*arguments), 3, "thole restore", "--restore-id")
+        self.assert_exit(thole("format", "-c", new.path, "--node", "1"), 3, "log.restoring")
+        self.assertEqual(self.interrupt(new, path, 2, "--restore-id", again), again)
+        # Without the id it is another restore, and says so before it writes anything.
+        self.assert_exit(thole("restore", "-c", new.path, path), 3, "--restore-id")
+        os.mkdir(new[3].data)
+        with open(os.path.join(new[3].data, "log.restoring"), "wb"):
+            pass  # It was killed before the file had a length.
+        told = self.restore(new, path, "--restore-id", again)
+        self.assertEqual([node["already"] for node in told["nodes"]], [True, False, False])
         inodes = [os.stat(os.path.join(node.data, "log")).st_ino for node in new.nodes]
-        told = self.restore(new, path)
+        told = self.restore(new, path, "--restore-id", again)
         self.assertEqual([node["already"] for node in told["nodes"]], [True] * 3)
         self.assertEqual(inodes, [os.stat(os.path.join(node.data, "log")).st_ino
                                   for node in new.nodes])
         self.check_restored(new, wanted)
 
-    def test_nodes_restored_one_by_one_are_one_cluster(self):
+    def test_an_unfinished_log_is_refused_under_its_name_too(self):
+        """Whoever renames it, and what stands on a block device."""
+        _, path, _ = self.small_backup()
+        new = self.new_cluster()
+        self.restore(new, path, "--node", "1")
+        with open(os.path.join(new[1].data, "log"), "r+b") as log:
+            page = bytearray(4096)
+            struct.pack_into("<IH", page, 0, 0x46554854, 1)
+            struct.pack_into("<I", page, 4092, crc32c(bytes(page[:4092])))
+            log.seek(3 * 65536)
+            log.write(page)
+        for arguments in (["start", "-c", new.path, "--node", "1"], ["log", "verify", new[1].data],
+                          ["log", "ls", new[1].data]):
+            self.assert_exit(thole(*arguments), 3, "unfinished", "thole restore")
+
+    def stores(self, node):
+        """The store ids of all nodes, by one of them."""
+        done = thole("log", "ls", node.data, "--json")
+        self.assert_exit(done, 0)
+        return json.loads(done.stdout)["configuration"]["stores"]
+
+    def test_nodes_restored_one_by_one_with_one_id_are_one_cluster(self):
         _, path, wanted = self.small_backup()
         new = self.new_cluster()
+        more = []
         for node in new.nodes:
             copy = f"{path}.{node.number}"
             shutil.copy(path, copy)
-            told = self.restore(new, copy, "--node", str(node.number))
+            told = self.restore(new, copy, "--node", str(node.number), *more)
             self.assertEqual([one["node"] for one in told["nodes"]], [node.number])
+            more = ["--restore-id", told["restore_id"]]
+        self.assertEqual(self.stores(new[1]), self.stores(new[3]))
         self.check_restored(new, wanted)
+
+    def test_a_node_restored_anew_is_a_stranger(self):
+        """The same backup in the same cluster; but the others never take it for its old self."""
+        _, path, wanted = self.small_backup()
+        new = self.new_cluster()
+        self.restore(new, path)
+        stores = self.stores(new[3])
+        self.check_restored(new, wanted)
+        self.assertEqual(new[3].stop(), 0)
+        shutil.rmtree(new[3].data)
+        self.restore(new, path, "--node", "3")
+        self.assertTrue(set(stores.values()).isdisjoint(self.stores(new[3]).values()))
+        new[3].start()
+        done = subprocess.run([cluster.THOLE, "append", "-c", new.path], input=b"more\n",
+                              capture_output=True, check=False, timeout=60)
+        self.assertEqual(done.stdout, b"%d\n" % (len(wanted) + 1), done.stderr)
+        new.wait_status(lambda found: "node 3 is a stranger's" in found["notes"],
+                        "the others say who is a stranger")
+
+    def test_a_machine_with_another_configuration_or_backup_is_told_so(self):
+        made, path, _ = self.small_backup()
+        new = self.new_cluster()
+        told = self.restore(new, path, "--node", "1")
+        with_id = ["--restore-id", told["restore_id"]]
+        with open(new.path, encoding="ascii") as file:
+            text = file.read()
+        for old, changed in ((new[3].address, "127.0.0.1:7003"), ("[node 3]", "[node 4]"),
+                             (NEW_ID, "00000000000000b8")):
+            other = os.path.join(new.folder, "other.ini")
+            with open(other, "w", encoding="ascii") as file:
+                file.write(text.replace(old, changed))
+            self.assert_exit(thole("restore", "-c", other, path, "--node", "2", *with_id), 2,
+                             "other.ini", "--restore-id")
+        self.append(made, 1)
+        later, _ = self.backup(made)
+        self.assert_exit(thole("restore", "-c", new.path, later, "--node", "2", *with_id), 2,
+                         "not the backup", "--restore-id")
+        self.assertFalse(os.path.exists(new[2].data))
+        self.assert_exit(thole("restore", "-c", new.path, path, "--restore-id", "12"), 2, "`12`")
 
     def test_what_is_in_the_way_is_left_alone(self):
         made, path, _ = self.small_backup()
         new = self.new_cluster()
-        new[1].format()
+        new[3].format()
+        self.assert_exit(thole("restore", "-c", new.path, path), 3, "not of this restore")
+        shutil.rmtree(new[3].data)
+        os.mkdir(new[3].data)
+        shutil.copy(os.path.join(made[3].data, "log"), new[3].data)
         self.assert_exit(thole("restore", "-c", new.path, path), 3, "another log")
-        shutil.rmtree(new[1].data)
-        os.mkdir(new[1].data)
-        with open(os.path.join(new[1].data, "letters"), "w", encoding="ascii"):
+        os.remove(os.path.join(new[3].data, "log"))
+        with open(os.path.join(new[3].data, "letters"), "w", encoding="ascii"):
             pass
         self.assert_exit(thole("restore", "-c", new.path, path), 3, "letters")
+        self.assertFalse(os.path.exists(new[1].data))  # Every place is looked at first.
         tight = renamed(self.cluster(size="8MiB"), new="00000000000000b9")
         self.append(made, 6000)
         path, _ = self.backup(made)

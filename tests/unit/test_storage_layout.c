@@ -4,6 +4,7 @@
 #include "storage/superblock.h"
 #include "tests/support/log_fixture.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -180,6 +181,35 @@ static void foreign_bytes_are_not_a_log(void **state)
     assert_non_null(strstr(fault.text, "not a log"));
 }
 
+/* Whatever write the power goes in. */
+static void an_unfinished_log_is_refused_until_the_last_page_of_its_format(void **state)
+{
+    struct log_fixture *log = *state;
+    static _Alignas(PAGE_BYTES) uint8_t page[PAGE_BYTES];
+    const struct format_config config = {.cluster = 1,
+                                         .store = 2,
+                                         .node = 1,
+                                         .segment_bytes = LOG_SEGMENT_PAGES * PAGE_BYTES,
+                                         .small = true};
+    struct superblock_set set;
+    struct geometry geometry;
+    struct fault fault;
+    for (uint32_t death = 0; death < 4; death++) {
+        disk_model_reset(&log->model);
+        assert_int_equal(superblock_mark_unfinished(&log->model.disk, page), 0);
+        log->model.writes_until_death = death;
+        assert_int_equal(storage_format(&log->model.disk, &config, page, &geometry, &fault), -EIO);
+        log->model.flight_count = 0; /* That write never came to the disk. */
+        log->model.writes_until_death = DISK_MODEL_ALIVE;
+        assert_int_equal(load(log, &set, &fault), -EINPROGRESS);
+        assert_int_equal(fault.code, FAULT_ENVIRONMENT);
+        assert_non_null(strstr(fault.text, "thole restore"));
+        assert_false(superblock_set_any(&set));
+    }
+    assert_int_equal(storage_format(&log->model.disk, &config, page, &geometry, &fault), 0);
+    assert_int_equal(load(log, &set, &fault), 0);
+}
+
 static void a_newer_format_in_any_copy_is_refused_naming_both_versions(void **state)
 {
     struct log_fixture *log = *state;
@@ -264,6 +294,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_disk_of_zeros_is_not_formatted, fixture_open,
                                         fixture_close),
         cmocka_unit_test_setup_teardown(foreign_bytes_are_not_a_log, fixture_open, fixture_close),
+        cmocka_unit_test_setup_teardown(
+            an_unfinished_log_is_refused_until_the_last_page_of_its_format, fixture_open,
+            fixture_close),
         cmocka_unit_test_setup_teardown(a_newer_format_in_any_copy_is_refused_naming_both_versions,
                                         fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(a_slot_without_a_valid_copy_is_refused, fixture_open,
