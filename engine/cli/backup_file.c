@@ -10,6 +10,7 @@
 #define HEADER_CRC_AT  60u
 #define RECORD_CRC_AT  20u
 #define TRAILER_CRC_AT 44u
+#define READ_BYTES     (256u * 1024u) /* At a time: the records may be small. */
 
 /* ---- Writing. ---- */
 
@@ -170,6 +171,7 @@ int backup_open(struct backup_reader *reader, const char *path, struct fault *fa
                   strerror(errno));
         return fault->code;
     }
+    (void)setvbuf(reader->file, NULL, _IOFBF, READ_BYTES);
     if (header_read(reader, fault) != 0) {
         (void)fclose(reader->file);
         reader->file = NULL;

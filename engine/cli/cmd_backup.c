@@ -4,7 +4,6 @@
  * what that node knows to be committed. Committed records never change, so whoever leads or
  * restarts meanwhile, the copy is one prefix of the log. A file gets its name when it is whole.
  */
-#define _POSIX_C_SOURCE 200809L
 #include "engine/cli/backup_file.h"
 #include "engine/cli/command.h"
 #include "engine/cli/offline.h"

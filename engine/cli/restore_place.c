@@ -1,5 +1,4 @@
 /* restore_place.c: see restore_place.h. */
-#define _POSIX_C_SOURCE 200809L
 #include "engine/cli/restore_place.h"
 
 #include "engine/cli/command.h"
