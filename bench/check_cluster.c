@@ -212,6 +212,7 @@ static void ask_even(struct check_cluster *check, struct ask_answer answers[VOTE
         ask_status(&check->ask, ASK_TIMEOUT_NS, answers);
         uint64_t furthest = 0;
         check->slowed |= health_slowed(check->config.cluster, answers);
+        check->posix |= health_posix(check->config.cluster, answers);
         for (uint32_t i = 0; i < check->config.cluster->node_count; i++) {
             bool further = answers[i].reachable && answers[i].status.commit_index > furthest;
             furthest = further ? answers[i].status.commit_index : furthest;

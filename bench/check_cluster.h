@@ -46,6 +46,7 @@ struct check_cluster {
     uint64_t read_sequence; /* The client's next one at the last reading. */
     double record_cost;     /* Bytes of log that a record takes, at most about. */
     uint64_t unread_max;    /* Bytes of log that may be written between two readings. */
+    raft_set posix;         /* Nodes that said that their disk does without io_uring. */
     raft_set slowed;        /* Nodes that said at one reading or more that their disk is slowed. */
     bool durable;           /* All nodes that answered said so. */
 };

@@ -47,6 +47,21 @@ static void print_head(FILE *out, const char *title)
             "p99.99", "max");
 }
 
+/* What was asked for of some nodes and makes a result another one. */
+static void print_nodes(FILE *out, bool colors, const char *what, raft_set nodes)
+{
+    if (nodes == 0) {
+        return;
+    }
+    fprintf(out, "%s%s", colors ? RED : "", what);
+    for (uint32_t id = 1; id <= NODE_ID_MAX; id++) {
+        if ((nodes >> id & 1) != 0) {
+            fprintf(out, " %u", id);
+        }
+    }
+    fprintf(out, "%s\n", colors ? PLAIN : "");
+}
+
 static void print_config(const struct result *result, FILE *out, bool colors)
 {
     const struct result_config *config = &result->config;
@@ -68,15 +83,9 @@ static void print_config(const struct result *result, FILE *out, bool colors)
         fprintf(out, "%sNOT DURABLE: durability memory, a crash loses acknowledged records%s\n",
                 colors ? RED : "", colors ? PLAIN : "");
     }
-    if (config->slowed != 0) {
-        fprintf(out, "%sSLOW DISK on request, of node", colors ? RED : "");
-        for (uint32_t id = 1; id <= NODE_ID_MAX; id++) {
-            if ((config->slowed >> id & 1) != 0) {
-                fprintf(out, " %u", id);
-            }
-        }
-        fprintf(out, "%s\n", colors ? PLAIN : "");
-    }
+    print_nodes(out, colors, "SLOW DISK on request, of node", config->slowed);
+    print_nodes(out, colors, "DEGRADED on request: no io_uring (--io posix), of node",
+                config->posix);
     if (result->stages == NULL) {
         fprintf(out, "replicas are processes of their own, client on CPU %d (-1: any), idle %s\n",
                 config->client_cpu, config->idle);

@@ -137,12 +137,11 @@ static json_t *text(const char *value)
     return value != NULL && value[0] != '\0' ? json_string(value) : json_null();
 }
 
-/* The nodes whose disk was slowed on request. */
-static json_t *slow_disks_json(raft_set slowed)
+static json_t *nodes_json(raft_set nodes)
 {
     json_t *array = json_array();
     for (uint32_t id = 1; id <= NODE_ID_MAX; id++) {
-        if ((slowed >> id & 1) != 0) {
+        if ((nodes >> id & 1) != 0) {
             json_array_append_new(array, json_integer(id));
         }
     }
@@ -171,7 +170,8 @@ static json_t *config_json(const struct result *result)
     if (config->leader != 0) {
         json_object_set_new(object, "leader", json_integer(config->leader));
     }
-    json_object_set_new(object, "slow_disks", slow_disks_json(config->slowed));
+    json_object_set_new(object, "slow_disks", nodes_json(config->slowed));
+    json_object_set_new(object, "posix_disks", nodes_json(config->posix));
     json_object_update(object, more);
     json_decref(more);
     return object;

@@ -59,6 +59,7 @@ struct result_config {
     int client_cpu;
     bool registered; /* Buffers of the disks with the kernel; of replicas in this process. */
     raft_set slowed; /* Nodes whose disk is slowed on request. */
+    raft_set posix;  /* Nodes whose disk does without io_uring, on request. */
     uint8_t leader;  /* Of a running cluster, at the end; 0: of one in this process. */
 };
 

@@ -41,6 +41,7 @@ struct run_cluster {
     uint64_t payload_seed;
     uint8_t leader;
     raft_set slowed; /* Nodes that said that their disk is slowed. */
+    raft_set posix;  /* Nodes that said that their disk does without io_uring. */
     struct histogram *echo_ns;
 };
 
@@ -71,6 +72,7 @@ static int find_leader(struct run_cluster *run, struct fault *fault)
         ask_status(&ask, ASK_TIMEOUT_NS, answers);
         health_judge(&health, run->config.cluster, answers);
         run->slowed |= health.slowed;
+        run->posix |= health.posix;
         if (!health.available) {
             struct timespec pause = {.tv_nsec = LEADER_LOOK_NS};
             (void)nanosleep(&pause, NULL);
@@ -380,6 +382,7 @@ static void fill_result(struct run_cluster *run, struct result *result)
     check_cluster_finish(&run->check, result);
     result->config.leader = run->leader;
     result->config.slowed = run->slowed | run->check.slowed;
+    result->config.posix = run->posix | run->check.posix;
 }
 
 struct run_cluster *run_cluster_open(void)

@@ -12,6 +12,7 @@
 #include "net/nic_dpdk_port.h"
 #include "net/nic_socket.h"
 #include "storage/disk_memory.h"
+#include "storage/disk_posix.h"
 #include "storage/disk_uring.h"
 #include "storage/format.h"
 
@@ -196,12 +197,18 @@ static void replica_fill(const struct node_config *config, struct replica_config
     }
 }
 
-static uint64_t memory_bytes(const struct config *cluster, const struct replica_config *replica)
+static uint64_t disk_bytes(const struct node_config *config)
 {
-    bool durable = cluster->durability == CONFIG_DSYNC;
+    if (config->cluster->durability != CONFIG_DSYNC) {
+        return disk_memory_memory_bytes(config->cluster->size_bytes);
+    }
+    return config->posix ? disk_posix_memory_bytes() : disk_uring_memory_bytes();
+}
+
+static uint64_t memory_bytes(const struct node_config *config, const struct replica_config *replica)
+{
     uint64_t bytes = replica_memory_bytes(replica) + nic_socket_memory_bytes() + 4ull * PAGE_BYTES;
-    return bytes + disk_slow_memory_bytes() +
-           (durable ? disk_uring_memory_bytes() : disk_memory_memory_bytes(cluster->size_bytes));
+    return bytes + disk_slow_memory_bytes() + disk_bytes(config);
 }
 
 uint64_t node_memory_bytes(const struct config *cluster, const struct config_node *self)
@@ -209,7 +216,7 @@ uint64_t node_memory_bytes(const struct config *cluster, const struct config_nod
     struct node_config config = {.cluster = cluster, .self = self};
     struct replica_config replica;
     replica_fill(&config, &replica);
-    return memory_bytes(cluster, &replica);
+    return memory_bytes(&config, &replica);
 }
 
 uint32_t node_frame_bytes_min(void)
@@ -221,7 +228,7 @@ static int open_memory(struct node *node, const struct replica_config *replica, 
 {
     const struct config *cluster = node->config.cluster;
     bool durable = cluster->durability == CONFIG_DSYNC;
-    uint64_t bytes = memory_bytes(cluster, replica);
+    uint64_t bytes = memory_bytes(&node->config, replica);
     int result = mem_open(&node->mem, bytes);
     if (result != 0) {
         fault_set(fault, FAULT_ENVIRONMENT, "no memory for node %u: it needs %llu MiB%s",
@@ -357,15 +364,35 @@ static void print_port(const struct node *node, FILE *out)
             facts.fan_out);
 }
 
+/* Without a ring the file is not even opened: the reason, and what could be asked for instead. */
+static int open_uring(struct node *node, struct fault *fault)
+{
+    bool modern;
+    int result = disk_uring_probe(&modern, fault);
+    if (result != 0) {
+        size_t bytes = strlen(fault->text);
+        (void)snprintf(fault->text + bytes, sizeof fault->text - bytes,
+                       "; or give --io posix, a slower disk that is shown as degraded");
+        return result;
+    }
+    struct disk_uring_config config = {.path = node->config.log_path,
+                                       .access = DISK_ACCESS_WRITE,
+                                       .region = node->mem.base,
+                                       .region_bytes = node->mem.bytes};
+    return disk_uring_open(&node->disk, &node->mem, &config, fault);
+}
+
+static int open_posix(struct node *node, struct fault *fault)
+{
+    struct disk_posix_config config = {.path = node->config.log_path, .access = DISK_ACCESS_WRITE};
+    return disk_posix_open(&node->disk, &node->mem, &config, fault);
+}
+
 static int open_disk(struct node *node, struct fault *fault)
 {
     const struct config *cluster = node->config.cluster;
     if (cluster->durability == CONFIG_DSYNC) {
-        struct disk_uring_config config = {.path = node->config.log_path,
-                                           .access = DISK_ACCESS_WRITE,
-                                           .region = node->mem.base,
-                                           .region_bytes = node->mem.bytes};
-        return disk_uring_open(&node->disk, &node->mem, &config, fault);
+        return node->config.posix ? open_posix(node, fault) : open_uring(node, fault);
     }
     node->disk = disk_memory_open(&node->mem, cluster->size_bytes / PAGE_BYTES * PAGE_BYTES);
     struct format_config format = {

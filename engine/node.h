@@ -38,6 +38,7 @@ struct node_config {
     uint32_t eal_argc;           /* For DPDK, verbatim; with NIC_UDP none. */
     char *const *eal_argv;
     const struct disk_slow_numbers *slow; /* Of a slow disk, asked for; NULL: none. Borrowed. */
+    bool posix;                           /* The disk without io_uring; asked for. */
     bool discard_suspect;                 /* struct replica_config */
     /* Called on the loop's thread when there is something to look at: node_failure(), once,
      * node_mends(), which is over, or node_narrow(). NULL: nobody looks. */
@@ -75,7 +76,8 @@ MUST_USE int node_start(struct node *node,
                         FILE *memory_out,
                         struct fault *fault);
 
-/* The memory of a node, fixed at start: what the table of node_start() adds up to. */
+/* The memory of a node, fixed at start: what the table of node_start() adds up to, but for the few
+ * pages more of a disk without io_uring. */
 uint64_t node_memory_bytes(const struct config *cluster, const struct config_node *self);
 
 /* The smallest frame that a node can work with: what it needs of a port's MTU. */

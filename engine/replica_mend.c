@@ -104,6 +104,7 @@ answer_status(struct replica *r, const struct wire_frame *frame, struct nic_addr
         .bootstrapped = r->mender.mend.found.bootstrapped,
         .faulty = true,
         .slowed = disk_is_slowed(r->disk),
+        .posix = r->disk->posix,
         .term = status.term,
         .durable_index = status.durable_index,
         .start_offset = status.log_start_offset,

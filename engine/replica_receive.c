@@ -175,6 +175,7 @@ answer_status(struct replica *r, const struct wire_frame *frame, struct nic_addr
         .takes_proposals = status.takes_proposals && !r->stopping,
         .degraded = r->unhealthy,
         .slowed = disk_is_slowed(r->disk),
+        .posix = r->disk->posix,
         .term = status.term,
         .commit_index = status.commit_index,
         .durable_index = status.durable_index,

@@ -240,6 +240,7 @@ struct wire_status_reply {
     bool takes_proposals; /* A leader that takes appends. */
     bool degraded;        /* Its disk stalls. */
     bool slowed;          /* Its disk is slowed, because somebody asked for that. */
+    bool posix;           /* Its disk does without io_uring, because somebody asked for that. */
     bool faulty;          /* Its log is damaged: it takes part in nothing before it is mended. */
     uint64_t term;
     uint64_t commit_index;

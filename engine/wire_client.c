@@ -234,7 +234,7 @@ static enum wire_reason status_reply_decode(const struct head_layout *head, stru
     const struct status_reply_layout *fixed = &head->status_reply;
     if (fixed->role >= WIRE_ROLE_COUNT || fixed->leader > NODE_ID_MAX ||
         fixed->flags > (STATUS_DURABLE | STATUS_BOOTSTRAPPED | STATUS_TAKES | STATUS_DEGRADED |
-                        STATUS_SLOWED | STATUS_FAULTY) ||
+                        STATUS_SLOWED | STATUS_FAULTY | STATUS_POSIX) ||
         !wire_all_zero(fixed->reserved, sizeof fixed->reserved)) {
         return WIRE_DROP_bad_field;
     }
@@ -256,6 +256,7 @@ static enum wire_reason status_reply_decode(const struct head_layout *head, stru
         .degraded = (fixed->flags & STATUS_DEGRADED) != 0,
         .slowed = (fixed->flags & STATUS_SLOWED) != 0,
         .faulty = (fixed->flags & STATUS_FAULTY) != 0,
+        .posix = (fixed->flags & STATUS_POSIX) != 0,
         .term = fixed->term,
         .commit_index = fixed->commit_index,
         .durable_index = fixed->durable_index,
@@ -474,7 +475,7 @@ static void status_reply_encode(const struct wire_status_reply *reply,
                   (reply->bootstrapped ? STATUS_BOOTSTRAPPED : 0) |
                   (reply->takes_proposals ? STATUS_TAKES : 0) |
                   (reply->degraded ? STATUS_DEGRADED : 0) | (reply->slowed ? STATUS_SLOWED : 0) |
-                  (reply->faulty ? STATUS_FAULTY : 0));
+                  (reply->faulty ? STATUS_FAULTY : 0) | (reply->posix ? STATUS_POSIX : 0));
     fixed->term = reply->term;
     fixed->commit_index = reply->commit_index;
     fixed->durable_index = reply->durable_index;

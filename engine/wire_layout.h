@@ -24,6 +24,7 @@
 #define STATUS_DEGRADED     8u
 #define STATUS_SLOWED       16u
 #define STATUS_FAULTY       32u
+#define STATUS_POSIX        64u
 #define RECORD_ALIGN        8u
 #define ANY_OFFSET          UINT64_MAX /* Of a request without a condition. */
 

@@ -124,7 +124,8 @@ local KINDS = {
     [37] = {"STATUS_REPLY", "status_reply", {
         {"role", 1, {names = ROLES}}, {"leader", 1},
         {"flags", 1, {flags = {{"durable", 1}, {"bootstrapped", 2}, {"takes", 4},
-                               {"degraded", 8}, {"slowed", 16}, {"faulty", 32}}}},
+                               {"degraded", 8}, {"slowed", 16}, {"faulty", 32},
+                               {"posix", 64}}}},
         zero(5), {"term", 8}, {"commit_index", 8}, {"durable_index", 8}, {"start_offset", 8},
         {"end_offset", 8}, {"voters", 8, {set = true}}, {"waiting", 8, {set = true}},
         {"strangers", 8, {set = true}}, {"behind", 8, {set = true}}, {"frames_dropped", 8},

@@ -48,6 +48,7 @@ struct disk {
     uint32_t in_flight; /* Kept by the inline functions below. */
     bool durable;       /* False for the memory disk: a completed write is gone with the process. */
     bool registered;    /* Buffers are registered with the kernel. */
+    bool posix;         /* No io_uring (storage/disk_posix.h): whatever shows the disk says so. */
     const _Atomic uint64_t *delay_ns; /* Of a disk that is slowed on request; NULL: it never is. */
 };
 

@@ -154,6 +154,9 @@
 #define DISK_LOCK_TRIES     5u             /* DISK_LOCK_WAIT_NS apart. */
 #define DISK_LOCK_WAIT_NS   50000000u
 
+/* Of the thread of a disk that does without io_uring. */
+#define DISK_POSIX_STACK_BYTES (256u * 1024u)
+
 /* A write that has not completed after this long never will: the node exits with its reason. */
 #define DISK_DEAD_NS 10000000000ull
 

@@ -36,11 +36,12 @@ struct start_arguments {
     int cpu; /* -1: any. */
     int eal_argc;
     bool discard_suspect;
+    bool posix;
     struct capture_file pcap; /* Its path is empty: no capture. */
     struct slow_disk slow;
 };
 
-enum { KEY_NODE = 256, KEY_NET, KEY_IDLE, KEY_CPU, KEY_PCAP, KEY_SLOW_DISK, KEY_DISCARD };
+enum { KEY_NODE = 256, KEY_NET, KEY_IDLE, KEY_CPU, KEY_PCAP, KEY_SLOW_DISK, KEY_DISCARD, KEY_IO };
 
 static const struct argp_option start_options[] = {
     {"config", 'c', "FILE", 0, "The cluster's configuration", 0},
@@ -55,6 +56,10 @@ static const struct argp_option start_options[] = {
     {"pcap", KEY_PCAP, "FILE", 0,
      "Write what passes through the port to a new pcapng file, up to 64 MiB, or "
      "FILE,size=BYTES; FILE,snap=BYTES takes no more of each packet",
+     0},
+    {"io", KEY_IO, "io_uring|posix", 0,
+     "How the log is written (io_uring); posix, one write at a time on a thread, is for where "
+     "there is no io_uring. Status and results say so",
      0},
     {"slow-disk", KEY_SLOW_DISK, "TIME[,share=PERCENT][,seed=N][,file=PATH]", 0,
      "To see what that does: hold the log's writes back so long, or before a share of them; a "
@@ -113,6 +118,12 @@ static error_t start_parse(int key, char *value, struct argp_state *state)
     case KEY_SLOW_DISK:
         if (!slow_disk_parse(value, &arguments->slow)) {
             argp_error(state, "--slow-disk: `%s` is not " SLOW_DISK_FORM, value);
+        }
+        return 0;
+    case KEY_IO:
+        arguments->posix = strcmp(value, "posix") == 0;
+        if (!arguments->posix && strcmp(value, "io_uring") != 0) {
+            argp_error(state, "--io: `%s` is neither io_uring nor posix", value);
         }
         return 0;
     case KEY_DISCARD:
@@ -282,6 +293,16 @@ static void print_memory_warning(void)
             colors ? "\033[1;31m" : "", colors ? "\033[0m" : "");
 }
 
+static void print_posix_warning(void)
+{
+    bool colors = command_has_colors(stderr);
+    fprintf(
+        stderr,
+        "%sDEGRADED%s on request: --io posix writes the log one request at a time, on a thread, "
+        "without io_uring\n",
+        colors ? "\033[1;31m" : "", colors ? "\033[0m" : "");
+}
+
 /* The numbers of the slow disk that was asked for; NULL: none was. 0, or the fault. */
 static int find_slow_disk(const struct start_arguments *arguments,
                           struct disk_slow_numbers **numbers,
@@ -371,6 +392,12 @@ static int start_run(int argc, char **argv)
     } else if (find_log(&arguments, self, path, &fault) != 0) {
         return command_fail(&fault);
     }
+    if (arguments.posix && !durable) {
+        fault_set(&fault, FAULT_USAGE, "--io: with `durability = memory` there is no disk");
+        return command_fail(&fault);
+    } else if (arguments.posix) {
+        print_posix_warning();
+    }
     struct disk_slow_numbers *slow = NULL;
     if (find_slow_disk(&arguments, &slow, &fault) != 0) {
         return command_fail(&fault);
@@ -389,6 +416,7 @@ static int start_run(int argc, char **argv)
         .eal_argv = eal_argv,
         .slow = slow,
         .look = wake_main,
+        .posix = arguments.posix,
         .discard_suspect = arguments.discard_suspect,
     };
     int result = serve(&node, &config, &fault);

@@ -165,6 +165,16 @@ raft_set health_slowed(const struct config *config, const struct ask_answer *ans
     return slowed;
 }
 
+raft_set health_posix(const struct config *config, const struct ask_answer *answers)
+{
+    raft_set posix = 0;
+    for (uint32_t i = 0; i < config->node_count; i++) {
+        bool is_posix = answers[i].reachable && answers[i].status.posix;
+        posix |= is_posix ? 1ull << config->nodes[i].id : 0;
+    }
+    return posix;
+}
+
 void health_judge(struct health *health,
                   const struct config *config,
                   const struct ask_answer *answers)
@@ -177,6 +187,7 @@ void health_judge(struct health *health,
         health->reachable_count += answers[i].reachable;
     }
     health->slowed = health_slowed(config, answers);
+    health->posix = health_posix(config, answers);
     const struct wire_status_reply *leader = find_leader(health, config, answers);
     health->available = leader != NULL && leader->takes_proposals;
     if (leader == NULL) {
@@ -206,6 +217,12 @@ const char *health_line(const struct health *health, char line[HEALTH_LINE_BYTES
         at = snprintf(line, HEALTH_LINE_BYTES, "%s: %u of %u nodes answer",
                       health->available ? "degraded" : "unavailable", health->reachable_count,
                       health->node_count);
+    }
+    if (health->posix != 0) {
+        char names[HEALTH_NAMES_BYTES];
+        at += snprintf(line + at, HEALTH_LINE_BYTES - (uint32_t)at,
+                       "; degraded on request: %s without io_uring (--io posix)",
+                       health_name_nodes(health->posix, names));
     }
     for (uint32_t i = 0; i < health->note_count && (uint32_t)at < HEALTH_LINE_BYTES; i++) {
         at += snprintf(line + at, HEALTH_LINE_BYTES - (uint32_t)at, "; %s", health->notes[i]);

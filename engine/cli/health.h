@@ -20,11 +20,12 @@ struct health {
     uint64_t term;   /* Of the leader, else the highest heard. */
     uint32_t node_count;
     uint32_t reachable_count;
-    bool available;      /* A leader that takes appends; it steps down without a quorum. */
-    bool healthy;        /* Available, every voter reachable, none a stranger, faulty, degraded or
-                            behind. */
-    raft_set slowed;     /* Nodes whose disk is slowed on request; that makes nobody unhealthy. */
-    raft_set behind;     /* Fell behind the leader's log start, by its word. */
+    bool available;  /* A leader that takes appends; it steps down without a quorum. */
+    bool healthy;    /* Available, every voter reachable, none a stranger, faulty, degraded or
+                        behind. */
+    raft_set slowed; /* Nodes whose disk is slowed on request; that makes nobody unhealthy. */
+    raft_set posix;  /* Nodes whose disk does without io_uring, on request: neither does this. */
+    raft_set behind; /* Fell behind the leader's log start, by its word. */
     uint32_t note_count; /* One for each thing that is wrong; none when healthy. */
     char notes[HEALTH_NOTES_MAX][HEALTH_NOTE_BYTES];
 };
@@ -36,6 +37,9 @@ void health_judge(struct health *health,
 
 /* Nodes that answered that their disk is slowed on request. */
 raft_set health_slowed(const struct config *config, const struct ask_answer *answers);
+
+/* Nodes that answered that their disk does without io_uring. */
+raft_set health_posix(const struct config *config, const struct ask_answer *answers);
 
 /* "node 2", "nodes 2, 3". */
 #define HEALTH_NAMES_BYTES 96u

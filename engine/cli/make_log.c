@@ -3,7 +3,7 @@
 #include "engine/cli/make_log.h"
 
 #include "engine/base/mem.h"
-#include "storage/disk_uring.h"
+#include "storage/disk_posix.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -33,19 +33,20 @@ uint64_t make_log_random_id(void)
     return id;
 }
 
-/* Write the superblocks of an empty log to the file. */
+/* Write the superblocks of an empty log to the file. Without io_uring, which a few pages do not
+ * need and not every machine has. */
 static int format_file(const char *path, const struct format_config *config, struct fault *fault)
 {
     struct mem mem;
-    uint64_t bytes = disk_uring_memory_bytes() + 4 * PAGE_BYTES;
+    uint64_t bytes = disk_posix_memory_bytes() + 4 * PAGE_BYTES;
     if (mem_open(&mem, bytes) != 0) {
         fault_set(fault, FAULT_ENVIRONMENT, "no memory to format %s", path);
         return -ENOMEM;
     }
     uint8_t *page = mem_take(&mem, "format: one page", 1, PAGE_BYTES, PAGE_BYTES);
-    struct disk_uring_config disk_config = {.path = path, .access = DISK_ACCESS_WRITE};
+    struct disk_posix_config disk_config = {.path = path, .access = DISK_ACCESS_WRITE};
     struct disk *disk = NULL;
-    int result = disk_uring_open(&disk, &mem, &disk_config, fault);
+    int result = disk_posix_open(&disk, &mem, &disk_config, fault);
     if (result == 0) {
         struct geometry geometry;
         result = storage_format(disk, config, page, &geometry, fault);
@@ -108,7 +109,7 @@ static int clear_place(const char *data, const char *path, bool force, struct fa
 static int
 make_file(const char *path, uint64_t bytes, const struct format_config *config, struct fault *fault)
 {
-    int result = disk_uring_create(path, bytes, fault);
+    int result = disk_file_create(path, bytes, fault);
     if (result != 0) {
         return result;
     }

@@ -4,7 +4,7 @@
 #include "engine/base/entry.h"
 #include "engine/base/units.h"
 #include "engine/cli/make_log.h"
-#include "storage/disk_uring.h"
+#include "storage/disk_posix.h"
 #include "storage/superblock.h"
 
 #include <errno.h>
@@ -78,11 +78,11 @@ const struct argp_child offline_flags[] = {{.argp = &flag_argp}, {0}};
 /* Somebody has it open. Whose log it is can be read all the same. */
 static void busy_refuse(struct offline *offline, struct fault *fault)
 {
-    struct disk_uring_config config = {.path = offline->path, .access = DISK_ACCESS_READ_SHARED};
+    struct disk_posix_config config = {.path = offline->path, .access = DISK_ACCESS_READ_SHARED};
     struct superblock_set set = {0};
     struct fault ignored = {0};
     char node[16] = "N";
-    if (disk_uring_open(&offline->disk, &offline->mem, &config, &ignored) == 0) {
+    if (disk_posix_open(&offline->disk, &offline->mem, &config, &ignored) == 0) {
         if (superblock_load(offline->disk, offline->buffer, &set, &ignored) == 0) {
             snprintf(node, sizeof node, "%u", set.newest.node);
         }
@@ -118,8 +118,8 @@ state_visit(void *context, const struct log_start *start, const void *bytes, uin
 static int disk_open(struct offline *offline, struct fault *fault)
 {
     offline->buffer = mem_take(&offline->mem, "read buffer", 1, RECOVER_BUFFER_BYTES, PAGE_BYTES);
-    struct disk_uring_config config = {.path = offline->path, .access = DISK_ACCESS_READ};
-    int result = disk_uring_open(&offline->disk, &offline->mem, &config, fault);
+    struct disk_posix_config config = {.path = offline->path, .access = DISK_ACCESS_READ};
+    int result = disk_posix_open(&offline->disk, &offline->mem, &config, fault);
     if (result == -EBUSY) {
         busy_refuse(offline, fault);
     }
@@ -154,7 +154,7 @@ int offline_open(struct offline *offline,
         return fault->code;
     }
     uint64_t bytes =
-        RECOVER_BUFFER_BYTES + 2 * disk_uring_memory_bytes() + extra_bytes + 4 * PAGE_BYTES;
+        RECOVER_BUFFER_BYTES + 2 * disk_posix_memory_bytes() + extra_bytes + 4 * PAGE_BYTES;
     if (mem_open(&offline->mem, bytes) != 0) {
         fault_set(fault, FAULT_ENVIRONMENT, "no memory to read %.200s", offline->path);
         return fault->code;

@@ -243,13 +243,15 @@ static void put_status_reply(const struct wire_status_reply *reply)
     put("status_reply.leader", reply->leader);
     put("status_reply.flags", (reply->durable ? 1u : 0) | (reply->bootstrapped ? 2u : 0) |
                                   (reply->takes_proposals ? 4u : 0) | (reply->degraded ? 8u : 0) |
-                                  (reply->slowed ? 16u : 0) | (reply->faulty ? 32u : 0));
+                                  (reply->slowed ? 16u : 0) | (reply->faulty ? 32u : 0) |
+                                  (reply->posix ? 64u : 0));
     put("status_reply.flags.durable", reply->durable);
     put("status_reply.flags.bootstrapped", reply->bootstrapped);
     put("status_reply.flags.takes", reply->takes_proposals);
     put("status_reply.flags.degraded", reply->degraded);
     put("status_reply.flags.slowed", reply->slowed);
     put("status_reply.flags.faulty", reply->faulty);
+    put("status_reply.flags.posix", reply->posix);
     put("status_reply.term", reply->term);
     put("status_reply.commit_index", reply->commit_index);
     put("status_reply.durable_index", reply->durable_index);

@@ -24,8 +24,9 @@ class Election(Case):
             self.assertEqual(set(node), {
                 "id", "address", "reachable", "role", "term", "commit_index", "durable_index",
                 "log_start_offset", "log_end_offset", "durability", "behind", "faulty",
-                "slow_disk"})
+                "slow_disk", "posix_disk"})
             self.assertIs(node["slow_disk"], False)
+            self.assertIs(node["posix_disk"], False)
             self.assertIs(node["behind"], False)
             self.assertEqual(node["durability"], "dsync")
             self.assertGreaterEqual(node["commit_index"], 1)

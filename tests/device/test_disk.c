@@ -1,12 +1,12 @@
-/* test_disk.c: Both disks against the contract of storage/disk.h, and what the io_uring disk
- * refuses.
+/* test_disk.c: the disks against the contract of storage/disk.h, and what those of a file refuse.
  *
  * Files go to a folder made below THOLE_TEST_DIR, or below the current one; where its filesystem
- * cannot hold a log the io_uring tests are skipped (77) and say so.
+ * cannot hold a log the tests are skipped (77) and say so.
  */
 #define _GNU_SOURCE
 #include "engine/base/prng.h"
 #include "storage/disk_memory.h"
+#include "storage/disk_posix.h"
 #include "storage/disk_uring.h"
 
 #include <errno.h>
@@ -47,7 +47,26 @@ static char path[320];
 static struct mem mem;
 static uint8_t *pages; /* Two images of the disk. */
 
-enum kind { KIND_MEMORY, KIND_URING, KIND_URING_UNREGISTERED };
+enum kind { KIND_MEMORY, KIND_URING, KIND_URING_UNREGISTERED, KIND_POSIX };
+
+static const enum kind file_kinds[] = {KIND_URING, KIND_POSIX};
+#define FILE_KINDS 2u
+
+static int
+disk_open(struct disk **disk, enum kind kind, enum disk_access access, struct fault *fault)
+{
+    if (kind == KIND_POSIX) {
+        struct disk_posix_config config = {.path = path, .access = access};
+        return disk_posix_open(disk, &mem, &config, fault);
+    }
+    struct disk_uring_config config = {
+        .path = path,
+        .access = access,
+        .region = kind == KIND_URING ? mem.base : NULL,
+        .region_bytes = mem.bytes,
+    };
+    return disk_uring_open(disk, &mem, &config, fault);
+}
 
 static struct disk *disk_make(enum kind kind)
 {
@@ -61,16 +80,12 @@ static struct disk *disk_make(enum kind kind)
     if (disk_uring_create(path, DISK_BYTES, &fault) != 0) {
         fail_msg("%s", fault.text);
     }
-    struct disk_uring_config config = {
-        .path = path,
-        .region = kind == KIND_URING ? mem.base : NULL,
-        .region_bytes = mem.bytes,
-    };
     struct disk *disk = NULL;
-    if (disk_uring_open(&disk, &mem, &config, &fault) != 0) {
+    if (disk_open(&disk, kind, DISK_ACCESS_WRITE, &fault) != 0) {
         fail_msg("%s", fault.text);
     }
     assert_true(disk->durable);
+    assert_int_equal(disk->posix, kind == KIND_POSIX);
     return disk;
 }
 
@@ -183,6 +198,12 @@ static void uring_disk_works_with_buffers_that_are_not_registered(void **state)
     writes_are_read_back(KIND_URING_UNREGISTERED);
 }
 
+static void posix_disk_reads_back_disjoint_writes(void **state)
+{
+    (void)state;
+    writes_are_read_back(KIND_POSIX);
+}
+
 static void memory_disk_is_not_durable_and_completes_at_the_next_poll(void **state)
 {
     (void)state;
@@ -198,10 +219,9 @@ static void memory_disk_is_not_durable_and_completes_at_the_next_poll(void **sta
     disk_end(disk);
 }
 
-static void what_was_written_is_there_after_reopening(void **state)
+static void is_there_after_reopening(enum kind kind, enum kind reader)
 {
-    (void)state;
-    struct disk *disk = disk_make(KIND_URING);
+    struct disk *disk = disk_make(kind);
     memset(pages, 0x5a, PAGE_BYTES);
     struct disk_io io = {
         .op = DISK_WRITE, .bytes = PAGE_BYTES, .offset = 3 * PAGE_BYTES, .buffer = pages};
@@ -209,15 +229,21 @@ static void what_was_written_is_there_after_reopening(void **state)
     disk_close(disk);
 
     struct fault fault = {0};
-    struct disk_uring_config config = {.path = path, .access = DISK_ACCESS_READ};
-    int result = disk_uring_open(&disk, &mem, &config, &fault);
-    assert_int_equal(result, 0);
+    assert_int_equal(disk_open(&disk, reader, DISK_ACCESS_READ, &fault), 0);
     assert_true(disk->bytes == DISK_BYTES);
     io.op = DISK_READ;
     io.buffer = pages + DISK_BYTES;
     assert_int_equal(disk_transfer(disk, &io), 0);
     assert_memory_equal(pages + DISK_BYTES, pages, PAGE_BYTES);
     disk_end(disk);
+}
+
+static void what_was_written_is_there_after_reopening_by_either_disk(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < FILE_KINDS * FILE_KINDS; i++) {
+        is_there_after_reopening(file_kinds[i / FILE_KINDS], file_kinds[i % FILE_KINDS]);
+    }
 }
 
 static void a_created_file_is_zero_and_fully_allocated(void **state)
@@ -235,20 +261,26 @@ static void a_created_file_is_zero_and_fully_allocated(void **state)
     disk_end(disk);
 }
 
-static void a_short_read_is_an_io_error(void **state)
+static void short_read_of(enum kind kind)
 {
-    (void)state;
-    struct disk *disk = disk_make(KIND_URING);
+    struct disk *disk = disk_make(kind);
     assert_int_equal(truncate(path, DISK_BYTES / 2), 0); /* Behind its back. */
     struct disk_io read = {.op = DISK_READ, .bytes = DISK_BYTES, .buffer = pages};
     assert_int_equal(disk_transfer(disk, &read), -EIO);
     disk_end(disk);
 }
 
-static void a_failed_write_is_reported_once(void **state)
+static void a_short_read_is_an_io_error(void **state)
 {
     (void)state;
-    struct disk *disk = disk_make(KIND_URING);
+    for (uint32_t i = 0; i < FILE_KINDS; i++) {
+        short_read_of(file_kinds[i]);
+    }
+}
+
+static void failed_write_of(enum kind kind)
+{
+    struct disk *disk = disk_make(kind);
     struct rlimit limit;
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
     struct rlimit small = {.rlim_cur = DISK_BYTES / 2, .rlim_max = limit.rlim_max};
@@ -268,10 +300,17 @@ static void a_failed_write_is_reported_once(void **state)
     disk_end(disk);
 }
 
-static void the_descriptor_wakes_a_waiter(void **state)
+static void a_failed_write_is_reported_once(void **state)
 {
     (void)state;
-    struct disk *disk = disk_make(KIND_URING);
+    for (uint32_t i = 0; i < FILE_KINDS; i++) {
+        failed_write_of(file_kinds[i]);
+    }
+}
+
+static void descriptor_of(enum kind kind)
+{
+    struct disk *disk = disk_make(kind);
     struct pollfd waited = {.fd = disk_wait_fd(disk), .events = POLLIN};
     assert_true(waited.fd >= 0);
     for (uint32_t round = 0; round < 50; round++) {
@@ -290,6 +329,14 @@ static void the_descriptor_wakes_a_waiter(void **state)
     disk_end(disk);
 }
 
+static void the_descriptor_wakes_a_waiter(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < FILE_KINDS; i++) {
+        descriptor_of(file_kinds[i]);
+    }
+}
+
 static void *open_and_write(void *argument)
 {
     struct disk *disk = argument;
@@ -298,10 +345,9 @@ static void *open_and_write(void *argument)
     return result == 0 ? disk : NULL;
 }
 
-static void another_thread_than_the_opener_may_own_the_disk(void **state)
+static void other_thread_of(enum kind kind)
 {
-    (void)state;
-    struct disk *disk = disk_make(KIND_URING);
+    struct disk *disk = disk_make(kind);
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, open_and_write, disk), 0);
     void *result;
@@ -310,10 +356,17 @@ static void another_thread_than_the_opener_may_own_the_disk(void **state)
     disk_end(disk); /* Closed by the opener again. */
 }
 
-static void requests_outside_the_file_or_unaligned_are_asserted(void **state)
+static void another_thread_than_the_opener_may_own_the_disk(void **state)
 {
     (void)state;
-    struct disk *disk = disk_make(KIND_MEMORY);
+    for (uint32_t i = 0; i < FILE_KINDS; i++) {
+        other_thread_of(file_kinds[i]);
+    }
+}
+
+static void requests_asserted_of(enum kind kind)
+{
+    struct disk *disk = disk_make(kind);
     struct disk_io good = {.op = DISK_READ, .bytes = PAGE_BYTES, .buffer = pages};
     struct disk_io bad[5] = {good, good, good, good, good};
     bad[0].offset = DISK_BYTES;
@@ -327,21 +380,35 @@ static void requests_outside_the_file_or_unaligned_are_asserted(void **state)
     disk_end(disk);
 }
 
+static void requests_outside_the_file_or_unaligned_are_asserted(void **state)
+{
+    (void)state;
+    requests_asserted_of(KIND_MEMORY);
+    requests_asserted_of(KIND_POSIX);
+}
+
 /* ---- What is refused ---- */
 
-/* Open and expect to be refused; returns the error and prints what the user would read. */
+/* Open by either disk and expect to be refused alike; returns the error and prints what the user
+ * would read. */
 static int refused(const struct disk_uring_config *config, const char *word)
 {
-    assert_int_equal(mem_open(&mem, REGION_BYTES), 0);
-    struct disk *disk = NULL;
-    struct fault fault = {0};
-    int result = disk_uring_open(&disk, &mem, config, &fault);
-    print_message("%s\n", fault.text);
-    assert_null(disk);
-    assert_int_equal(fault.code, FAULT_ENVIRONMENT);
-    assert_non_null(strstr(fault.text, word));
-    mem_close(&mem);
-    return result;
+    int results[FILE_KINDS];
+    for (uint32_t i = 0; i < FILE_KINDS; i++) {
+        assert_int_equal(mem_open(&mem, REGION_BYTES), 0);
+        struct disk *disk = NULL;
+        struct fault fault = {0};
+        struct disk_posix_config posix = {.path = config->path, .access = config->access};
+        results[i] = file_kinds[i] == KIND_POSIX ? disk_posix_open(&disk, &mem, &posix, &fault)
+                                                 : disk_uring_open(&disk, &mem, config, &fault);
+        print_message("%s\n", fault.text);
+        assert_null(disk);
+        assert_int_equal(fault.code, FAULT_ENVIRONMENT);
+        assert_non_null(strstr(fault.text, word));
+        mem_close(&mem);
+    }
+    assert_int_equal(results[0], results[1]);
+    return results[0];
 }
 
 static void a_missing_file_names_the_format_command(void **state)
@@ -466,7 +533,7 @@ static void creating_refuses_an_existing_file_and_too_little_space(void **state)
     assert_int_equal(disk_uring_create("/no/such/folder/log", DISK_BYTES, &fault), -ENOENT);
 }
 
-/* In a child: forbid io_uring_setup, then open. */
+/* In a child: forbid io_uring_setup, then open; the disk that does without works all the same. */
 static _Noreturn void forbidden_open(int error, int out)
 {
     struct sock_filter code[] = {
@@ -481,12 +548,17 @@ static _Noreturn void forbidden_open(int error, int out)
         mem_open(&mem, REGION_BYTES) != 0) {
         _exit(CHILD_FAILED);
     }
+    pages = mem_take(&mem, "pages", 1, PAGE_BYTES, PAGE_BYTES);
     struct disk *disk = NULL;
     struct fault fault = {0};
     struct disk_uring_config config = {.path = path};
     int result = disk_uring_open(&disk, &mem, &config, &fault);
     ssize_t written = write(out, fault.text, strlen(fault.text));
-    _exit(result == -error && fault.code == FAULT_ENVIRONMENT && written > 0 ? 0 : CHILD_FAILED);
+    bool told = result == -error && fault.code == FAULT_ENVIRONMENT && written > 0;
+    struct disk_io write_one = {.op = DISK_WRITE, .bytes = PAGE_BYTES, .buffer = pages};
+    bool other_works = disk_open(&disk, KIND_POSIX, DISK_ACCESS_WRITE, &fault) == 0 &&
+                       disk_transfer(disk, &write_one) == 0;
+    _exit(told && other_works ? 0 : CHILD_FAILED);
 }
 
 static void without_io_uring_the_reason_and_the_mend_are_named(void **state)
@@ -543,7 +615,8 @@ int main(void)
         cmocka_unit_test(requests_outside_the_file_or_unaligned_are_asserted),
         cmocka_unit_test(uring_disk_reads_back_disjoint_writes),
         cmocka_unit_test(uring_disk_works_with_buffers_that_are_not_registered),
-        cmocka_unit_test(what_was_written_is_there_after_reopening),
+        cmocka_unit_test(posix_disk_reads_back_disjoint_writes),
+        cmocka_unit_test(what_was_written_is_there_after_reopening_by_either_disk),
         cmocka_unit_test(a_created_file_is_zero_and_fully_allocated),
         cmocka_unit_test(a_short_read_is_an_io_error),
         cmocka_unit_test(a_failed_write_is_reported_once),

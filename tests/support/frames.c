@@ -296,6 +296,7 @@ static void status_reply_random(struct prng *prng, struct wire_frame *frame)
     reply->takes_proposals = leads && reply->bootstrapped && prng_chance(prng, 500000);
     reply->degraded = prng_chance(prng, 500000);
     reply->slowed = prng_chance(prng, 500000);
+    reply->posix = prng_chance(prng, 500000);
     reply->term = number(prng, 0, NUMBER_LIMIT - 1);
     reply->commit_index = number(prng, 0, NUMBER_LIMIT - 1);
     reply->durable_index = number(prng, 0, NUMBER_LIMIT - 1);

@@ -193,6 +193,22 @@ static void disk_that_is_slowed_on_request_makes_nobody_unhealthy(void **state)
     assert_true(w.health.slowed == (1u << 3 | 1u << 1));
 }
 
+static void disk_without_io_uring_is_told_and_makes_nobody_unhealthy(void **state)
+{
+    (void)state;
+    struct world w = sound();
+    w.answers[1].status.posix = true;
+    judge(&w);
+    assert_true(w.health.healthy);
+    assert_true(w.health.posix == 1u << 2);
+    char line[HEALTH_LINE_BYTES];
+    assert_non_null(strstr(health_line(&w.health, line), "degraded on request: node 2 without"));
+    w.answers[1].reachable = false;
+    judge(&w);
+    assert_true(w.health.posix == 0);
+    assert_null(strstr(health_line(&w.health, line), "io_uring"));
+}
+
 static void voter_without_an_address_is_told(void **state)
 {
     (void)state;
@@ -270,6 +286,7 @@ int main(void)
         cmocka_unit_test(first_start_names_whom_it_waits_for),
         cmocka_unit_test(voter_that_has_not_heard_of_the_first_commit_is_not_healthy_yet),
         cmocka_unit_test(stranger_and_degraded_node_are_named),
+        cmocka_unit_test(disk_without_io_uring_is_told_and_makes_nobody_unhealthy),
         cmocka_unit_test(disk_that_is_slowed_on_request_makes_nobody_unhealthy),
         cmocka_unit_test(voter_without_an_address_is_told),
         cmocka_unit_test(everything_wrong_at_once_still_fits),

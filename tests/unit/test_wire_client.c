@@ -171,6 +171,9 @@ static void status_reply_stands_where_the_protocol_says(void **state)
     reply.status_reply.faulty = true;
     wire_encode(&reply, head);
     assert_int_equal(head[90], 2 | 4 | 8 | 16 | 32);
+    reply.status_reply.posix = true;
+    wire_encode(&reply, head);
+    assert_int_equal(head[90], 2 | 4 | 8 | 16 | 32 | 64);
     reply.status_reply.start_offset = 6;
     expect_assert_failure(wire_encode(&reply, head));
 }
@@ -399,7 +402,7 @@ static void status_reply_that_contradicts_itself_is_dropped(void **state)
     assert_int_equal(frame_after(WIRE_STATUS, 88, 1, 1), WIRE_DROP_bad_field);
     assert_int_equal(frame_after(WIRE_STATUS_REPLY, 88, WIRE_ROLE_COUNT, 1), WIRE_DROP_bad_field);
     assert_int_equal(frame_after(WIRE_STATUS_REPLY, 89, 64, 1), WIRE_DROP_bad_field);
-    assert_int_equal(frame_after(WIRE_STATUS_REPLY, 90, 64, 1), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_STATUS_REPLY, 90, 128, 1), WIRE_DROP_bad_field);
     assert_int_equal(frame_after(WIRE_STATUS_REPLY, 91, 1, 1), WIRE_DROP_bad_field);
     for (uint32_t at = 104; at <= 128; at += 8) { /* Indexes and offsets. */
         assert_int_equal(frame_after(WIRE_STATUS_REPLY, at, 1ull << 63, 8), WIRE_DROP_bad_field);
