@@ -355,6 +355,13 @@ static int serve(struct node *node, const struct node_config *config, struct fau
     }
     if (failure != 0 && node->fault.code != 0) {
         *fault = node->fault;
+    } else if (failure == -ETIMEDOUT) {
+        fault_set(
+            fault, FAULT_INTERNAL,
+            "node %u has stopped: a request to its disk has not ended for %llu s. Nothing that "
+            "it acknowledged is taken back; look at the kernel's log (`dmesg`) and at the disk "
+            "before starting it again",
+            config->self->id, DISK_DEAD_NS / 1000000000ull);
     } else if (failure != 0) {
         fault_set(fault, FAULT_INTERNAL,
                   "node %u has stopped: its disk failed while it served: %s. Nothing that it "

@@ -1,20 +1,48 @@
-"""Disks that a node cannot use as it would: no io_uring."""
+"""Disks that a node cannot use as it would: no io_uring, stalls, no space, errors."""
 import json
+import mmap
 import os
 import resource
+import struct
 import sys
+import threading
+import time
 
 import cluster
 import network
 from cluster import Case, thole
-from test_records import Records
+from test_records import Records, Stream
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+TRIES = 6  # Of a machine that others use too.
+STALL_S = 0.5
+RATE = 600  # Records a second: at most 300 pages while a disk stalls, a third of the ring of slots.
+GAP = 0.4  # Of the stall, at most, between two acknowledgements.
+KEPT = 0.7  # Of the rate, while it lasts.
+LIMIT_S = 1  # `disk_stall` of the configuration, by default.
 
 
 def forbidden(error="EPERM"):
     """A place where io_uring is refused."""
     return network.Place([sys.executable, os.path.join(HERE, "forbid.py"), error])
+
+
+class SlowDisk:
+    """The numbers of one node's slow disk (storage/disk_slow.h), changed while it runs."""
+
+    def __init__(self, node):
+        self.path = os.path.join(node.cluster.folder, f"slow{node.number}")
+        self.flag = ["--slow-disk", f"0ms,file={self.path}"]
+        self.map = None
+
+    def set(self, delay_s):
+        """Hold each write from now on for so long; 0 lets go of whatever is held."""
+        if self.map is None:
+            with open(self.path, "r+b") as file:
+                self.map = mmap.mmap(file.fileno(), 40)
+        struct.pack_into("<Q", self.map, 16, 1000000)
+        struct.pack_into("<Q", self.map, 8, int(delay_s * 1e9))
+        struct.pack_into("<Q", self.map, 32, struct.unpack_from("<Q", self.map, 32)[0] + 1)
 
 
 class WithoutRing(Records):
@@ -109,6 +137,142 @@ class WithoutRing(Records):
         made[old].kill()
         self.assertEqual(victim.wait_end(), 5, victim.said())
         self.assertIn("its disk failed while it served: File too large", victim.said())
+
+
+class Slowable(Records):
+    def slowable(self, *more):
+        """Three healthy nodes whose disks can be slowed."""
+        made = self.cluster()
+        made.format()
+        self.slow = {}
+        for node in made.nodes:
+            self.slow[node.number] = SlowDisk(node)
+            node.start(*self.slow[node.number].flag, *more)
+        return made, made.wait_healthy()["leader"]
+
+
+class Stalls(Slowable):
+    def stalled_leader_goes(self, *more):
+        made, old = self.slowable(*more)
+        self.append(made, b"before\n")
+        self.slow[old].set(3 * LIMIT_S)
+        self.append(made, b"while it stalls\n")  # The others' disks commit.
+        made.wait_other_leader(old)
+        self.append(made, b"another leads\n")
+        self.slow[old].set(0)
+        made.wait_healthy()
+        self.read_everywhere(made, [b"before", b"while it stalls", b"another leads"])
+        self.assertIsNone(made[old].process.poll())
+        self.assertEqual([node.stop() for node in made.nodes], [0, 0, 0])
+
+    def test_a_leader_whose_disk_stalls_hands_over_and_serves_on(self):
+        self.stalled_leader_goes()
+
+    def test_a_leader_whose_posix_disk_stalls_hands_over_too(self):
+        self.stalled_leader_goes("--io", "posix")
+
+    def test_a_disk_that_stalls_is_told_by_check_until_it_does_no_more(self):
+        made, leader = self.slowable()
+        sick = leader % 3 + 1
+        self.slow[sick].set(5 * LIMIT_S)
+        self.append(made, b"one\n")
+        made.wait_status(lambda found: f"node {sick} is degraded: its disk stalls"
+                         in found["notes"], "the stall is told")
+        self.assert_exit(thole("check", "-c", made.path), 1)
+        self.slow[sick].set(0)
+        made.wait_healthy()
+
+    def dead_disk_ends(self, of_leader):
+        made, leader = self.slowable()
+        sick = leader if of_leader else leader % 3 + 1
+        self.slow[sick].set(60)
+        self.append(made, b"one\n")
+        self.assertEqual(made[sick].wait_end(), 5, made[sick].said())
+        self.assertIn("a request to its disk has not ended for 10 s", made[sick].said())
+        made.wait_status(lambda found: found["available"], "the others lead")
+        self.append(made, b"two\n")
+        self.slow[sick].set(0)
+        made[sick].start(*self.slow[sick].flag)
+        made.wait_healthy()
+        self.read_everywhere(made, [b"one", b"two"])
+
+    def test_a_leader_whose_disk_never_answers_ends_with_5_and_its_reason(self):
+        self.dead_disk_ends(of_leader=True)
+
+    def test_a_follower_whose_disk_never_answers_ends_with_5_and_its_reason(self):
+        self.dead_disk_ends(of_leader=False)
+
+
+class Gap(Slowable):
+    """The longest time without an acknowledgement, while one disk of three stalls."""
+
+    def acknowledgements(self, made, seconds, at_s, event):
+        """Append at the rate for so long, `event()` happening on the way; when each came back."""
+        stream = Stream(self, "append", "-c", made.path)
+        seen = [(time.monotonic(), 0)]
+        done = threading.Event()
+
+        def watch():
+            while not done.wait(0.001):
+                if len(stream.lines) > seen[-1][1]:
+                    seen.append((time.monotonic(), len(stream.lines)))
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        begin = time.monotonic()
+        happened = 0
+        for number in range(int(seconds * RATE)):
+            due = begin + number / RATE
+            if happened < len(at_s) and due - begin >= at_s[happened]:
+                event(happened)
+                happened += 1
+            time.sleep(max(0, due - time.monotonic()))
+            stream.put(b"%d" % number)
+        code, said = stream.end()
+        done.set()
+        watcher.join()
+        self.assertEqual(code, 0, said)
+        self.assertEqual(len(stream.lines), int(seconds * RATE))
+        return seen
+
+    def longest(self, seen, begin, end):
+        """The longest gap that touches this time, and how many were acknowledged in it."""
+        gaps = [(before, after) for (before, _), (after, _) in zip(seen, seen[1:])
+                if after >= begin and before <= end]
+        counts = [count for moment, count in seen if begin <= moment <= end]
+        return (max(after - before for before, after in gaps),
+                counts[-1] - counts[0] if counts else 0)
+
+    def goes_on_while_the_disk_stalls(self, of_leader):
+        tries = []
+        for _ in range(TRIES):
+            made, leader = self.slowable()
+            sick = leader if of_leader else leader % 3 + 1
+            marks = []
+
+            def event(number, numbers=self.slow[sick], marks=marks):
+                numbers.set(60 if number == 0 else 0)
+                marks.append(time.monotonic())
+            seen = self.acknowledgements(made, 3, [1.5, 1.5 + STALL_S], event)
+            stall = marks[1] - marks[0]
+            usual, _ = self.longest(seen, marks[0] - stall, marks[0])
+            gap, count = self.longest(seen, *marks)
+            print(f"{'the leader' if of_leader else 'a follower'}'s disk stood still for "
+                  f"{stall * 1e3:.0f} ms; of {stall * RATE:.0f} records sent meanwhile {count} "
+                  f"were acknowledged meanwhile, and the longest time without one was "
+                  f"{gap * 1e3:.1f} ms; before, {usual * 1e3:.1f} ms", flush=True)
+            self.assertEqual(made.wait_healthy()["leader"], leader)
+            made.close()
+            tries.append((gap / stall, count / (stall * RATE)))
+            if tries[-1][0] < GAP and tries[-1][1] > KEPT:
+                return
+        self.fail(f"commits wait for a stalled disk: longest gap in parts of the stall, and share "
+                  f"of the records acknowledged meanwhile: {tries}")
+
+    def test_commits_go_on_while_the_leaders_disk_stalls(self):
+        self.goes_on_while_the_disk_stalls(of_leader=True)
+
+    def test_commits_go_on_while_a_followers_disk_stalls(self):
+        self.goes_on_while_the_disk_stalls(of_leader=False)
 
 
 if __name__ == "__main__":
