@@ -51,6 +51,9 @@ static int format_file(const char *path, const struct format_config *config, str
         struct geometry geometry;
         result = storage_format(disk, config, page, &geometry, fault);
         disk_close(disk);
+        if (result != 0 && fault->code == FAULT_INTERNAL) {
+            fault->code = FAULT_ENVIRONMENT; /* A disk that fails here has served nobody yet. */
+        }
     }
     mem_close(&mem);
     return result;

@@ -14,6 +14,7 @@ from support import Case, QUICK, thole
 
 SYS_PWRITE64 = 18
 SYS_FALLOCATE = 285
+SYS_PWRITEV2 = 328
 SYS_IO_URING_SETUP = 425
 SYS_IO_URING_REGISTER = 427
 PTRACE_SEIZE = 0x4206
@@ -208,7 +209,8 @@ class Format(Case):
                 ({SYS_FALLOCATE: errno.ENOSPC}, ["space ran out", "free some"]),
                 ({**no_fallocate, SYS_PWRITE64: errno.ENOSPC}, ["space ran out", "free some"]),
                 ({**no_fallocate, SYS_PWRITE64: errno.EDQUOT}, ["quota"]),
-                ({SYS_PWRITE64: errno.EIO}, ["cannot pre-write", "Input/output error"])]:
+                ({SYS_PWRITE64: errno.EIO}, ["cannot pre-write", "Input/output error"]),
+                ({SYS_PWRITEV2: errno.EIO}, ["superblock", "Input/output error"])]:
             process = subprocess.run(
                 [support.THOLE, "format", "-c", path, "--node", "1"], cwd=self.folder, text=True,
                 capture_output=True, timeout=60, check=False,

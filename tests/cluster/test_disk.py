@@ -11,6 +11,7 @@ import time
 import cluster
 import network
 from cluster import Case, thole
+from logfile import LogFile
 from test_records import Records, Stream
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -23,7 +24,7 @@ LIMIT_S = 1  # `disk_stall` of the configuration, by default.
 
 
 def forbidden(error="EPERM"):
-    """A place where io_uring is refused."""
+    """A place where io_uring is refused, or reads at an offset fail."""
     return network.Place([sys.executable, os.path.join(HERE, "forbid.py"), error])
 
 
@@ -149,6 +150,26 @@ class Slowable(Records):
             self.slow[node.number] = SlowDisk(node)
             node.start(*self.slow[node.number].flag, *more)
         return made, made.wait_healthy()["leader"]
+
+
+class Broken(Records):
+    def test_a_page_that_cannot_be_read_is_bad_and_no_start_guesses_what_it_was(self):
+        made = self.cluster(1)
+        made.format()
+        made.start()
+        made.wait_healthy()
+        self.append(made, b"one\ntwo\n")
+        self.assertEqual(made[1].stop(), 0)
+        broken = forbidden(f"EIO@{LogFile(made[1].data).ring_offset}")
+        done = thole("log", "verify", made[1].data, place=broken)
+        self.assert_exit(done, 1)
+        self.assertIn("the disk cannot read it", done.stdout)
+        done = thole("start", "-c", made.path, "--node", "1", "--io", "posix", place=broken)
+        self.assert_exit(done, 1, "damaged")
+        self.assert_exit(thole("log", "verify", made[1].data), 0)
+        made.start()
+        made.wait_healthy()
+        self.assertEqual(self.read(made), [(0, b"one"), (1, b"two")])
 
 
 class Stalls(Slowable):
