@@ -167,7 +167,7 @@ bool log_file_find(struct log_file *file, uint8_t *buffer, uint64_t index, struc
 void log_file_close(struct log_file *file)
 {
     if (file->disk != NULL) {
-        disk_close(file->disk);
+        (void)disk_close_unless_busy(file->disk);
         file->disk = NULL;
     }
 }

@@ -443,7 +443,7 @@ void verify_close(struct verify *verify)
 {
     for (uint32_t i = 0; i < verify->config.node_count; i++) {
         if (verify->nodes[i].owned) {
-            disk_close(verify->nodes[i].disk);
+            (void)disk_close_unless_busy(verify->nodes[i].disk);
             verify->nodes[i].owned = false;
         }
     }

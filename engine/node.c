@@ -165,8 +165,7 @@ static void task_close(void *context)
         (void)nanosleep(&nap, NULL);
         (void)disk_poll(node->disk, done, DISK_QUEUE_MAX);
     }
-    if (node->disk->in_flight == 0) {
-        disk_close(node->disk);
+    if (disk_close_unless_busy(node->disk)) {
         node->disk = NULL;
     }
 }
@@ -488,11 +487,8 @@ static void close_capture(struct node *node, FILE *out)
 static void close_all(struct node *node)
 {
     ASSERT(node->capture == NULL);
-    bool hangs = node->disk != NULL && node->disk->in_flight > 0;
-    if (node->disk != NULL && !hangs) {
-        disk_close(node->disk);
-        node->disk = NULL;
-    }
+    bool closed = node->disk == NULL || disk_close_unless_busy(node->disk);
+    node->disk = closed ? NULL : node->disk;
     if (node->nic != NULL) {
         nic_close(node->nic);
         node->nic = NULL;
@@ -500,7 +496,7 @@ static void close_all(struct node *node)
     if (has_eal(node)) {
         nic_dpdk_stop();
     }
-    if (node->mem.base != NULL && !hangs) {
+    if (node->mem.base != NULL && closed) {
         mem_close(&node->mem);
     }
 }

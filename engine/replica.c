@@ -514,6 +514,8 @@ static void watch(struct replica *r)
         tell(r, (struct raft_event){.kind = RAFT_EVENT_TIME_LOST});
     }
     uint64_t oldest = wal_oldest_write_ns(r->wal);
+    uint64_t oldest_read = wal_oldest_read_ns(r->wal);
+    oldest = oldest_read < oldest ? oldest_read : oldest;
     uint64_t age = oldest < r->now_ns ? r->now_ns - oldest : 0;
     bool stalled = age > r->config.disk_stall_ns;
     if (raft_is_leader(r->raft)) {

@@ -159,6 +159,9 @@ uint32_t replica_mend_poll(struct replica *r)
     if (count > 0) {
         nic_rx_release(r->nic, frames, count);
     }
+    if (r->failed == 0) { /* An answer was read from the disk. */
+        r->failed = disk_check(r->disk, &r->fault);
+    }
     if (r->failed != 0) {
         return count;
     }

@@ -9,6 +9,7 @@
 #define STORAGE_DISK_H
 
 #include "engine/base/assert.h"
+#include "engine/base/fault.h"
 #include "engine/base/limits.h"
 
 #include <stdatomic.h>
@@ -49,6 +50,7 @@ struct disk {
     bool durable;       /* False for the memory disk: a completed write is gone with the process. */
     bool registered;    /* Buffers are registered with the kernel. */
     bool posix;         /* No io_uring (storage/disk_posix.h): whatever shows the disk says so. */
+    bool hangs;         /* disk_transfer() waited DISK_DEAD_NS for nothing: it is asked no more. */
     const _Atomic uint64_t *delay_ns; /* Of a disk that is slowed on request; NULL: it never is. */
 };
 
@@ -94,12 +96,31 @@ static inline void disk_close(struct disk *disk)
     disk->ops->close(disk);
 }
 
-/* One request, submitted and awaited by polling: for start-up and format only. 0 or -errno.
- * Asserts that nothing else is in flight. Defined in storage/disk.c. */
+/* The same, if none hangs; otherwise nothing is closed: the request, its buffer and the disk's own
+ * memory are the kernel's until the process ends. Returns whether it was closed. */
+static inline bool disk_close_unless_busy(struct disk *disk)
+{
+    bool idle = disk->in_flight == 0;
+    if (idle) {
+        disk_close(disk);
+    }
+    return idle;
+}
+
+/* One request, submitted and awaited by polling: for start-up, mending and tools. 0 or -errno. One
+ * that has not ended after DISK_DEAD_NS is -ETIMEDOUT, and so is every one after it: the disk
+ * `hangs`. Asserts that nothing else is in flight. This and what follows is in storage/disk.c. */
 MUST_USE int disk_transfer(struct disk *disk, const struct disk_io *io);
 
 /* Read so, wherever it lies: what is beyond the disk's end is -EIO, as a page that cannot be read.
  */
 MUST_USE int disk_read(struct disk *disk, uint64_t offset, uint32_t bytes, void *buffer);
+
+/* Tell that a transfer has failed: what it means, and why. */
+void disk_tell(const struct disk *disk, const char *what, int result, struct fault *fault);
+
+/* For whoever takes a page that cannot be read for a bad one: 0; or -ETIMEDOUT with the fault told,
+ * when the disk hangs, and nothing that was read from it since is evidence. */
+MUST_USE int disk_check(const struct disk *disk, struct fault *fault);
 
 #endif

@@ -159,7 +159,8 @@ static int advance(struct mend *mend, struct fault *fault)
     mend->scan.log.chunk_bytes = ENTRY_BYTES_MAX;
     mend->scan.buffer_bytes = 0;
     seek(mend);
-    return mend->state == MEND_ASKS ? 0 : mend_look(mend, fault);
+    int hangs = disk_check(mend->disk, fault);
+    return hangs != 0 || mend->state == MEND_ASKS ? hangs : mend_look(mend, fault);
 }
 
 /* Whether the page that is here is the one of the entry, and counts. */
@@ -209,8 +210,7 @@ static int pages_write(struct mend *mend, uint8_t *entry, struct fault *fault)
             .op = DISK_WRITE, .bytes = PAGE_BYTES, .offset = parts[0].offset, .buffer = page};
         int result = disk_transfer(mend->disk, &io);
         if (result != 0) {
-            fault_set(fault, FAULT_INTERNAL, "an entry could not be written in its place: %s",
-                      strerror(-result));
+            disk_tell(mend->disk, "an entry could not be written in its place", result, fault);
             return result;
         }
         written++;

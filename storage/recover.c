@@ -518,6 +518,10 @@ int recover(struct disk *disk,
     prefix_read(&survey);
     witnesses_compare(&survey);
     survey_above(&survey);
+    int hangs = disk_check(disk, fault);
+    if (hangs != 0) {
+        return hangs;
+    }
     witnesses_compare(&survey); /* Against a record of the same index, the witness is right. */
     judge(&survey);
     describe(&survey);

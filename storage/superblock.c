@@ -191,6 +191,10 @@ int superblock_load(struct disk *disk,
         }
         copy_look(page, i / 2, i % 2, set, &look);
     }
+    int hangs = disk_check(disk, fault);
+    if (hangs != 0) {
+        return hangs;
+    }
     if (look.newer_version != 0) {
         fault_set(fault, FAULT_ENVIRONMENT,
                   "the log has format version %u and this program reads version %u: "
@@ -233,8 +237,7 @@ static int copy_write(struct disk *disk,
                          .buffer = page};
     int result = disk_transfer(disk, &io);
     if (result != 0) {
-        fault_set(fault, FAULT_INTERNAL, "the superblock could not be written: %s",
-                  strerror(-result));
+        disk_tell(disk, "the superblock could not be written", result, fault);
     }
     return result;
 }

@@ -98,8 +98,7 @@ static int bad_pages_zero(struct wal *wal, const struct recovery *found, struct 
                              .buffer = wal->watermark_page};
         int result = disk_transfer(wal->config.disk, &io);
         if (result != 0) {
-            fault_set(fault, FAULT_INTERNAL, "a bad page could not be cleared: %s",
-                      strerror(-result));
+            disk_tell(wal->config.disk, "a bad page could not be cleared", result, fault);
             return result;
         }
     }
@@ -442,6 +441,10 @@ static uint32_t queue_submit(struct wal *wal, uint64_t now_ns)
         struct flight *flight = flight_at(wal, i);
         flight->submitted_ns = flight->submitted_ns == 0 ? now_ns : flight->submitted_ns;
     }
+    for (uint32_t i = 0; wal->read_ios > 0 && i < READ_SLOTS; i++) {
+        struct read_slot *read = &wal->reads[i];
+        read->submitted_ns = read->submitted_ns == 0 ? now_ns : read->submitted_ns;
+    }
     uint32_t taken = disk_submit(wal->config.disk, wal->queue, wal->queue_count);
     wal->queue_count -= taken;
     memmove(wal->queue, wal->queue + taken, wal->queue_count * sizeof wal->queue[0]);
@@ -553,6 +556,16 @@ uint64_t wal_oldest_write_ns(const struct wal *wal)
     oldest_ns = older(oldest_ns, wal->state_since_ns);
     if (!flights_none(wal)) {
         oldest_ns = older(oldest_ns, wal->flights[wal->flight_head % WRITES_MAX].submitted_ns);
+    }
+    return oldest_ns;
+}
+
+uint64_t wal_oldest_read_ns(const struct wal *wal)
+{
+    uint64_t oldest_ns = UINT64_MAX;
+    for (uint32_t i = 0; wal->read_ios > 0 && i < READ_SLOTS; i++) {
+        const struct read_slot *read = &wal->reads[i];
+        oldest_ns = read->used ? older(oldest_ns, read->submitted_ns) : oldest_ns;
     }
     return oldest_ns;
 }

@@ -135,6 +135,8 @@ bool wal_is_idle(const struct wal *wal);
 uint32_t wal_writes_in_flight(const struct wal *wal);
 /* Since when the oldest write of any kind has been in flight; UINT64_MAX when there is none. */
 uint64_t wal_oldest_write_ns(const struct wal *wal);
+/* The same for reads. */
+uint64_t wal_oldest_read_ns(const struct wal *wal);
 /* When wal_poll() wants to be called without a completion; UINT64_MAX: never. */
 uint64_t wal_deadline_ns(const struct wal *wal);
 /* 0, or the negative errno of the write that failed. Fatal for this replica. */

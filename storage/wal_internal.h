@@ -28,6 +28,7 @@ struct read_slot {
     uint32_t byte_count;
     uint32_t cookie;
     uint32_t ios_left;
+    uint64_t submitted_ns; /* 0: not yet. */
     bool used;
     bool failed;
 };

@@ -258,5 +258,5 @@ bool walk_next(struct walk *walk, struct walk_item *item)
     ASSERT(item->bytes % PAGE_BYTES == 0);
     item->damage = item_is_damage(walk->found, item);
     walk->position += item->bytes;
-    return true;
+    return !walk->scan.log.disk->hangs;
 }

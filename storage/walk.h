@@ -60,7 +60,7 @@ struct walk {
  * is RECOVER_BUFFER_BYTES, page aligned. */
 void walk_init(struct walk *walk, struct disk *disk, const struct recovery *found, uint8_t *buffer);
 
-/* The next item; false at the end. */
+/* The next item; false at the end, or once the disk hangs (disk_check()). */
 MUST_USE bool walk_next(struct walk *walk, struct walk_item *item);
 
 const char *walk_status_name(enum walk_status status);

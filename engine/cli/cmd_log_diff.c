@@ -353,9 +353,9 @@ static int diff_run(int argc, char **argv)
     code = offline_open(&sides[1].offline, diff.options.data[1], NULL, 0, &fault);
     if (code == 0) {
         code = diff_logs(&diff, &fault);
-        offline_close(&sides[1].offline);
+        code = offline_close(&sides[1].offline, code, &fault);
     }
-    offline_close(&sides[0].offline);
+    code = offline_close(&sides[0].offline, code, &fault);
     return fault.code != 0 ? command_fail(&fault) : code;
 }
 

@@ -301,7 +301,7 @@ static int dump_run(int argc, char **argv)
     dump.payload = mem_take(&dump.offline.mem, "payload", 1, RECORD_BYTES_MAX, 64);
     dump.base64 = mem_take(&dump.offline.mem, "base64", 1, PAYLOAD_BASE64_BYTES, 64);
     int code = dump_log(&dump, &fault);
-    offline_close(&dump.offline);
+    code = offline_close(&dump.offline, code, &fault);
     return code != 0 ? command_fail(&fault) : 0;
 }
 

@@ -434,8 +434,7 @@ static int ls_run(int argc, char **argv)
         .entry = entry_visit, .state = state_visit, .context = &ls.state};
     int code = offline_open(&ls.offline, ls.options.data[0], &visitor, 0, &fault);
     if (code == 0) {
-        code = ls_log(&ls, &fault);
-        offline_close(&ls.offline);
+        code = offline_close(&ls.offline, ls_log(&ls, &fault), &fault);
     }
     mem_close(&mem);
     return code != 0 ? command_fail(&fault) : 0;

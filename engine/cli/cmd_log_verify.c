@@ -199,7 +199,7 @@ static int verify_run(int argc, char **argv)
     } else {
         code = verify_log(&verify);
     }
-    offline_close(&verify.offline);
+    code = offline_close(&verify.offline, code, &fault);
     return fault.code != 0 ? command_fail(&fault) : code;
 }
 

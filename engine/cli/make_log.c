@@ -46,16 +46,19 @@ static int format_file(const char *path, const struct format_config *config, str
     uint8_t *page = mem_take(&mem, "format: one page", 1, PAGE_BYTES, PAGE_BYTES);
     struct disk_posix_config disk_config = {.path = path, .access = DISK_ACCESS_WRITE};
     struct disk *disk = NULL;
+    bool closed = true;
     int result = disk_posix_open(&disk, &mem, &disk_config, fault);
     if (result == 0) {
         struct geometry geometry;
         result = storage_format(disk, config, page, &geometry, fault);
-        disk_close(disk);
+        closed = disk_close_unless_busy(disk);
         if (result != 0 && fault->code == FAULT_INTERNAL) {
             fault->code = FAULT_ENVIRONMENT; /* A disk that fails here has served nobody yet. */
         }
     }
-    mem_close(&mem);
+    if (closed) {
+        mem_close(&mem);
+    }
     return result;
 }
 

@@ -86,7 +86,7 @@ static void busy_refuse(struct offline *offline, struct fault *fault)
         if (superblock_load(offline->disk, offline->buffer, &set, &ignored) == 0) {
             snprintf(node, sizeof node, "%u", set.newest.node);
         }
-        disk_close(offline->disk);
+        offline->disk = disk_close_unless_busy(offline->disk) ? NULL : offline->disk;
     }
     fault_set(fault, FAULT_ENVIRONMENT,
               "%.200s is open in another process (`fuser -v %.80s` names it): stop the node, or "
@@ -115,6 +115,22 @@ state_visit(void *context, const struct log_start *start, const void *bytes, uin
     }
 }
 
+/* A disk that does not answer: it has served nobody here, so it is the machine's fault. */
+static bool hangs(const struct offline *offline, struct fault *fault)
+{
+    bool does = disk_check(offline->disk, fault) != 0;
+    fault->code = does ? FAULT_ENVIRONMENT : fault->code;
+    return does;
+}
+
+/* The memory of a disk that hangs stays. */
+static void close_all(struct offline *offline)
+{
+    if (offline->disk == NULL || disk_close_unless_busy(offline->disk)) {
+        mem_close(&offline->mem);
+    }
+}
+
 static int disk_open(struct offline *offline, struct fault *fault)
 {
     offline->buffer = mem_take(&offline->mem, "read buffer", 1, RECOVER_BUFFER_BYTES, PAGE_BYTES);
@@ -132,8 +148,7 @@ static int disk_open(struct offline *offline, struct fault *fault)
         .buffer = offline->buffer, .visitor = &visitor, .survey = true};
     result = recover(offline->disk, &any, &offline->found, fault);
     if (result != 0) {
-        disk_close(offline->disk);
-        return result;
+        return hangs(offline, fault) ? -ETIMEDOUT : result;
     }
     if (offline->found.start.last.index > offline->commit_index) {
         offline->commit_index = offline->found.start.last.index; /* Trimmed: it was committed. */
@@ -160,17 +175,18 @@ int offline_open(struct offline *offline,
         return fault->code;
     }
     if (disk_open(offline, fault) != 0) {
-        mem_close(&offline->mem);
+        close_all(offline);
         ASSERT(fault->code != 0);
         return fault->code;
     }
     return 0;
 }
 
-void offline_close(struct offline *offline)
+int offline_close(struct offline *offline, int code, struct fault *fault)
 {
-    disk_close(offline->disk);
-    mem_close(&offline->mem);
+    code = hangs(offline, fault) ? fault->code : code;
+    close_all(offline);
+    return code;
 }
 
 bool offline_in_range(const struct offline_options *options, const struct walk_item *item)

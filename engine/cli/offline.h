@@ -53,7 +53,10 @@ MUST_USE int offline_open(struct offline *offline,
                           const struct recover_visitor *visitor,
                           uint64_t extra_bytes,
                           struct fault *fault);
-void offline_close(struct offline *offline);
+
+/* Close. Returns `code`, what the command came to; or, when the disk hung and nothing that it said
+ * since is true, a fault's code with the fault told. */
+MUST_USE int offline_close(struct offline *offline, int code, struct fault *fault);
 
 /* Whether an item may hold an index of the range. */
 bool offline_in_range(const struct offline_options *options, const struct walk_item *item);

@@ -1,49 +1,21 @@
 """Disks that a node cannot use as it would: no io_uring, stalls, no space, errors."""
 import json
-import mmap
-import os
 import resource
-import struct
-import sys
 import threading
 import time
 
 import cluster
-import network
-from cluster import Case, thole
+from cluster import thole
 from logfile import LogFile
+from sick import Slowable, forbidden
 from test_records import Records, Stream
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 TRIES = 6  # Of a machine that others use too.
 STALL_S = 0.5
 RATE = 600  # Records a second: at most 300 pages while a disk stalls, a third of the ring of slots.
 GAP = 0.4  # Of the stall, at most, between two acknowledgements.
 KEPT = 0.7  # Of the rate, while it lasts.
 LIMIT_S = 1  # `disk_stall` of the configuration, by default.
-
-
-def forbidden(error="EPERM"):
-    """A place where io_uring is refused, or reads at an offset fail."""
-    return network.Place([sys.executable, os.path.join(HERE, "forbid.py"), error])
-
-
-class SlowDisk:
-    """The numbers of one node's slow disk (storage/disk_slow.h), changed while it runs."""
-
-    def __init__(self, node):
-        self.path = os.path.join(node.cluster.folder, f"slow{node.number}")
-        self.flag = ["--slow-disk", f"0ms,file={self.path}"]
-        self.map = None
-
-    def set(self, delay_s):
-        """Hold each write from now on for so long; 0 lets go of whatever is held."""
-        if self.map is None:
-            with open(self.path, "r+b") as file:
-                self.map = mmap.mmap(file.fileno(), 40)
-        struct.pack_into("<Q", self.map, 16, 1000000)
-        struct.pack_into("<Q", self.map, 8, int(delay_s * 1e9))
-        struct.pack_into("<Q", self.map, 32, struct.unpack_from("<Q", self.map, 32)[0] + 1)
 
 
 class WithoutRing(Records):
@@ -140,18 +112,6 @@ class WithoutRing(Records):
         self.assertIn("its disk failed while it served: File too large", victim.said())
 
 
-class Slowable(Records):
-    def slowable(self, *more):
-        """Three healthy nodes whose disks can be slowed."""
-        made = self.cluster()
-        made.format()
-        self.slow = {}
-        for node in made.nodes:
-            self.slow[node.number] = SlowDisk(node)
-            node.start(*self.slow[node.number].flag, *more)
-        return made, made.wait_healthy()["leader"]
-
-
 class Broken(Records):
     def test_a_page_that_cannot_be_read_is_bad_and_no_start_guesses_what_it_was(self):
         made = self.cluster(1)
@@ -202,27 +162,6 @@ class Stalls(Slowable):
         self.assert_exit(thole("check", "-c", made.path), 1)
         self.slow[sick].set(0)
         made.wait_healthy()
-
-    def dead_disk_ends(self, of_leader):
-        made, leader = self.slowable()
-        sick = leader if of_leader else leader % 3 + 1
-        self.slow[sick].set(60)
-        self.append(made, b"one\n")
-        self.assertEqual(made[sick].wait_end(), 5, made[sick].said())
-        self.assertIn("a request to its disk has not ended for 10 s", made[sick].said())
-        made.wait_status(lambda found: found["available"], "the others lead")
-        self.append(made, b"two\n")
-        self.slow[sick].set(0)
-        made[sick].start(*self.slow[sick].flag)
-        made.wait_healthy()
-        self.read_everywhere(made, [b"one", b"two"])
-
-    def test_a_leader_whose_disk_never_answers_ends_with_5_and_its_reason(self):
-        self.dead_disk_ends(of_leader=True)
-
-    def test_a_follower_whose_disk_never_answers_ends_with_5_and_its_reason(self):
-        self.dead_disk_ends(of_leader=False)
-
 
 class Gap(Slowable):
     """The longest time without an acknowledgement, while one disk of three stalls."""

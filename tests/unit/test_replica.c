@@ -2,6 +2,7 @@
 #include "engine/wire_layout.h"
 #include "tests/support/replica_world.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -214,9 +215,8 @@ static void look_at_order(void *context, uint8_t node, const uint8_t *entry)
     assert_true(w->applied[node - 1] <= status.commit_index);
 }
 
-/* Cut a follower off, fill the log beyond what memory holds, let it come back. Returns how long it
- * takes until it has committed everything; the disk of node `held` answers only before that. */
-static uint64_t time_catch_up(struct world *w, uint32_t away, uint32_t held)
+/* Cut a follower off, and fill the log beyond what memory holds. */
+static void leave_behind(struct world *w, uint32_t away)
 {
     uint32_t leader = world_wait_leader(w);
     w->apart = away;
@@ -225,6 +225,14 @@ static uint64_t time_catch_up(struct world *w, uint32_t away, uint32_t held)
         world_run(w, 50);
     }
     assert_true(world_commit_index(w, away) + 70 <= world_commit_index(w, leader));
+}
+
+/* The same, and let it come back. Returns how long it takes until it has committed everything; the
+ * disk of node `held` answers only before that. */
+static uint64_t time_catch_up(struct world *w, uint32_t away, uint32_t held)
+{
+    uint32_t leader = world_wait_leader(w);
+    leave_behind(w, away);
     if (held < WORLD_NODES) {
         w->disk[held].held = true;
     }
@@ -261,6 +269,38 @@ static void follower_that_was_away_is_caught_up_at_its_rate_unless_commits_wait_
     assert_true(in_a_hurry_ns > CATCHUP_HURRY_NS);
     printf("caught up in %llu us, in a hurry in %llu us\n", (unsigned long long)at_rate_ns / 1000,
            (unsigned long long)in_a_hurry_ns / 1000);
+    world_close(w);
+}
+
+/* Nothing is written meanwhile: the read alone tells of the disk. */
+static void leader_whose_read_for_a_follower_never_ends_steps_down_and_fails_at_last(void **state)
+{
+    (void)state;
+    struct world *w = world_open(8192, 0);
+    w->net.lose = lose_apart;
+    w->net.context = w;
+    w->apart = WORLD_NODES;
+    uint32_t old = world_wait_leader(w);
+    world_run(w, 5000);
+    leave_behind(w, (old + 1) % WORLD_NODES);
+    world_run(w, 5000);
+    const struct replica_counters *counters = replica_counters(w->replica[old]);
+    uint64_t disk_fetches = counters->disk_fetches;
+    w->disk[old].held = true;
+    w->apart = WORLD_NODES;
+    world_run_by(w, 990, WORLD_MS);
+    assert_true(counters->disk_fetches > disk_fetches);
+    assert_int_equal(counters->disk_stalls, 0);
+    world_run_by(w, 400, WORLD_MS);
+    assert_int_equal(counters->disk_stalls, 1);
+    assert_true(world_leader(w) != old);
+    struct replica_status status;
+    world_run_by(w, 8500, WORLD_MS);
+    replica_status(w->replica[old], &status);
+    assert_int_equal(status.failed, 0);
+    world_run_by(w, 600, WORLD_MS); /* Before its first write is 10 s old. */
+    replica_status(w->replica[old], &status);
+    assert_int_equal(status.failed, -ETIMEDOUT);
     world_close(w);
 }
 
@@ -393,6 +433,7 @@ int main(void)
         cmocka_unit_test(returning_leader_takes_no_entry_into_a_slot_that_a_cut_frees_again),
         cmocka_unit_test(
             follower_that_was_away_is_caught_up_at_its_rate_unless_commits_wait_for_it),
+        cmocka_unit_test(leader_whose_read_for_a_follower_never_ends_steps_down_and_fails_at_last),
         cmocka_unit_test(every_entry_is_applied_once_and_in_order_and_never_before_it_is_committed),
         cmocka_unit_test(follower_answers_not_leader_and_names_the_leader),
         cmocka_unit_test(log_wraps_under_retention_and_old_offsets_are_trimmed),

@@ -230,6 +230,31 @@ static void a_superblock_write_that_hangs_is_the_oldest_write(void **state)
     assert_true(wal_oldest_write_ns(log->wal) == UINT64_MAX);
 }
 
+static void a_read_that_hangs_is_the_oldest_read(void **state)
+{
+    struct log_fixture *log = *state;
+    static uint8_t pages[2][PAGE_BYTES] __attribute__((aligned(PAGE_BYTES)));
+    uint32_t cookie = 0;
+    hold(log);
+    assert_true(wal_read(log->wal, 0, PAGE_BYTES, pages[0], 7));
+    poll_once(log);
+    uint64_t first_ns = log->now_ns;
+    assert_true(wal_read(log->wal, PAGE_BYTES, PAGE_BYTES, pages[1], 8));
+    poll_once(log);
+    uint64_t second_ns = log->now_ns;
+    assert_true(second_ns > first_ns);
+    assert_true(wal_oldest_read_ns(log->wal) == first_ns);
+    assert_true(wal_oldest_write_ns(log->wal) == UINT64_MAX);
+    disk_model_complete(&log->model, 0, &log->prng, 0);
+    poll_once(log);
+    assert_true(wal_read_done(log->wal, &cookie));
+    assert_int_equal(cookie, 7);
+    assert_true(wal_oldest_read_ns(log->wal) == second_ns);
+    disk_model_complete(&log->model, 0, &log->prng, 0);
+    poll_once(log);
+    assert_true(wal_oldest_read_ns(log->wal) == UINT64_MAX);
+}
+
 static void the_newest_hard_state_asked_for_wins(void **state)
 {
     struct log_fixture *log = *state;
@@ -427,6 +452,8 @@ int main(void)
                                         fixture_close),
         cmocka_unit_test_setup_teardown(superblock_copies_are_written_one_after_the_other,
                                         fixture_open, fixture_close),
+        cmocka_unit_test_setup_teardown(a_read_that_hangs_is_the_oldest_read, fixture_open,
+                                        fixture_close),
         cmocka_unit_test_setup_teardown(a_superblock_write_that_hangs_is_the_oldest_write,
                                         fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(the_newest_hard_state_asked_for_wins, fixture_open,
