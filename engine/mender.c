@@ -2,19 +2,18 @@
 #include "engine/mender.h"
 
 #include <errno.h>
-#include <string.h>
 
 #define NS_PER_S 1000000000ull
 
 uint64_t mender_memory_bytes(void)
 {
-    return (2ull + MEND_JOBS) * ENTRY_BYTES_MAX + 3ull * PAGE_BYTES;
+    return asker_memory_bytes() + (1ull + MEND_JOBS) * ENTRY_BYTES_MAX + 2ull * PAGE_BYTES;
 }
 
 void mender_init(struct mender *mender, struct mem *mem)
 {
     *mender = (struct mender){0};
-    mender->entry = mem_take(mem, "mending: an entry", 1, ENTRY_BYTES_MAX, PAGE_BYTES);
+    asker_init(&mender->asker, mem);
     mender->answer = mem_take(mem, "mending: an answer", 1, ENTRY_BYTES_MAX, PAGE_BYTES);
     uint8_t *buffers = mem_take(mem, "mending: reads", MEND_JOBS, ENTRY_BYTES_MAX, PAGE_BYTES);
     for (uint32_t i = 0; i < MEND_JOBS; i++) {
@@ -24,13 +23,10 @@ void mender_init(struct mender *mender, struct mem *mem)
 
 /* ---- Asking. ---- */
 
-/* Another entry is wanted: everybody may have it, the one that had the last one first. */
+/* Ask for what is gone now, if anything is known to be. */
 static void want_anew(struct mender *mender)
 {
-    mender->assembly = (struct assembly){0};
-    mender->vain = 0;
-    mender->waits_for = 0;
-    mender->due_ns = mender->mend.state == MEND_ASKS ? 0 : UINT64_MAX;
+    asker_want(&mender->asker, mender->mend.state == MEND_ASKS ? &mender->mend.want : NULL);
 }
 
 int mender_begin(struct mender *mender, const struct mend_config *config, struct fault *fault)
@@ -48,78 +44,29 @@ int mender_begin(struct mender *mender, const struct mend_config *config, struct
 uint64_t mender_deadline_ns(const struct mender *mender)
 {
     ASSERT(mender->active);
-    return mender->due_ns;
+    return asker_deadline_ns(&mender->asker);
 }
 
-uint32_t mender_ask(struct mender *mender, const struct mender_context *context)
+uint32_t mender_ask(struct mender *mender, const struct asker_context *context)
 {
     ASSERT(mender->active);
-    if (mender->mend.state != MEND_ASKS || context->now_ns < mender->due_ns) {
-        return 0;
-    }
-    ASSERT(context->peer_count > 0);
-    if (mender->token != 0 && mender->vain > 0) {
-        mender->peer = (mender->peer + 1) % context->peer_count;
-    }
-    const struct mender_peer *peer = &context->peers[mender->peer];
-    const struct mend_want *want = &mender->mend.want;
-    mender->vain++;
-    mender->waits_for |= 1ull << peer->id;
-    mender->due_ns = context->now_ns + MEND_ASK_NS;
-    if (mender->vain >= context->peer_count) {
-        mender->vain = 1; /* Everybody was asked: the next round begins after a rest. */
-        mender->due_ns = context->now_ns + MEND_REST_NS;
-    }
-    struct wire_frame frame = {.header = context->header};
-    frame.header.kind = WIRE_MEND_ASK;
-    frame.header.to = peer->id;
-    frame.header.token = ++mender->token;
-    frame.mend_ask = (struct wire_mend_ask){
-        .id = {.term = want->id.term, .index = want->id.index},
-        .end_position = want->end_position,
-    };
-    outbox_put(context->outbox, peer->address, &frame);
-    context->counters->mend_questions++;
-    return 1;
+    return asker_ask(&mender->asker, context);
 }
 
 int mender_take(struct mender *mender,
-                const struct mender_context *context,
+                const struct asker_context *context,
                 const struct wire_frame *frame,
                 struct fault *fault)
 {
-    const struct wire_entry *entry = &frame->entry;
-    struct assembly *assembly = &mender->assembly;
-    const struct mend_want *want = &mender->mend.want;
-    uint64_t end = entry->position + (uint64_t)entry->pages * PAGE_BYTES;
-    bool wanted = mender->mend.state == MEND_ASKS && entry->id.term == want->id.term &&
-                  entry->id.index == want->id.index && end == want->end_position;
-    if (!wanted) {
-        context->counters->fragments_known++;
-        return 0;
-    }
-    if (!assembly_fits(assembly, entry)) {
-        *assembly = assembly_of(entry); /* The first one, or cut by another peer otherwise. */
-    }
-    uint32_t number = entry->offset / entry->fragment_bytes;
-    if ((assembly->bitmap >> number & 1u) != 0) {
-        context->counters->fragments_known++;
-        return 0;
-    }
-    context->counters->fragments_received++;
-    mender->due_ns = context->now_ns + MEND_ASK_NS;
-    if (!assembly_put(assembly, mender->entry, frame)) {
-        return 0;
-    }
-    if (!assembly_finish(assembly, mender->entry, context->cluster)) {
-        context->counters->pages_bad++;
+    uint8_t *entry = asker_take(&mender->asker, context, frame);
+    if (entry == NULL) {
         return 0;
     }
     uint64_t mended = mender->mend.entries_mended;
-    int result = mend_take(&mender->mend, mender->entry, fault);
+    int result = mend_take(&mender->mend, entry, fault);
     if (result == -EINVAL) { /* It begins below the log's start: no leader made it. */
         context->counters->fragments_refused++;
-        *assembly = (struct assembly){0};
+        asker_forget(&mender->asker);
         return 0;
     }
     context->counters->entries_mended += mender->mend.entries_mended - mended;
@@ -128,24 +75,16 @@ int mender_take(struct mender *mender,
 }
 
 void mender_refused(struct mender *mender,
-                    const struct mender_context *context,
+                    const struct asker_context *context,
                     const struct wire_frame *frame)
 {
-    const struct mend_want *want = &mender->mend.want;
-    const struct wire_mend_say *say = &frame->mend_say;
-    bool current = mender->mend.state == MEND_ASKS && frame->header.token == mender->token &&
-                   frame->header.from == context->peers[mender->peer].id &&
-                   say->id.term == want->id.term && say->id.index == want->id.index;
-    context->counters->mend_refusals++;
-    bool rests = context->now_ns + MEND_ASK_NS < mender->due_ns;
-    if (current && !rests) {
-        mender->due_ns = 0; /* On to the next one. */
-    }
+    ASSERT(mender->active);
+    asker_refused(&mender->asker, context, frame);
 }
 
 /* ---- Answering. ---- */
 
-static const struct mender_peer *peer_of(const struct mender_context *context, uint8_t id)
+static const struct asker_peer *peer_of(const struct mender_context *context, uint8_t id)
 {
     for (uint32_t i = 0; i < context->peer_count; i++) {
         if (context->peers[i].id == id) {

@@ -1,9 +1,7 @@
 /* mender.h: a damaged log is made whole with the peers' entries, and theirs with ours.
  *
- * Asking half: while the own log is not whole, the replica has no core. It asks its peers, one
- * after the other, for the one entry that storage/mend.h says is gone, puts the fragments together
- * and hands the whole entry over. Which peer has it does not matter: (term, index) names one entry
- * for ever, and its marks prove its bytes.
+ * Asking half: while the own log is not whole, the replica has no core. What storage/mend.h says is
+ * gone is asked for with engine/asker.h, and handed over when it is there.
  *
  * Answering half: every node, whole or not, leader or not, answers such questions from memory or
  * from intact pages of its disk; reads are bounded by the rate of the catch-up. Whoever has no
@@ -14,10 +12,8 @@
 #ifndef ENGINE_MENDER_H
 #define ENGINE_MENDER_H
 
-#include "engine/assembly.h"
+#include "engine/asker.h"
 #include "engine/log.h"
-#include "engine/outbox.h"
-#include "engine/replica_counters.h"
 #include "storage/mend.h"
 
 #include <stdbool.h>
@@ -39,13 +35,7 @@ struct mender {
     /* Asking. */
     bool active; /* The own log is not whole: there is no core. */
     struct mend mend;
-    struct assembly assembly;
-    uint8_t *entry;     /* ENTRY_BYTES_MAX */
-    uint32_t peer;      /* Number of the one asked. */
-    uint32_t vain;      /* Peers asked for this entry since the last rest, in vain. */
-    raft_set waits_for; /* Asked for it, and it has not brought it. */
-    uint64_t token;
-    uint64_t due_ns; /* When the next one is asked. */
+    struct asker asker;
     /* Answering. */
     uint32_t answered;    /* In this iteration. */
     uint64_t read_due_ns; /* By the rate: nothing is read before. */
@@ -53,18 +43,14 @@ struct mender {
     struct mender_job jobs[MEND_JOBS];
 };
 
-struct mender_peer {
-    uint8_t id;
-    struct nic_address address;
-};
-
+/* What another node's question is answered with. */
 struct mender_context {
     struct outbox *outbox;
     struct replica_counters *counters;
     struct wire_header header; /* Everything but kind, to, to_boot, token. */
     uint64_t cluster;
     uint64_t now_ns;
-    const struct mender_peer *peers;
+    const struct asker_peer *peers;
     uint32_t peer_count;
     const struct log *log; /* Of a node that serves. */
     uint64_t durable_position;
@@ -79,15 +65,15 @@ MUST_USE int
 mender_begin(struct mender *mender, const struct mend_config *config, struct fault *fault);
 
 /* Ask, if it is time. Returns questions sent. */
-uint32_t mender_ask(struct mender *mender, const struct mender_context *context);
+uint32_t mender_ask(struct mender *mender, const struct asker_context *context);
 /* A fragment came. 0, or the errno of the own disk, which is fatal, with the fault told. */
 MUST_USE int mender_take(struct mender *mender,
-                         const struct mender_context *context,
+                         const struct asker_context *context,
                          const struct wire_frame *frame,
                          struct fault *fault);
 /* A peer has no such entry. */
 void mender_refused(struct mender *mender,
-                    const struct mender_context *context,
+                    const struct asker_context *context,
                     const struct wire_frame *frame);
 uint64_t mender_deadline_ns(const struct mender *mender);
 

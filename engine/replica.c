@@ -56,7 +56,7 @@ struct replica *replica_create(struct mem *mem,
     for (uint32_t i = 0; i < config->node_count; i++) {
         const struct replica_node *node = &config->nodes[i];
         if (node->id != config->self) {
-            r->mend_peers[r->peer_count] = (struct mender_peer){node->id, node->address};
+            r->mend_peers[r->peer_count] = (struct asker_peer){node->id, node->address};
             stream_out_init(&r->outs[r->peer_count++], mem, node->id, node->address);
             r->self.peers |= 1ull << node->id;
         }

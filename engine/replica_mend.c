@@ -7,6 +7,12 @@
 
 #include <errno.h>
 
+/* What every frame between nodes says. */
+static uint64_t current_term(const struct replica *r)
+{
+    return r->opened ? raft_term(r->raft) : r->mender.mend.found.term;
+}
+
 struct mender_context replica_mender_context(struct replica *r)
 {
     struct mender_context context = {
@@ -20,10 +26,25 @@ struct mender_context replica_mender_context(struct replica *r)
         .log = &r->log,
         .read_bytes_per_s = r->config.catchup_bytes_per_s,
     };
-    context.header.term = r->opened ? raft_term(r->raft) : r->mender.mend.found.term;
+    context.header.term = current_term(r);
     if (r->opened) {
         context.durable_position = wal_durable(r->wal).position;
     }
+    return context;
+}
+
+struct asker_context replica_asker_context(struct replica *r)
+{
+    struct asker_context context = {
+        .outbox = &r->outbox,
+        .counters = &r->counters,
+        .header = r->header,
+        .cluster = r->config.cluster,
+        .now_ns = r->now_ns,
+        .peers = r->mend_peers,
+        .peer_count = r->peer_count,
+    };
+    context.header.term = current_term(r);
     return context;
 }
 
@@ -54,7 +75,7 @@ void replica_mending(const struct replica *r, struct replica_mending *mending)
         .active = mender->active,
         .helpless = mender->active && mender->mend.state == MEND_WAITS,
         .entries = mender->mend.entries_mended,
-        .waits_for = mender->active ? mender->waits_for : 0,
+        .waits_for = mender->active ? mender->asker.waits_for : 0,
         .what = mender->mend.found.what,
         .suspect = mender->mend.found.kind == RECOVER_SUSPECT,
         .last_index = mender->mend.found.last.index,
@@ -110,7 +131,7 @@ answer_status(struct replica *r, const struct wire_frame *frame, struct nic_addr
         .start_offset = status.log_start_offset,
         .end_offset = status.log_end_offset,
         .voters = r->self.peers | own,
-        .waiting = r->mender.waits_for | (helpless ? own : 0),
+        .waiting = r->mender.asker.waits_for | (helpless ? own : 0),
         .frames_dropped = r->counters.frames_dropped,
     };
     outbox_put(&r->outbox, from, &reply);
@@ -122,11 +143,13 @@ static void receive(struct replica *r, const struct nic_frame *received)
     if (!replica_decode(r, received, &frame)) {
         return;
     }
-    struct mender_context context = replica_mender_context(r);
+    struct asker_context context = replica_asker_context(r);
     switch (frame.header.kind) {
-    case WIRE_MEND_ASK:
-        mender_answer(&r->mender, &context, &frame);
+    case WIRE_MEND_ASK: {
+        struct mender_context answers = replica_mender_context(r);
+        mender_answer(&r->mender, &answers, &frame);
         return;
+    }
     case WIRE_MEND_ENTRY:
         if (r->failed == 0) {
             r->failed = mender_take(&r->mender, &context, &frame, &r->fault);
@@ -170,7 +193,7 @@ uint32_t replica_mend_poll(struct replica *r)
         r->mender.active = r->failed != 0;
         return count + 1;
     }
-    struct mender_context context = replica_mender_context(r);
+    struct asker_context context = replica_asker_context(r);
     count += mender_ask(&r->mender, &context);
     (void)outbox_flush(&r->outbox);
     return count;

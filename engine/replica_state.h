@@ -44,7 +44,7 @@ struct replica {
     struct outbox outbox;
     struct stream_in in;
     struct mender mender;
-    struct mender_peer mend_peers[PEERS_MAX];
+    struct asker_peer mend_peers[PEERS_MAX];
     uint32_t peer_count;
     struct stream_out outs[PEERS_MAX];
     uint64_t peer_boots[NODE_ID_MAX + 1]; /* Highest seen of the store below. */
@@ -113,6 +113,7 @@ void replica_answer_stats(struct replica *r,
                           struct nic_address from);
 
 struct mender_context replica_mender_context(struct replica *r);
+struct asker_context replica_asker_context(struct replica *r);
 
 /* Whom frames are from and for: this store, in this boot. */
 void replica_name(struct replica *r, uint64_t store, uint64_t boot);
