@@ -79,6 +79,20 @@ void mender_refused(struct mender *mender,
                     const struct wire_frame *frame)
 {
     ASSERT(mender->active);
+    const struct wire_mend_say *said = &frame->mend_say;
+    const struct log_id last = {.term = said->last.term, .index = said->last.index};
+    const struct mend *mend = &mender->mend;
+    bool wanted = mend->state == MEND_ASKS && said->id.term == mend->want.id.term &&
+                  said->id.index == mend->want.id.index;
+    /* A log that ends at the vote bound or above holds every entry that was committed with this
+     * node's help: one that it lacks was not (docs/STORAGE.md, "Mending"). */
+    if (wanted && said->what == WIRE_MEND_ABSENT &&
+        log_id_compare(last, mend->found.vote_bound) >= 0) {
+        context->counters->mends_given_up++;
+        mend_give_up(&mender->mend);
+        want_anew(mender);
+        return;
+    }
     asker_refused(&mender->asker, context, frame);
 }
 
@@ -111,8 +125,14 @@ static void say(const struct mender_context *context,
 {
     struct wire_frame frame = answer_frame(context, question);
     frame.header.kind = WIRE_MEND_SAY;
-    frame.mend_say = (struct wire_mend_say){.what = (uint8_t)what,
-                                            .id = {.term = want->id.term, .index = want->id.index}};
+    frame.mend_say = (struct wire_mend_say){
+        .what = (uint8_t)what,
+        .id = {.term = want->id.term, .index = want->id.index},
+    };
+    if (context->log_whole) {
+        frame.mend_say.last = (struct raft_entry_id){.term = context->log->last.term,
+                                                     .index = context->log->last.index};
+    }
     outbox_put(context->outbox, peer_of(context, question->from)->address, &frame);
     context->counters->mend_denials += what == WIRE_MEND_ABSENT;
 }
@@ -145,9 +165,11 @@ static bool answer_from_memory(const struct mender_context *context,
         say(context, question, want, WIRE_MEND_TRIMMED);
         return true;
     }
-    const struct log_entry *known = log_entry(log, want->id.index);
-    bool other = known != NULL && known->term != want->id.term;
-    if (want->id.index > log->last.index || other) {
+    if (want->id.index > log->last.index) {
+        say(context, question, want, context->log_whole ? WIRE_MEND_ABSENT : WIRE_MEND_FAULTY);
+        return true;
+    }
+    if (context->asked_term != 0 && context->asked_term != want->id.term) {
         say(context, question, want, WIRE_MEND_ABSENT);
         return true;
     }

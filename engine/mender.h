@@ -53,6 +53,8 @@ struct mender_context {
     const struct asker_peer *peers;
     uint32_t peer_count;
     const struct log *log; /* Of a node that serves. */
+    bool log_whole;        /* Neither damaged nor short of an end. */
+    uint64_t asked_term;   /* Of its entry at the index asked for; 0: not known. */
     uint64_t durable_position;
     uint64_t read_bytes_per_s;
 };

@@ -43,6 +43,11 @@ static int task_open(void *context, uint64_t now_ns, struct fault *fault)
         atomic_store_explicit(&node->mends, true, memory_order_release);
         node->tell_ns = now_ns + MEND_TELL_NS;
     }
+    if (result == 0 && !mending.active) {
+        struct replica_status status;
+        replica_status(node->replica, &status);
+        node->bounded = status.vote_bound.index != 0;
+    }
     return result;
 }
 
@@ -50,31 +55,18 @@ static int task_open(void *context, uint64_t now_ns, struct fault *fault)
 static void tell_mending(const struct node *node, const struct replica_mending *mending)
 {
     uint8_t id = node->config.self->id;
-    if (mending->helpless && mending->suspect) {
-        fprintf(node->out,
-                "node %u waits: its log is whole up to index %llu, what is behind it cannot be "
-                "read, and nobody can tell what it was. `thole start --discard-suspect` gives it "
-                "up, and with it whatever was acknowledged there\n",
-                id, (unsigned long long)mending->last_index);
-    } else if (mending->helpless) {
-        fprintf(node->out,
-                "node %u waits: entries that were durable are gone behind index %llu, and nothing "
-                "tells which; no flag gives them up. Bring its log back from a copy of the disk\n",
-                id, (unsigned long long)mending->last_index);
-    } else {
-        fprintf(node->out,
-                "node %u mends its log: %llu entries so far, asks for entry %llu of term %llu", id,
-                (unsigned long long)mending->entries, (unsigned long long)mending->wanted.index,
-                (unsigned long long)mending->wanted.term);
-        const char *before = ", waits for node ";
-        for (uint32_t peer = 1; peer <= NODE_ID_MAX; peer++) {
-            if ((mending->waits_for >> peer & 1) != 0) {
-                fprintf(node->out, "%s%u", before, peer);
-                before = ", ";
-            }
+    fprintf(node->out,
+            "node %u mends its log: %llu entries so far, asks for entry %llu of term %llu", id,
+            (unsigned long long)mending->entries, (unsigned long long)mending->wanted.index,
+            (unsigned long long)mending->wanted.term);
+    const char *before = ", waits for node ";
+    for (uint32_t peer = 1; peer <= NODE_ID_MAX; peer++) {
+        if ((mending->waits_for >> peer & 1) != 0) {
+            fprintf(node->out, "%s%u", before, peer);
+            before = ", ";
         }
-        fputc('\n', node->out);
     }
+    fputc('\n', node->out);
 }
 
 static void look_there(const struct node *node)
@@ -84,17 +76,50 @@ static void look_there(const struct node *node)
     }
 }
 
+/* Mended, or cut where nobody could mend it. */
+static void tell_mended(struct node *node, const struct replica_mending *mending)
+{
+    uint8_t id = node->config.self->id;
+    struct replica_status status;
+    replica_status(node->replica, &status);
+    node->bounded = status.vote_bound.index != 0;
+    if (!node->bounded) {
+        fprintf(node->out, "node %u has mended its log: %llu entries\n", id,
+                (unsigned long long)mending->entries);
+        return;
+    }
+    fprintf(node->out,
+            "node %u serves with a log cut behind index %llu (%llu entries mended): what was above "
+            "cannot be read, and no other node can bring it back. Until a leader has, it does not "
+            "stand, and votes for nobody whose log ends below entry %llu of term %llu. If every "
+            "voter is so, `thole start --discard-suspect` on each gives up what was there\n",
+            id, (unsigned long long)status.last_index, (unsigned long long)mending->entries,
+            (unsigned long long)status.vote_bound.index,
+            (unsigned long long)status.vote_bound.term);
+}
+
+static void watch_bound(struct node *node)
+{
+    struct replica_status status;
+    replica_status(node->replica, &status);
+    if (status.vote_bound.index == 0) {
+        node->bounded = false;
+        fprintf(node->out,
+                "node %u has all again that it may have acknowledged: it counts in full\n",
+                node->config.self->id);
+    }
+}
+
 static void watch_mending(struct node *node, uint64_t now_ns)
 {
     struct replica_mending mending;
     replica_mending(node->replica, &mending);
     if (!mending.active) {
-        fprintf(node->out, "node %u has mended its log: %llu entries\n", node->config.self->id,
-                (unsigned long long)mending.entries);
+        tell_mended(node, &mending);
         atomic_store_explicit(&node->mends, false, memory_order_release);
         look_there(node);
     } else if (now_ns >= node->tell_ns) {
-        node->tell_ns = mending.helpless ? UINT64_MAX : now_ns + MEND_TELL_NS;
+        node->tell_ns = now_ns + MEND_TELL_NS;
         tell_mending(node, &mending);
     }
 }
@@ -105,6 +130,8 @@ static uint32_t task_poll(void *context, uint64_t now_ns)
     uint32_t work = replica_poll(node->replica, now_ns);
     if (UNLIKELY(atomic_load_explicit(&node->mends, memory_order_relaxed))) {
         watch_mending(node, now_ns);
+    } else if (UNLIKELY(node->bounded)) {
+        watch_bound(node);
     }
     if (work > 0 || atomic_load_explicit(&node->failure, memory_order_relaxed) != 0) {
         return work;
@@ -188,7 +215,7 @@ static void replica_fill(const struct node_config *config, struct replica_config
         .log_memory_bytes = NODE_LOG_MEMORY_BYTES,
         .retention_bytes = cluster->retention_bytes,
         .seed = config->seed,
-        .discard_suspect = config->discard_suspect,
+        .accept = config->accept,
     };
     for (uint32_t i = 0; i < cluster->node_count; i++) {
         replica->nodes[i] =

@@ -39,7 +39,7 @@ struct node_config {
     char *const *eal_argv;
     const struct disk_slow_numbers *slow; /* Of a slow disk, asked for; NULL: none. Borrowed. */
     bool posix;                           /* The disk without io_uring; asked for. */
-    bool discard_suspect;                 /* struct replica_config */
+    enum wal_accept accept;               /* struct replica_config */
     /* Called on the loop's thread when there is something to look at: node_failure(), once,
      * node_mends(), which is over, or node_narrow(). NULL: nobody looks. */
     void (*look)(void);
@@ -61,6 +61,7 @@ struct node {
     bool started;
     FILE *out;               /* Where the mending of its log is told. */
     uint64_t tell_ns;        /* When it may be told again. */
+    bool bounded;            /* It has lost an end of its log: struct replica_status. */
     _Atomic bool mends;      /* Its log is not whole: it does not serve yet. */
     _Atomic int failure;     /* 0, or -errno of the disk. */
     struct fault fault;      /* Why it failed, if the replica told; written before `failure`. */

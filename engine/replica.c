@@ -42,10 +42,7 @@ struct replica *replica_create(struct mem *mem,
     r->disk = disk;
     r->outbox.nic = nic;
     r->raft = mem_take(mem, "raft core", 1, raft_size_bytes(), 64);
-    struct wal_config wal = {.cluster = config->cluster,
-                             .node = config->self,
-                             .disk = disk,
-                             .discard_suspect = config->discard_suspect};
+    struct wal_config wal = {.cluster = config->cluster, .node = config->self, .disk = disk};
     r->wal = wal_create(mem, &wal);
     log_init(&r->log, mem, config->log_memory_bytes);
     machine_init(&r->machine, mem);
@@ -162,6 +159,7 @@ static void start_core(struct replica *r, uint64_t now_ns)
         .entry_term = hard.entry_term,
         .epoch = wal_epoch(r->wal),
         .bootstrapped = hard.bootstrapped,
+        .vote_bound = {.term = hard.vote_bound.term, .index = hard.vote_bound.index},
         .start = {.term = r->log.start.last.term, .index = r->log.start.last.index},
         .last = {.term = r->log.last.term, .index = r->log.last.index},
         .commit_index = r->machine.applied_index,
@@ -215,14 +213,14 @@ void replica_name(struct replica *r, uint64_t store, uint64_t boot)
     };
 }
 
-int replica_log_open(struct replica *r, struct fault *fault)
+int replica_log_open(struct replica *r, enum wal_accept accept, struct fault *fault)
 {
     ASSERT(!r->opened);
     r->begun = false; /* A log that was mended since is read anew. */
     r->recovered_run_count = 0;
     r->recovered_floor = (struct raft_entry_id){0};
     struct recover_visitor visitor = {.entry = visit_entry, .state = visit_state, .context = r};
-    int result = wal_open(r->wal, &visitor, &r->found, fault);
+    int result = wal_open(r->wal, accept, &visitor, &r->found, fault);
     if (result != 0) {
         return result;
     }
@@ -244,7 +242,7 @@ int replica_log_open(struct replica *r, struct fault *fault)
 int replica_open(struct replica *r, uint64_t now_ns, struct fault *fault)
 {
     r->now_ns = now_ns;
-    int result = replica_log_open(r, fault);
+    int result = replica_log_open(r, r->config.accept, fault);
     if (result == -EBADMSG && replica_may_mend(r)) {
         *fault = (struct fault){0};
         result = replica_mend_begin(r, fault);
@@ -375,13 +373,16 @@ static void tell_durable(struct replica *r)
     struct wal_hard hard = wal_hard_durable(r->wal);
     if (hard.term != r->told_hard.term || hard.vote != r->told_hard.vote ||
         hard.entry_term != r->told_hard.entry_term ||
-        hard.bootstrapped != r->told_hard.bootstrapped) {
+        hard.bootstrapped != r->told_hard.bootstrapped ||
+        hard.vote_bound.index != r->told_hard.vote_bound.index) {
         r->told_hard = hard;
         tell(r, (struct raft_event){.kind = RAFT_EVENT_STATE_DURABLE,
                                     .state_durable = {.term = hard.term,
                                                       .vote = hard.vote,
                                                       .entry_term = hard.entry_term,
-                                                      .bootstrapped = hard.bootstrapped}});
+                                                      .bootstrapped = hard.bootstrapped,
+                                                      .vote_bound = {hard.vote_bound.term,
+                                                                     hard.vote_bound.index}}});
     }
 }
 
@@ -697,6 +698,7 @@ void replica_status(const struct replica *r, struct replica_status *status)
         .commit_position = r->commit_position,
         .durable = r->disk->durable,
         .takes_proposals = raft_takes_proposals(r->raft),
+        .vote_bound = raft_vote_bound(r->raft),
         .failed = r->failed,
     };
 }

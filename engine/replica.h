@@ -48,7 +48,7 @@ struct replica_config {
     uint64_t seed;
     const struct wire_item *facts; /* Of its port, for whoever asks; borrowed. May be none. */
     uint32_t fact_count;
-    bool discard_suspect; /* struct wal_config says what it gives up. */
+    enum wal_accept accept; /* WAL_WHOLE, or what an operator gives up. */
 };
 
 /* Durations of one commit, by stage, for entries that this replica led. */
@@ -77,8 +77,9 @@ struct replica_status {
     uint64_t log_end_offset; /* Of committed records. */
     uint64_t log_start_position;
     uint64_t log_durable_position;
-    uint64_t commit_position; /* End of the last committed entry. */
-    bool durable;             /* False in memory mode. */
+    uint64_t commit_position;        /* End of the last committed entry. */
+    struct raft_entry_id vote_bound; /* raft_vote_bound() */
+    bool durable;                    /* False in memory mode. */
     bool takes_proposals;
     int failed; /* 0, or -errno of the disk: the replica is stopped. */
 };
@@ -102,12 +103,12 @@ MUST_USE int replica_open(struct replica *replica, uint64_t now_ns, struct fault
 uint32_t replica_poll(struct replica *replica, uint64_t now_ns);
 
 /* A replica whose log is damaged: it asks the others for what is gone, and answers only such
- * questions and STATUS. Once all is there it opens its log within a poll, which then blocks as
- * replica_open() does, and is a follower. */
+ * questions and STATUS. Once all is there, or what is not can come from nobody, it opens its log
+ * within a poll, which then blocks as replica_open() does, and is a follower: in the second case
+ * one with a vote bound. */
 struct replica_mending {
     bool active;
-    bool helpless; /* No entry of another node makes it whole. */
-    bool suspect;  /* What is wrong may have been a write under way: nothing is known gone. */
+    bool suspect; /* What is wrong may have been a write under way: nothing is known gone. */
     struct log_id wanted; /* The entry asked for; {0, 0}: none. */
     raft_set waits_for;   /* Who was asked for it and has not brought it. */
     uint64_t last_index;  /* Whole up to here. */

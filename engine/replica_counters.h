@@ -18,7 +18,7 @@
     X(slots_pinned) X(pins_paused) X(probes_sent) X(frames_grown) \
     X(frames_shrunk) X(entries_unfit) \
     X(mend_questions) X(mend_refusals) X(mend_answers) X(mend_answers_faulty) X(mend_denials) \
-    X(mend_dropped) X(entries_mended)
+    X(mend_dropped) X(entries_mended) X(mends_given_up)
 /* clang-format on */
 COUNTERS_DECLARE(replica, REPLICA_COUNTERS);
 

@@ -233,6 +233,7 @@ static void send_ack(struct replica *r, const struct raft_message *message)
         .session = message->append_reply.session,
         .matched = message->append_reply.matched,
         .bootstrapped = message->append_reply.bootstrapped,
+        .bounded = message->append_reply.bounded,
         .hint = message->append_reply.hint,
         .verified_index = message->append_reply.verified_index,
         .durable_index = message->append_reply.durable_index,
@@ -380,7 +381,9 @@ static void carry_out(struct replica *r, const struct raft_effect *effect)
         struct wal_hard hard = {.term = effect->write_state.term,
                                 .entry_term = effect->write_state.entry_term,
                                 .vote = effect->write_state.vote,
-                                .bootstrapped = effect->write_state.bootstrapped};
+                                .bootstrapped = effect->write_state.bootstrapped,
+                                .vote_bound = {effect->write_state.vote_bound.term,
+                                               effect->write_state.vote_bound.index}};
         wal_set_hard(r->wal, &hard);
         break;
     }

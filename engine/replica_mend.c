@@ -1,5 +1,6 @@
 /* replica_mend.c: a replica whose log is damaged, until it is whole: it has no core, takes no part
- * in votes, appends or reads, and says so to whoever asks. See mender.h.
+ * in votes, appends or reads, and says so to whoever asks. What no other node can bring back, it
+ * gives up, and is bound from then on (raft_vote_bound()). See mender.h.
  *
  * Invariant: nothing here is reached once `opened` is set, but the answers to other nodes.
  */
@@ -29,6 +30,7 @@ struct mender_context replica_mender_context(struct replica *r)
     context.header.term = current_term(r);
     if (r->opened) {
         context.durable_position = wal_durable(r->wal).position;
+        context.log_whole = raft_vote_bound(r->raft).index == 0;
     }
     return context;
 }
@@ -73,7 +75,6 @@ void replica_mending(const struct replica *r, struct replica_mending *mending)
     const struct mender *mender = &r->mender;
     *mending = (struct replica_mending){
         .active = mender->active,
-        .helpless = mender->active && mender->mend.state == MEND_WAITS,
         .entries = mender->mend.entries_mended,
         .waits_for = mender->active ? mender->asker.waits_for : 0,
         .what = mender->mend.found.what,
@@ -117,7 +118,6 @@ answer_status(struct replica *r, const struct wire_frame *frame, struct nic_addr
     reply.header.kind = WIRE_STATUS_REPLY;
     reply.header.to_boot = frame->header.from_boot;
     reply.header.token = frame->header.token;
-    bool helpless = r->mender.mend.state == MEND_WAITS;
     raft_set own = 1ull << r->config.self;
     reply.status_reply = (struct wire_status_reply){
         .role = WIRE_FOLLOWER,
@@ -131,7 +131,7 @@ answer_status(struct replica *r, const struct wire_frame *frame, struct nic_addr
         .start_offset = status.log_start_offset,
         .end_offset = status.log_end_offset,
         .voters = r->self.peers | own,
-        .waiting = r->mender.asker.waits_for | (helpless ? own : 0),
+        .waiting = r->mender.asker.waits_for,
         .frames_dropped = r->counters.frames_dropped,
     };
     outbox_put(&r->outbox, from, &reply);
@@ -188,8 +188,9 @@ uint32_t replica_mend_poll(struct replica *r)
     if (r->failed != 0) {
         return count;
     }
-    if (r->mender.mend.state == MEND_WHOLE) {
-        r->failed = replica_log_open(r, &r->fault);
+    if (r->mender.mend.state != MEND_ASKS) {
+        bool whole = r->mender.mend.state == MEND_WHOLE;
+        r->failed = replica_log_open(r, whole ? WAL_WHOLE : WAL_BOUNDED, &r->fault);
         r->mender.active = r->failed != 0;
         return count + 1;
     }

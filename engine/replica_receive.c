@@ -174,6 +174,7 @@ answer_status(struct replica *r, const struct wire_frame *frame, struct nic_addr
         .bootstrapped = raft_bootstrapped(r->raft),
         .takes_proposals = status.takes_proposals && !r->stopping,
         .degraded = r->unhealthy,
+        .bounded = raft_vote_bound(r->raft).index != 0,
         .slowed = disk_is_slowed(r->disk),
         .posix = r->disk->posix,
         .term = status.term,
@@ -186,6 +187,7 @@ answer_status(struct replica *r, const struct wire_frame *frame, struct nic_addr
         .strangers = r->strangers,
         .behind = left_behind(r),
         .frames_dropped = r->counters.frames_dropped,
+        .regressed = raft_regressed(r->raft),
     };
     outbox_put(&r->outbox, from, &reply);
 }
@@ -279,6 +281,7 @@ static bool receive(struct replica *r, const struct nic_frame *received)
         break;
     case WIRE_MEND_ASK: {
         struct mender_context context = replica_mender_context(r);
+        context.asked_term = raft_entry_term(r->raft, frame.mend_ask.id.index);
         mender_answer(&r->mender, &context, &frame);
         break;
     }

@@ -117,8 +117,8 @@ struct asker_context replica_asker_context(struct replica *r);
 
 /* Whom frames are from and for: this store, in this boot. */
 void replica_name(struct replica *r, uint64_t store, uint64_t boot);
-/* Open the log, which must be whole, and start the core. */
-MUST_USE int replica_log_open(struct replica *r, struct fault *fault);
+/* Open the log and start the core. */
+MUST_USE int replica_log_open(struct replica *r, enum wal_accept accept, struct fault *fault);
 
 /* The log that was found is damaged, and others may help. */
 bool replica_may_mend(const struct replica *r);

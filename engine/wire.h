@@ -92,6 +92,7 @@ struct wire_ack {
     uint32_t session;
     bool matched;
     bool bootstrapped;
+    bool bounded;
     bool has_missing;
     uint8_t probe;        /* Number of the last PROBE of this session; 0: none has come. */
     uint16_t frame_bytes; /* Largest frame that the follower's port takes; 0: it does not say. */
@@ -123,6 +124,7 @@ enum wire_mend {
 struct wire_mend_say {
     uint8_t what; /* enum wire_mend */
     struct raft_entry_id id;
+    struct raft_entry_id last; /* Of its own log; {0,0}: that is damaged or bounded, or empty. */
 };
 
 /* REQUEST. The payload, over all fragments of the request, is records as they stand in an entry's
@@ -242,6 +244,7 @@ struct wire_status_reply {
     bool slowed;          /* Its disk is slowed, because somebody asked for that. */
     bool posix;           /* Its disk does without io_uring, because somebody asked for that. */
     bool faulty;          /* Its log is damaged: it takes part in nothing before it is mended. */
+    bool bounded;         /* It has lost an end of its log, and has not got it back yet. */
     uint64_t term;
     uint64_t commit_index;
     uint64_t durable_index;
@@ -253,6 +256,7 @@ struct wire_status_reply {
     raft_set strangers;  /* Nodes last heard with a store that is not the configuration's. */
     raft_set behind;     /* A leader: nodes that need entries below its log start. */
     uint64_t frames_dropped;
+    raft_set regressed; /* Nodes that lack what they acknowledged: they do not count here. */
 };
 
 /* STATS: what a node has counted, from its item number `first` on, and what its port is. The items

@@ -216,14 +216,15 @@ static bool status_reply_is_sound(const struct status_reply_layout *fixed, uint8
     bool leads = fixed->role == WIRE_LEADER;
     bool bootstrapped = (fixed->flags & STATUS_BOOTSTRAPPED) != 0;
     bool takes = (fixed->flags & STATUS_TAKES) != 0;
-    if (((fixed->voters | fixed->strangers | fixed->behind) & 1u) != 0 || fixed->voters == 0 ||
-        (fixed->waiting & ~fixed->voters) != 0) {
+    if (((fixed->voters | fixed->strangers | fixed->behind | fixed->regressed) & 1u) != 0 ||
+        fixed->voters == 0 || (fixed->waiting & ~fixed->voters) != 0) {
         return false;
     }
     bool faulty = (fixed->flags & STATUS_FAULTY) != 0;
+    bool bounded = (fixed->flags & STATUS_BOUNDED) != 0;
     bool may_wait = faulty || (leads && !bootstrapped);
     if ((takes && !(leads && bootstrapped)) || (fixed->waiting != 0 && !may_wait) ||
-        (faulty && (leads || fixed->leader != 0))) {
+        (faulty && (leads || fixed->leader != 0)) || (bounded && (leads || faulty))) {
         return false;
     }
     return leads ? fixed->leader == from : fixed->behind == 0;
@@ -233,8 +234,6 @@ static enum wire_reason status_reply_decode(const struct head_layout *head, stru
 {
     const struct status_reply_layout *fixed = &head->status_reply;
     if (fixed->role >= WIRE_ROLE_COUNT || fixed->leader > NODE_ID_MAX ||
-        fixed->flags > (STATUS_DURABLE | STATUS_BOOTSTRAPPED | STATUS_TAKES | STATUS_DEGRADED |
-                        STATUS_SLOWED | STATUS_FAULTY | STATUS_POSIX) ||
         !wire_all_zero(fixed->reserved, sizeof fixed->reserved)) {
         return WIRE_DROP_bad_field;
     }
@@ -257,6 +256,7 @@ static enum wire_reason status_reply_decode(const struct head_layout *head, stru
         .slowed = (fixed->flags & STATUS_SLOWED) != 0,
         .faulty = (fixed->flags & STATUS_FAULTY) != 0,
         .posix = (fixed->flags & STATUS_POSIX) != 0,
+        .bounded = (fixed->flags & STATUS_BOUNDED) != 0,
         .term = fixed->term,
         .commit_index = fixed->commit_index,
         .durable_index = fixed->durable_index,
@@ -267,6 +267,7 @@ static enum wire_reason status_reply_decode(const struct head_layout *head, stru
         .strangers = fixed->strangers,
         .behind = fixed->behind,
         .frames_dropped = fixed->frames_dropped,
+        .regressed = fixed->regressed,
     };
     return WIRE_DROP_ok;
 }
@@ -475,7 +476,8 @@ static void status_reply_encode(const struct wire_status_reply *reply,
                   (reply->bootstrapped ? STATUS_BOOTSTRAPPED : 0) |
                   (reply->takes_proposals ? STATUS_TAKES : 0) |
                   (reply->degraded ? STATUS_DEGRADED : 0) | (reply->slowed ? STATUS_SLOWED : 0) |
-                  (reply->faulty ? STATUS_FAULTY : 0) | (reply->posix ? STATUS_POSIX : 0));
+                  (reply->faulty ? STATUS_FAULTY : 0) | (reply->posix ? STATUS_POSIX : 0) |
+                  (reply->bounded ? STATUS_BOUNDED : 0));
     fixed->term = reply->term;
     fixed->commit_index = reply->commit_index;
     fixed->durable_index = reply->durable_index;
@@ -486,6 +488,7 @@ static void status_reply_encode(const struct wire_status_reply *reply,
     fixed->strangers = reply->strangers;
     fixed->behind = reply->behind;
     fixed->frames_dropped = reply->frames_dropped;
+    fixed->regressed = reply->regressed;
 }
 
 static void open_encode(const struct wire_open *open, struct open_layout *fixed)

@@ -63,13 +63,14 @@ static enum wire_reason vote_reply_decode(const struct head_layout *head, struct
 static enum wire_reason append_decode(const struct head_layout *head, struct wire_frame *out)
 {
     const struct append_layout *fixed = &head->append;
-    if (fixed->reserved != 0 || fixed->commit_index >= NUMBER_LIMIT) {
+    if (fixed->commit_index >= NUMBER_LIMIT) {
         return WIRE_DROP_bad_field;
     }
     struct raft_entry_id prev = {fixed->prev_term, fixed->prev_index};
     out->message.append.session = fixed->session;
     out->message.append.prev = prev;
     out->message.append.commit_index = fixed->commit_index;
+    out->message.append.heard_boot = fixed->heard_boot;
     return id_check(prev, head->header.term);
 }
 
@@ -154,12 +155,14 @@ static enum wire_reason mend_say_decode(const struct head_layout *head, struct w
 {
     const struct mend_say_layout *fixed = &head->mend_say;
     struct raft_entry_id id = {fixed->term, fixed->index};
+    struct raft_entry_id last = {fixed->last_term, fixed->last_index};
     if (fixed->what >= WIRE_MEND_COUNT || id.index == 0 ||
         !wire_all_zero(fixed->reserved, sizeof fixed->reserved)) {
         return WIRE_DROP_bad_field;
     }
-    out->mend_say = (struct wire_mend_say){.what = fixed->what, .id = id};
-    return id_check(id, NUMBER_LIMIT);
+    out->mend_say = (struct wire_mend_say){.what = fixed->what, .id = id, .last = last};
+    enum wire_reason reason = id_check(last, head->header.term);
+    return reason == WIRE_DROP_ok ? id_check(id, NUMBER_LIMIT) : reason;
 }
 
 static enum wire_reason mend_ask_decode(const struct head_layout *head, struct wire_frame *out)
@@ -182,7 +185,7 @@ static enum wire_reason ack_decode(const struct head_layout *head, struct wire_f
     if (reason != WIRE_DROP_ok) {
         return reason;
     }
-    if (fixed->flags > (ACK_MATCHED | ACK_BOOTSTRAPPED | ACK_MISSING)) {
+    if (fixed->flags > (ACK_MATCHED | ACK_BOOTSTRAPPED | ACK_MISSING | ACK_BOUNDED)) {
         return WIRE_DROP_bad_field;
     }
     if (fixed->frame_bytes != 0 &&
@@ -205,6 +208,7 @@ static enum wire_reason ack_decode(const struct head_layout *head, struct wire_f
         .session = fixed->session,
         .matched = (fixed->flags & ACK_MATCHED) != 0,
         .bootstrapped = (fixed->flags & ACK_BOOTSTRAPPED) != 0,
+        .bounded = (fixed->flags & ACK_BOUNDED) != 0,
         .has_missing = has_missing,
         .probe = fixed->probe,
         .frame_bytes = fixed->frame_bytes,
@@ -297,7 +301,7 @@ static void ack_encode(const struct wire_ack *ack, struct ack_layout *fixed)
     fixed->session = ack->session;
     fixed->flags =
         (uint8_t)((ack->matched ? ACK_MATCHED : 0) | (ack->bootstrapped ? ACK_BOOTSTRAPPED : 0) |
-                  (ack->has_missing ? ACK_MISSING : 0));
+                  (ack->has_missing ? ACK_MISSING : 0) | (ack->bounded ? ACK_BOUNDED : 0));
     fixed->probe = ack->probe;
     fixed->frame_bytes = ack->frame_bytes;
     fixed->hint_term = ack->hint.term;
@@ -329,6 +333,7 @@ void wire_fixed_encode(const struct wire_frame *frame, struct head_layout *head)
         head->append.prev_term = frame->message.append.prev.term;
         head->append.prev_index = frame->message.append.prev.index;
         head->append.commit_index = frame->message.append.commit_index;
+        head->append.heard_boot = frame->message.append.heard_boot;
         return;
     case WIRE_ENTRY:
         entry_encode(&frame->entry, &head->entry);
@@ -358,6 +363,8 @@ void wire_fixed_encode(const struct wire_frame *frame, struct head_layout *head)
         head->mend_say.what = frame->mend_say.what;
         head->mend_say.term = frame->mend_say.id.term;
         head->mend_say.index = frame->mend_say.id.index;
+        head->mend_say.last_term = frame->mend_say.last.term;
+        head->mend_say.last_index = frame->mend_say.last.index;
         return;
     case WIRE_REQUEST:
     case WIRE_REPLY:

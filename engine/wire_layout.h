@@ -15,6 +15,7 @@
 #define ACK_MATCHED         1u
 #define ACK_BOOTSTRAPPED    2u
 #define ACK_MISSING         4u
+#define ACK_BOUNDED         8u
 #define READ_LINEARIZABLE   1u
 #define READ_WAITS          2u
 #define READ_PARTIAL        1u
@@ -25,6 +26,7 @@
 #define STATUS_SLOWED       16u
 #define STATUS_FAULTY       32u
 #define STATUS_POSIX        64u
+#define STATUS_BOUNDED      128u /* All eight are in use. */
 #define RECORD_ALIGN        8u
 #define ANY_OFFSET          UINT64_MAX /* Of a request without a condition. */
 
@@ -62,7 +64,7 @@ struct vote_reply_layout {
 
 struct append_layout {
     uint32_t session;
-    uint32_t reserved;
+    uint32_t heard_boot;
     uint64_t prev_term;
     uint64_t prev_index;
     uint64_t commit_index;
@@ -121,6 +123,8 @@ struct mend_say_layout {
     uint8_t reserved[7];
     uint64_t term;
     uint64_t index;
+    uint64_t last_term;
+    uint64_t last_index;
 };
 
 struct request_layout {
@@ -184,6 +188,7 @@ struct status_reply_layout {
     uint64_t strangers;
     uint64_t behind;
     uint64_t frames_dropped;
+    uint64_t regressed;
 };
 
 struct open_layout {

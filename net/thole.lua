@@ -82,13 +82,15 @@ local KINDS = {
     [3] = {"VOTE", "vote", VOTE, tells = {"last_term", "last_index"}},
     [4] = {"VOTE_REPLY", "vote_reply", VOTE_REPLY, tells = {"granted"}},
     [5] = {"APPEND", "append", {
-        {"session", 4}, zero(4), {"prev_term", 8}, {"prev_index", 8}, {"commit_index", 8},
+        {"session", 4}, {"heard_boot", 4}, {"prev_term", 8}, {"prev_index", 8},
+        {"commit_index", 8},
     }, tells = {"prev_index", "commit_index"}},
     [6] = {"ENTRY", "entry", ENTRY, payload = "fragment",
         tells = {"index", "offset", "commit_index"}},
     [7] = {"ACK", "ack", {
         {"session", 4},
-        {"flags", 1, {flags = {{"matched", 1}, {"bootstrapped", 2}, {"missing", 4}}}}, {"probe", 1},
+        {"flags", 1, {flags = {{"matched", 1}, {"bootstrapped", 2}, {"missing", 4}, {"bounded", 8}}}},
+        {"probe", 1},
         {"frame_bytes", 2},
         {"hint_term", 8}, {"hint_index", 8}, {"verified_index", 8}, {"durable_index", 8},
         {"received_index", 8}, {"credit_position", 8}, {"space_position", 8},
@@ -101,7 +103,8 @@ local KINDS = {
         tells = {"term", "index"}},
     [11] = {"MEND_ENTRY", "entry", ENTRY, payload = "fragment", tells = {"term", "index", "offset"}},
     [12] = {"MEND_SAY", "mend_say", {
-        {"what", 1, {names = MENDS}}, zero(7), {"term", 8}, {"index", 8},
+        {"what", 1, {names = MENDS}}, zero(7), {"term", 8}, {"index", 8}, {"last_term", 8},
+        {"last_index", 8},
     }, tells = {"what", "term", "index"}},
     [32] = {"REQUEST", "request", {
         {"session", 8, {hex = true}}, {"first_sequence", 8}, {"expected_offset", 8, {any = true}},
@@ -125,10 +128,11 @@ local KINDS = {
         {"role", 1, {names = ROLES}}, {"leader", 1},
         {"flags", 1, {flags = {{"durable", 1}, {"bootstrapped", 2}, {"takes", 4},
                                {"degraded", 8}, {"slowed", 16}, {"faulty", 32},
-                               {"posix", 64}}}},
+                               {"posix", 64}, {"bounded", 128}}}},
         zero(5), {"term", 8}, {"commit_index", 8}, {"durable_index", 8}, {"start_offset", 8},
         {"end_offset", 8}, {"voters", 8, {set = true}}, {"waiting", 8, {set = true}},
         {"strangers", 8, {set = true}}, {"behind", 8, {set = true}}, {"frames_dropped", 8},
+        {"regressed", 8, {set = true}},
     }, tells = {"role", "commit_index", "end_offset"}},
     [38] = {"OPEN", "open", {
         {"epoch", 4}, {"name_bytes", 1}, zero(3), {"name", 40, {text = true}},

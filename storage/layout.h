@@ -62,8 +62,10 @@ struct superblock {
     uint64_t start_term; /* Of the last entry below the start. */
     uint64_t start_index;
     uint64_t start_offset;
+    uint64_t bound_term; /* A candidate must be at least this; {0, 0}: the log lost no end. */
+    uint64_t bound_index;
 };
-_Static_assert(sizeof(struct superblock) == 152, "no padding in the superblock");
+_Static_assert(sizeof(struct superblock) == 168, "no padding in the superblock");
 
 /* A watermark page: everything below `position` was durable when it was written. */
 struct watermark {

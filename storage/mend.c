@@ -105,7 +105,7 @@ static void seek(struct mend *mend)
     const struct recovery *found = &mend->found;
     uint64_t limit = mend->scan.log.limit;
     limit = found->window_end < limit ? found->window_end : limit;
-    mend->state = MEND_WAITS;
+    mend->state = MEND_LOST;
     for (uint64_t at = found->end_position; at < limit; at += PAGE_BYTES) {
         if (record_shows(mend, at, scan_pages(&mend->scan, at, PAGE_BYTES))) {
             break;
@@ -133,7 +133,7 @@ int mend_look(struct mend *mend, struct fault *fault)
     struct scan_log log = scan_log_of(mend->disk, &mend->found);
     log.chunk_bytes = ENTRY_BYTES_MAX; /* Holes lie apart: what is read ahead is thrown away. */
     scan_init(&mend->scan, &log, mend->buffer, mend->found.end_position, mend->found.last);
-    mend->state = MEND_WAITS;
+    mend->state = MEND_LOST;
     if (!mend->found.beyond_entries) {
         seek(mend);
     }
@@ -253,9 +253,15 @@ int mend_take(struct mend *mend, uint8_t *entry, struct fault *fault)
     int result = advance(mend, fault);
     if (result == 0 && written == 0 && mend->state == MEND_ASKS &&
         same_id(asked.id, mend->want.id)) {
-        mend->state = MEND_WAITS; /* It stands there, and yet it is missed. */
+        mend->state = MEND_LOST; /* It stands there, and yet it is missed. */
     }
     return result;
+}
+
+void mend_give_up(struct mend *mend)
+{
+    ASSERT(mend->state == MEND_ASKS);
+    mend->state = MEND_LOST;
 }
 
 const uint8_t *

@@ -25,7 +25,8 @@
 
 enum mend_state {
     MEND_ASKS,  /* The entry `want` is gone. */
-    MEND_WAITS, /* Something is wrong, and which entry it was cannot be told. */
+    MEND_LOST,  /* No entry of another node makes it whole: which one is gone cannot be told, or it
+                   was none that counts. wal_open() takes it with WAL_BOUNDED. */
     MEND_WHOLE, /* wal_open() takes it. */
 };
 
@@ -66,6 +67,9 @@ MUST_USE int mend_look(struct mend *mend, struct fault *fault);
  * entry_check(); its node header is stamped here. 0; -EINVAL: not the wanted one, nothing was
  * written; or the errno of a failed write, which is fatal, with the fault told. */
 MUST_USE int mend_take(struct mend *mend, uint8_t *entry, struct fault *fault);
+
+/* The entry wanted was never committed: what is left of it and above is not worth asking for. */
+void mend_give_up(struct mend *mend);
 
 /* Read the entry `id` that ends at `end_position` into `entry` (ENTRY_BYTES_MAX, page aligned), if
  * all of its pages are here and intact. */

@@ -82,6 +82,8 @@ static void superblock_tell(const struct superblock *superblock, struct recovery
     found->entry_term = superblock->entry_term;
     found->vote = (uint8_t)superblock->vote;
     found->bootstrapped = superblock->bootstrapped != 0;
+    found->bound.term = superblock->bound_term;
+    found->bound.index = superblock->bound_index;
     found->epoch = superblock->epoch;
     found->cut_position = superblock->cut_position;
     found->cut_last.term = superblock->cut_term;
@@ -446,6 +448,12 @@ static void judge(struct survey *survey)
     }
     found->vote_bound.term = max_u64(found->entry_term, found->true_last.term);
     found->vote_bound.index = max_u64(found->true_last.index, found->last.index) + hidden;
+    if (found->vote_bound.term == 0) {
+        found->vote_bound.index = 0; /* No entry was ever owed to this log. */
+    }
+    if (log_id_compare(found->bound, found->vote_bound) > 0) {
+        found->vote_bound = found->bound;
+    }
 }
 
 static void describe(const struct survey *survey)

@@ -22,6 +22,15 @@ struct log_id {
     uint64_t index;
 };
 
+/* By term, then by index, as votes go: below 0, 0 or above 0. */
+static inline int log_id_compare(struct log_id a, struct log_id b)
+{
+    if (a.term != b.term) {
+        return a.term < b.term ? -1 : 1;
+    }
+    return a.index == b.index ? 0 : a.index < b.index ? -1 : 1;
+}
+
 /* A segment boundary as the small state there tells it; the log start is one of these. */
 struct log_start {
     uint64_t position;  /* Of the first entry at or after the boundary. */
@@ -49,6 +58,7 @@ struct recovery {
     uint64_t entry_term;
     uint8_t vote;
     bool bootstrapped;
+    struct log_id bound; /* Of an end lost earlier and not met yet; {0, 0}: none. */
     uint64_t epoch;
     uint64_t cut_position;
     struct log_id cut_last;
@@ -65,7 +75,7 @@ struct recovery {
     /* What is wrong, for DAMAGED and SUSPECT (votes and repair use it later). */
     struct log_id true_last;  /* Highest identity that the log is known to have held. */
     bool tail_unreadable;     /* Bad pages above whose entry is unknown. */
-    struct log_id vote_bound; /* A candidate must be at least this (design D5). */
+    struct log_id vote_bound; /* A candidate must be at least this (design D5). Meets `bound`. */
     uint64_t mismatch_index;  /* Not 0: what the prefix holds there is not what was written last. */
     uint64_t mark_position;   /* Of the highest watermark page that counts; 0: none. */
     struct log_id mark_last;  /* The last entry below it. */

@@ -52,7 +52,8 @@ static bool superblock_plausible(const struct superblock *superblock)
     const uint64_t numbers = superblock->cut_index | superblock->start_index |
                              superblock->start_offset | superblock->cut_term |
                              superblock->start_term | superblock->term | superblock->entry_term |
-                             superblock->epoch | superblock->sequence | superblock->boot;
+                             superblock->epoch | superblock->sequence | superblock->boot |
+                             superblock->bound_term | superblock->bound_index;
     return superblock->node >= 1 && superblock->node <= NODE_ID_MAX &&
            superblock->bootstrapped <= 1 && superblock->vote <= NODE_ID_MAX &&
            positions % PAGE_BYTES == 0 && positions < LAYOUT_POSITION_LIMIT &&

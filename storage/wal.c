@@ -45,13 +45,21 @@ struct wal *wal_create(struct mem *mem, const struct wal_config *config)
 /* What an operator whose other nodes cannot help may do. */
 static int damage_refuse(const struct recovery *found, struct fault *fault)
 {
-    const char *way = "what is gone was durable, so no flag accepts it: bring it back from a copy "
-                      "of the disk, or format it anew and let the others serve";
-    char flag[200];
+    const char *way =
+        "what is gone is no entry, so no flag gives it up: bring it back from a copy of "
+        "the disk, or format it anew and let the others serve";
+    char flag[240];
     if (found->kind == RECOVER_SUSPECT) {
         snprintf(flag, sizeof flag,
                  "`thole start --discard-suspect` cuts it behind index %" PRIu64
                  " and gives up whatever was acknowledged above, if anything was",
+                 found->last.index);
+        way = flag;
+    } else if (!found->beyond_entries) {
+        snprintf(flag, sizeof flag,
+                 "bring it back from a copy of the disk; or `thole start --discard-damaged`, of a "
+                 "cluster of one, cuts it behind index %" PRIu64
+                 " and gives up what was durable above",
                  found->last.index);
         way = flag;
     }
@@ -62,8 +70,31 @@ static int damage_refuse(const struct recovery *found, struct fault *fault)
     return -EBADMSG;
 }
 
+static bool accepts(enum wal_accept accept, const struct recovery *found)
+{
+    switch (accept) {
+    case WAL_BOUNDED:
+    case WAL_DISCARD_DAMAGED:
+        return !found->beyond_entries;
+    case WAL_DISCARD_SUSPECT:
+        return recover_is_whole(found) || found->kind == RECOVER_SUSPECT;
+    case WAL_WHOLE:
+        break;
+    }
+    return recover_is_whole(found);
+}
+
+/* What bounds the votes of this opening. */
+static struct log_id bound_of(enum wal_accept accept, const struct recovery *found)
+{
+    if (accept == WAL_DISCARD_SUSPECT || accept == WAL_DISCARD_DAMAGED) {
+        return (struct log_id){0, 0};
+    }
+    return recover_is_whole(found) ? found->bound : found->vote_bound;
+}
+
 /* The epoch and boot of this opening, with the cut at the log's end. */
-static void open_next(struct wal *wal, const struct recovery *found)
+static void open_next(struct wal *wal, enum wal_accept accept, const struct recovery *found)
 {
     struct superblock *next = &wal->next;
     *next = wal->current;
@@ -73,10 +104,13 @@ static void open_next(struct wal *wal, const struct recovery *found)
     next->cut_position = found->end_position;
     next->cut_term = found->last.term;
     next->cut_index = found->last.index;
+    struct log_id bound = bound_of(accept, found);
+    next->bound_term = bound.term;
+    next->bound_index = bound.index;
     ASSERT(next->cut_position >= next->start_position);
 }
 
-/* What was discarded must not be found again: it is void by the cut, but it would still be bad. */
+/* What was cut off must not be found again: it is void by the cut, but it would still be bad. */
 static int bad_pages_zero(struct wal *wal, const struct recovery *found, struct fault *fault)
 {
     struct scan_log log = scan_log_of(wal->config.disk, found);
@@ -106,6 +140,7 @@ static int bad_pages_zero(struct wal *wal, const struct recovery *found, struct 
 }
 
 int wal_open(struct wal *wal,
+             enum wal_accept accept,
              const struct recover_visitor *visit,
              struct recovery *found,
              struct fault *fault)
@@ -123,8 +158,7 @@ int wal_open(struct wal *wal,
     if (result != 0) {
         return result;
     }
-    bool discards = wal->config.discard_suspect && found->kind == RECOVER_SUSPECT;
-    if (!recover_is_whole(found) && !discards) {
+    if (!accepts(accept, found)) {
         return damage_refuse(found, fault);
     }
     struct superblock_set set;
@@ -138,13 +172,13 @@ int wal_open(struct wal *wal,
         return result;
     }
     wal->current = set.newest;
-    open_next(wal, found);
+    open_next(wal, accept, found);
     result = superblock_store(disk, wal->superblock_page, &wal->next, fault);
     if (result != 0) {
         return result;
     }
     wal->current = wal->next;
-    if (discards) {
+    if (!recover_is_whole(found)) {
         result = bad_pages_zero(wal, found, fault);
         if (result != 0) {
             return result;
@@ -266,6 +300,7 @@ void wal_set_hard(struct wal *wal, const struct wal_hard *hard)
     ASSERT(hard->entry_term >= wal->current.entry_term);
     ASSERT(hard->entry_term <= hard->term);
     ASSERT(hard->vote <= NODE_ID_MAX);
+    ASSERT(hard->vote_bound.index == 0 || hard->vote_bound.index == wal->current.bound_index);
     wal->hard = *hard;
     wal->want_hard = true;
 }
@@ -503,6 +538,7 @@ struct wal_hard wal_hard_durable(const struct wal *wal)
         .entry_term = wal->current.entry_term,
         .vote = (uint8_t)wal->current.vote,
         .bootstrapped = wal->current.bootstrapped != 0,
+        .vote_bound = {.term = wal->current.bound_term, .index = wal->current.bound_index},
     };
 }
 

@@ -33,9 +33,18 @@ struct wal_config {
     uint64_t cluster;
     uint8_t node;
     struct disk *disk; /* Borrowed; the wal is its only user. */
-    /* Cut a suspect log behind what is whole, whatever was acknowledged above: an operator says so.
-     * A damaged one is refused all the same. */
-    bool discard_suspect;
+};
+
+/* Which logs wal_open() takes. */
+enum wal_accept {
+    WAL_WHOLE, /* No other. */
+    /* Also one that has lost what no other node can bring back: cut behind what is whole, and from
+     * then on bound, see wal_hard.vote_bound. For a node that has others. */
+    WAL_BOUNDED,
+    /* Also a suspect one, cut behind what is whole and not bound, whatever was acknowledged above;
+     * a bound of earlier is lifted: an operator says so. */
+    WAL_DISCARD_SUSPECT,
+    WAL_DISCARD_DAMAGED /* The same of a damaged one: what was durable above is given up. */
 };
 
 /* What the superblock keeps for the core. */
@@ -44,6 +53,8 @@ struct wal_hard {
     uint64_t entry_term; /* Highest term of any entry ever owed to the log. */
     uint8_t vote;
     bool bootstrapped;
+    struct log_id vote_bound; /* Not {0, 0}: an end of the log is lost, and none of its entries was
+                                 above this. */
 };
 
 /* Contiguous entries, one write. `bytes` is PAGE_BYTES aligned, in the caller's log memory, and
@@ -68,11 +79,12 @@ uint64_t wal_memory_bytes(void);
 struct wal *wal_create(struct mem *mem, const struct wal_config *config);
 
 /* Recover, and if the log is whole open it for writing: make the superblock's copies equal, then
- * raise epoch and boot with the cut at the end, durably, before returning. `visit` gets every entry
- * of the proven prefix in order. Returns 0; or a negative errno with the fault told: a log that
- * is foreign, newer, truncated, or damaged (kind and position are then in `found`), and nothing has
- * been written to it. Blocks: start-up only. */
+ * raise epoch and boot with the cut at the end, durably, before returning. One that is not whole is
+ * taken as `accept` says. `visit` gets every entry of the proven prefix in order. Returns 0; or a
+ * negative errno with the fault told: a log that is foreign, newer, truncated, or damaged (kind and
+ * position are then in `found`), and nothing has been written to it. Blocks: start-up only. */
 MUST_USE int wal_open(struct wal *wal,
+                      enum wal_accept accept,
                       const struct recover_visitor *visit,
                       struct recovery *found,
                       struct fault *fault);

@@ -45,6 +45,8 @@ void wal_update_begin(struct wal *wal)
         wal->next.entry_term = wal->hard.entry_term;
         wal->next.vote = wal->hard.vote;
         wal->next.bootstrapped = wal->hard.bootstrapped;
+        wal->next.bound_term = wal->hard.vote_bound.term;
+        wal->next.bound_index = wal->hard.vote_bound.index;
         wal->want_hard = false;
     }
     if (cut_may_begin(wal)) {

@@ -230,6 +230,15 @@ static json_t *place_json(uint64_t position, struct log_id last)
                      (json_int_t)last.index, "term", (json_int_t)last.term);
 }
 
+static json_t *bound_json(const struct superblock *superblock)
+{
+    if (superblock->bound_index == 0) {
+        return json_null();
+    }
+    return json_pack("{s:I, s:I}", "index", (json_int_t)superblock->bound_index, "term",
+                     (json_int_t)superblock->bound_term);
+}
+
 static json_t *superblock_json(const struct ls *ls)
 {
     const struct superblock_set *set = &ls->superblocks;
@@ -243,13 +252,14 @@ static json_t *superblock_json(const struct ls *ls)
                               valid ? json_integer((json_int_t)set->copies[i / 2][i % 2].sequence)
                                     : json_null()));
     }
-    return json_pack(
-        "{s:I, s:I, s:I, s:o, s:I, s:I, s:b, s:o, s:o}", "update", (json_int_t)newest->sequence,
-        "boot", (json_int_t)newest->boot, "term", (json_int_t)newest->term, "vote",
-        newest->vote != 0 ? json_integer((json_int_t)newest->vote) : json_null(), "entry_term",
-        (json_int_t)newest->entry_term, "epoch", (json_int_t)newest->epoch, "bootstrapped",
-        newest->bootstrapped != 0, "cut",
-        place_json(newest->cut_position, ls->offline.found.cut_last), "copies", copies);
+    return json_pack("{s:I, s:I, s:I, s:o, s:I, s:I, s:b, s:o, s:o, s:o}", "update",
+                     (json_int_t)newest->sequence, "boot", (json_int_t)newest->boot, "term",
+                     (json_int_t)newest->term, "vote",
+                     newest->vote != 0 ? json_integer((json_int_t)newest->vote) : json_null(),
+                     "entry_term", (json_int_t)newest->entry_term, "epoch",
+                     (json_int_t)newest->epoch, "bootstrapped", newest->bootstrapped != 0, "cut",
+                     place_json(newest->cut_position, ls->offline.found.cut_last), "vote_bound",
+                     bound_json(newest), "copies", copies);
 }
 
 /* How a watermark page stands; `mark` is filled when it can be read. */
@@ -331,6 +341,10 @@ static void print_superblock(const struct ls *ls)
     for (uint32_t slot = 0; slot < SUPERBLOCK_SLOTS; slot++) {
         printf(" slot %u: %d of %u%s", slot, set->valid[slot][0] + set->valid[slot][1],
                SUPERBLOCK_COPIES, slot + 1 < SUPERBLOCK_SLOTS ? "," : "\n");
+    }
+    if (newest->bound_index != 0) {
+        printf("vote bound     entry %" PRIu64 " of term %" PRIu64 ": an end of this log is lost\n",
+               newest->bound_index, newest->bound_term);
     }
 }
 

@@ -35,13 +35,23 @@ struct start_arguments {
     enum idle_mode idle;
     int cpu; /* -1: any. */
     int eal_argc;
-    bool discard_suspect;
+    enum wal_accept accept;
     bool posix;
     struct capture_file pcap; /* Its path is empty: no capture. */
     struct slow_disk slow;
 };
 
-enum { KEY_NODE = 256, KEY_NET, KEY_IDLE, KEY_CPU, KEY_PCAP, KEY_SLOW_DISK, KEY_DISCARD, KEY_IO };
+enum {
+    KEY_NODE = 256,
+    KEY_NET,
+    KEY_IDLE,
+    KEY_CPU,
+    KEY_PCAP,
+    KEY_SLOW_DISK,
+    KEY_DISCARD,
+    KEY_DISCARD_ALL,
+    KEY_IO
+};
 
 static const struct argp_option start_options[] = {
     {"config", 'c', "FILE", 0, "The cluster's configuration", 0},
@@ -68,6 +78,10 @@ static const struct argp_option start_options[] = {
     {"discard-suspect", KEY_DISCARD, NULL, 0,
      "Cut a log whose end is suspect behind what is whole, and give up whatever this node has "
      "acknowledged above",
+     0},
+    {"discard-damaged", KEY_DISCARD_ALL, NULL, 0,
+     "Of a cluster of one, cut a damaged log where its damage begins, and give up what was durable "
+     "above (refuse to start)",
      0},
     {0},
 };
@@ -127,7 +141,10 @@ static error_t start_parse(int key, char *value, struct argp_state *state)
         }
         return 0;
     case KEY_DISCARD:
-        arguments->discard_suspect = true;
+        arguments->accept = WAL_DISCARD_SUSPECT;
+        return 0;
+    case KEY_DISCARD_ALL:
+        arguments->accept = WAL_DISCARD_DAMAGED;
         return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "`%s`: no argument is expected", value);
@@ -269,19 +286,41 @@ static void wait_for_end(struct node *node, const sigset_t *signals)
 }
 
 /* What was asked for, and whether it came to that. */
-static void print_discarded(const struct node *node)
+static void print_discarded(const struct node *node, enum wal_accept accept)
 {
     const struct recovery *found = replica_found(node->replica);
-    if (found->kind == RECOVER_SUSPECT) {
+    bool damaged = accept == WAL_DISCARD_DAMAGED;
+    const char *flag = damaged ? "--discard-damaged" : "--discard-suspect";
+    uint32_t id = node->config.self->id;
+    unsigned long long last = found->last.index;
+    if (found->kind == RECOVER_SUSPECT || (damaged && found->kind == RECOVER_DAMAGED)) {
         fprintf(stderr,
-                "DISCARDED: the log of node %u ends behind index %llu now, as --discard-suspect "
-                "said; whatever it had acknowledged above is given up. %s\n",
-                node->config.self->id, (unsigned long long)found->last.index, found->what);
+                "DISCARDED: the log of node %u ends behind index %llu now, as %s said; whatever it "
+                "had acknowledged above is given up. %s\n",
+                id, last, flag, found->what);
+    } else if (recover_is_whole(found) && found->bound.index != 0) {
+        fprintf(stderr,
+                "DISCARDED: whatever the log of node %u had held above index %llu, as %s said; it "
+                "votes and stands again with what is there\n",
+                id, last, flag);
     } else {
-        fprintf(stderr,
-                "--discard-suspect: the log of node %u is %s, not suspect: nothing was discarded\n",
-                node->config.self->id, recover_kind_name(found->kind));
+        fprintf(stderr, "%s: the log of node %u is %s: nothing was discarded\n", flag, id,
+                recover_kind_name(found->kind));
     }
+}
+
+/* Others are asked for what is gone; to give it up is for a cluster of one. */
+static int check_discard(const struct start_arguments *arguments,
+                         const struct config *cluster,
+                         struct fault *fault)
+{
+    if (arguments->accept == WAL_DISCARD_DAMAGED && cluster->node_count > 1) {
+        fault_set(
+            fault, FAULT_USAGE,
+            "--discard-damaged is for a cluster of one: here the others are asked for what is "
+            "gone, so start without it");
+    }
+    return fault->code;
 }
 
 static void print_memory_warning(void)
@@ -344,8 +383,8 @@ static int serve(struct node *node, const struct node_config *config, struct fau
         }
         return result;
     }
-    if (config->discard_suspect) {
-        print_discarded(node);
+    if (config->accept != WAL_WHOLE) {
+        print_discarded(node, config->accept);
     }
     wait_for_end(node, &signals);
     int failure = node_failure(node);
@@ -389,8 +428,9 @@ static int start_run(int argc, char **argv)
     }
     const struct config_node *self = config_node_of(&cluster, arguments.node, &fault);
     struct nic_spec spec;
-    if (self == NULL || check_spec(&arguments, arguments.spec != NULL ? arguments.spec : self->spec,
-                                   &spec, &fault) != 0) {
+    if (self == NULL || check_discard(&arguments, &cluster, &fault) != 0 ||
+        check_spec(&arguments, arguments.spec != NULL ? arguments.spec : self->spec, &spec,
+                   &fault) != 0) {
         return command_fail(&fault);
     }
     bool durable = cluster.durability == CONFIG_DSYNC;
@@ -424,7 +464,7 @@ static int start_run(int argc, char **argv)
         .slow = slow,
         .look = wake_main,
         .posix = arguments.posix,
-        .discard_suspect = arguments.discard_suspect,
+        .accept = arguments.accept,
     };
     int result = serve(&node, &config, &fault);
     if (result == -ENODATA) {

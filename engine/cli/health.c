@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-_Static_assert(HEALTH_NOTES_MAX >= 3 * VOTERS_MAX + 4, "each node may be wrong in three ways");
+_Static_assert(HEALTH_NOTES_MAX >= 4 * VOTERS_MAX + 5, "each node may be wrong in four ways");
 
 static void note(struct health *health, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -35,16 +35,11 @@ const char *health_name_nodes(raft_set nodes, char text[HEALTH_NAMES_BYTES])
     return text;
 }
 
-/* Its log is damaged: what it waits for. Its own name means that no other node can help. */
+/* Its log is damaged: what it waits for. */
 static void note_faulty(struct health *health, uint32_t id, const struct wire_status_reply *status)
 {
     char names[HEALTH_NAMES_BYTES];
-    if ((status->waiting >> id & 1) != 0) {
-        note(health,
-             "node %u is faulty: its log is damaged, and no other node can tell what is gone; it "
-             "says at its start which flag gives up what",
-             id);
-    } else if (status->waiting != 0) {
+    if (status->waiting != 0) {
         note(health, "node %u is faulty: it mends its log and waits for an entry of %s", id,
              health_name_nodes(status->waiting, names));
     } else {
@@ -111,6 +106,12 @@ static void note_nodes(struct health *health,
             note_faulty(health, id, &answers[i].status);
             continue;
         }
+        if (answers[i].reachable && answers[i].status.bounded) {
+            note(health,
+                 "node %u has lost an end of its log: it does not stand, and waits for a leader to "
+                 "bring it back",
+                 id);
+        }
         if (answers[i].reachable && answers[i].status.degraded) {
             note(health, "node %u is degraded: its disk stalls", id);
         }
@@ -135,6 +136,12 @@ static void note_leader(struct health *health,
              health_name_nodes(leader->waiting, names));
     } else if (!leader->takes_proposals) {
         note(health, "node %u leads and takes no appends yet", health->leader);
+    }
+    if (leader->regressed != 0) {
+        note(health,
+             "the log of %s lacks entries that it had acknowledged (its disk lied, or is an old "
+             "copy): its votes and acks do not count; format it anew on another disk",
+             health_name_nodes(leader->regressed, names));
     }
     if (leader->strangers != 0) {
         note(health,

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define HEALTH_NOTES_MAX  25u
+#define HEALTH_NOTES_MAX  33u
 #define HEALTH_NOTE_BYTES 192u
 
 struct health {

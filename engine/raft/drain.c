@@ -52,7 +52,8 @@ static bool drain_state_differs(const struct raft *r)
 {
     return r->state.term != r->state_durable.term || r->state.vote != r->state_durable.vote ||
            r->state.entry_term != r->state_durable.entry_term ||
-           r->state.bootstrapped != r->state_durable.bootstrapped;
+           r->state.bootstrapped != r->state_durable.bootstrapped ||
+           r->state.vote_bound.index != r->state_durable.vote_bound.index;
 }
 
 static void drain_state(struct raft *r, struct drain *drain)
@@ -65,6 +66,7 @@ static void drain_state(struct raft *r, struct drain *drain)
     effect->write_state.vote = r->state.vote;
     effect->write_state.entry_term = r->state.entry_term;
     effect->write_state.bootstrapped = r->state.bootstrapped;
+    effect->write_state.vote_bound = r->state.vote_bound;
     r->state_writing = r->state;
     r->state_in_flight = true;
 }

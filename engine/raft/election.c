@@ -166,10 +166,12 @@ void election_state_durable(struct raft *r)
 }
 
 /* Learners, removed nodes and nodes with a sick disk wait; so does one whose log is being cut: a
- * leader's log only grows. */
+ * leader's log only grows. A node that has lost an end of its log does not know what a leader of it
+ * would have to know. */
 bool election_may_campaign(const struct raft *r)
 {
-    return membership_votes(r, r->config.self) && !r->unhealthy && r->cut == CUT_NONE;
+    return membership_votes(r, r->config.self) && !r->unhealthy && r->cut == CUT_NONE &&
+           r->state.vote_bound.index == 0;
 }
 
 void election_tick(struct raft *r)
@@ -197,12 +199,17 @@ void election_tick(struct raft *r)
     }
 }
 
-/* The candidate's log is at least as good as the own one (section 3.6.1, rule B1). */
+static bool election_at_least(struct raft_entry_id last, struct raft_entry_id own)
+{
+    return last.term > own.term || (last.term == own.term && last.index >= own.index);
+}
+
+/* The candidate's log is at least as good as the own one (section 3.6.1, rule B1), and as what the
+ * own one may have been. */
 static bool election_up_to_date(const struct raft *r, struct raft_entry_id last)
 {
-    struct raft_entry_id own = terms_last(&r->terms);
-
-    return last.term > own.term || (last.term == own.term && last.index >= own.index);
+    return election_at_least(last, terms_last(&r->terms)) &&
+           election_at_least(last, r->state.vote_bound);
 }
 
 /* This node would vote for `id` in its own, current term. */

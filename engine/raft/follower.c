@@ -17,6 +17,7 @@ void follower_new_term(struct raft *r)
     r->append_session = 0;
     r->append_prev = (struct raft_entry_id){0, 0};
     r->acked_index = 0;
+    r->bound_index = 0;
     r->owed_append_reply = false;
 }
 
@@ -78,6 +79,36 @@ static void follower_learn_commit(struct raft *r, uint64_t leader_commit)
     }
 }
 
+/* The vote bound is met once this log holds, durably, what the leader has committed in its own term
+ * since it heard of this boot. Nothing else that is committed can lack here then: what was
+ * committed in earlier terms lies below it, and in this one no ack of an earlier boot counts any
+ * more. */
+void follower_meet_bound(struct raft *r)
+{
+    if (LIKELY(r->state.vote_bound.index == 0) || r->bound_index == 0 ||
+        raft_ackable_index(r) < r->bound_index) {
+        return;
+    }
+    ASSERT(r->role == RAFT_FOLLOWER);
+    if (raft_term_of(r, r->bound_index) == r->state.term) {
+        r->state.vote_bound = (struct raft_entry_id){0, 0};
+        r->counters.bounds_met++;
+        r->dirty = true;
+    }
+    r->bound_index = 0; /* Of an earlier term: the next word counts. */
+}
+
+/* The first word stands until it is reached: under load a newer one would stay ahead of the disk.
+ */
+static void follower_learn_bound(struct raft *r, const struct raft_message *m)
+{
+    if (UNLIKELY(r->state.vote_bound.index != 0) && r->bound_index == 0 &&
+        m->append.heard_boot == (uint32_t)r->config.boot) {
+        r->bound_index = m->append.commit_index;
+    }
+    follower_meet_bound(r);
+}
+
 /* An APPEND of this term. An old token proves nothing about now: it is dropped (rule N7). */
 void follower_on_append(struct raft *r, const struct raft_message *m)
 {
@@ -96,6 +127,7 @@ void follower_on_append(struct raft *r, const struct raft_message *m)
         follower_verify(r, m->append.prev.index);
     }
     follower_learn_commit(r, m->append.commit_index);
+    follower_learn_bound(r, m);
 }
 
 static void follower_want_cut(struct raft *r, struct raft_entry_id keep)
@@ -198,6 +230,7 @@ void follower_build_reply(const struct raft *r, struct raft_message *reply)
     reply->append_reply.session = r->append_session;
     reply->append_reply.matched = follower_has(r, prev);
     reply->append_reply.bootstrapped = r->state.bootstrapped;
+    reply->append_reply.bounded = r->state.vote_bound.index != 0;
     reply->append_reply.verified_index = r->verified_index;
     reply->append_reply.durable_index = raft_ackable_index(r);
     if (!reply->append_reply.matched) {

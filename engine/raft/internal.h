@@ -25,6 +25,7 @@ struct hard_state {
     uint64_t entry_term; /* Highest term of any entry ever owed to the log. */
     uint8_t vote;
     bool bootstrapped;
+    struct raft_entry_id vote_bound; /* {0,0}: none. */
 };
 
 /* The way of a cut. From WANTED on no entry above `keep` is given out or believed; at WRITING, when
@@ -53,6 +54,10 @@ struct peer {
     uint64_t sent_token;  /* Of the newest APPEND. */
     uint64_t heard_token; /* Newest that came back. */
     bool behind;          /* PROBE: the log's start was asked for in this session, and refused. */
+    bool bounded;         /* By its newest reply. */
+    uint64_t boot_token;  /* Newest token made before `boot` was heard of. */
+    uint64_t
+        acked_index; /* Highest acked as durable to this leader, over all sessions and boots. */
     struct owed_reply vote_reply;
     struct owed_reply pre_vote_reply;
     struct owed_reply stale_reply; /* To an APPEND of an older term (rule A6). */
@@ -113,6 +118,8 @@ struct raft {
     uint32_t append_session;
     struct raft_entry_id append_prev;
     uint64_t acked_index; /* In the newest APPEND_REPLY. */
+    uint64_t bound_index; /* Committed, by the word of a leader that has heard this boot; 0: not
+                             yet. What meets the vote bound, if its entry is of this term. */
 
     /* A leader. */
     uint64_t heartbeat_due_ns;
@@ -132,7 +139,8 @@ struct raft {
     uint64_t read_token;     /* Newest made before the round began: only newer ones prove it. */
     raft_set read_heard;     /* Who has answered the round. */
 
-    raft_set members; /* All of the configuration but this node. */
+    raft_set members;   /* All of the configuration but this node. */
+    raft_set regressed; /* See raft_regressed(). */
     struct raft_configuration configuration;
     struct raft_configuration configuration_before; /* In force again if the newer one is cut. */
     struct raft_counters counters;
@@ -237,9 +245,11 @@ bool follower_may_reply(const struct raft *r);
 void follower_build_reply(const struct raft *r, struct raft_message *reply);
 bool follower_cut_ready(const struct raft *r);
 void follower_cut_drained(struct raft *r);
+void follower_meet_bound(struct raft *r);
 void follower_cut_durable(struct raft *r, uint64_t epoch);
 
 /* progress.c */
+void progress_regressed(struct raft *r, uint8_t id);
 void progress_probe(struct raft *r, uint8_t id, uint64_t index);
 bool progress_contradicts(const struct raft *r, const struct raft_message *m);
 void progress_on_reply(struct raft *r, const struct raft_message *m, bool fresh);

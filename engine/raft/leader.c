@@ -18,6 +18,7 @@ void leader_begin(struct raft *r)
     for (raft_set rest = r->members; rest != 0; rest &= rest - 1) {
         progress_probe(r, set_first(rest), r->terms.last_index);
         r->heard_ns[set_first(rest)] = r->now_ns;
+        r->peers[set_first(rest)].acked_index = 0;
     }
     r->match[r->config.self] = r->durable_index;
     r->heard_ns[r->config.self] = UINT64_MAX;

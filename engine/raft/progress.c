@@ -64,6 +64,17 @@ static void progress_on_probe_reply(struct raft *r, const struct raft_message *m
     }
 }
 
+/* It has acknowledged more than it has, and does not say that it lost it: nothing that it says of
+ * its log is evidence any more (rule M7). */
+void progress_regressed(struct raft *r, uint8_t id)
+{
+    ASSERT(r->role == RAFT_LEADER);
+    ASSERT(!set_has(r->regressed, id));
+    r->regressed |= set_of(id);
+    r->counters.regressions++;
+    progress_probe(r, id, r->terms.last_index);
+}
+
 /* It claims entries that this leader has not got: nobody has verified them with it. */
 bool progress_contradicts(const struct raft *r, const struct raft_message *m)
 {
@@ -71,6 +82,18 @@ bool progress_contradicts(const struct raft *r, const struct raft_message *m)
     return r->role == RAFT_LEADER && m->term == r->state.term && set_has(r->members, m->from) &&
            m->append_reply.session == r->peers[m->from].session &&
            m->append_reply.verified_index > r->terms.last_index;
+}
+
+/* It was asked for an entry that it has acknowledged, or for one above, and its log ends below
+ * that. `fresh`: it said so after everything else that was heard of it. */
+static bool progress_went_back(const struct raft *r, const struct raft_message *m, bool fresh)
+{
+    const struct peer *peer = &r->peers[m->from];
+    bool probed = peer->progress == PROGRESS_PROBE && peer->probe_token != 0 &&
+                  m->token >= peer->probe_token && peer->probe_index >= peer->acked_index;
+    bool replicated = peer->progress == PROGRESS_REPLICATE && r->match[m->from] > 0;
+    return fresh && !m->append_reply.matched && (probed || replicated) &&
+           m->append_reply.hint.index < peer->acked_index && !m->append_reply.bounded;
 }
 
 /* A reply of this term and session; `fresh`: to a newer request than any answered before. */
@@ -82,6 +105,12 @@ void progress_on_reply(struct raft *r, const struct raft_message *m, bool fresh)
     ASSERT(m->append_reply.verified_index <= r->terms.last_index);
     if (durable_index > r->match[m->from]) {
         r->match[m->from] = durable_index;
+        peer->acked_index = raft_max(peer->acked_index, durable_index);
+    }
+    peer->bounded = m->append_reply.bounded;
+    if (UNLIKELY(progress_went_back(r, m, fresh))) {
+        progress_regressed(r, m->from);
+        return;
     }
     switch (peer->progress) {
     case PROGRESS_PROBE:
@@ -119,5 +148,6 @@ void progress_build_append(struct raft *r, uint8_t id, struct raft_message *appe
     append->append.session = peer->session;
     append->append.prev = (struct raft_entry_id){raft_term_of(r, index), index};
     append->append.commit_index = r->commit_index;
+    append->append.heard_boot = (uint32_t)peer->boot;
     ASSERT((append->append.prev.term == 0) == (index == 0));
 }

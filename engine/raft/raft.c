@@ -48,7 +48,8 @@ static void raft_init_state(struct raft *r, const struct raft_recovered *recover
     r->state_durable = (struct hard_state){.term = recovered->term,
                                            .entry_term = recovered->entry_term,
                                            .vote = recovered->vote,
-                                           .bootstrapped = recovered->bootstrapped};
+                                           .bootstrapped = recovered->bootstrapped,
+                                           .vote_bound = recovered->vote_bound};
     r->state = r->state_durable;
     r->state.entry_term = raft_max(recovered->entry_term, recovered->last.term);
     r->state.bootstrapped = recovered->bootstrapped || r->commit_index >= 1;
@@ -132,6 +133,19 @@ static bool raft_accept_store(struct raft *r, const struct raft_message *m)
     return false;
 }
 
+/* An older self of a peer has nothing to say; but one that answers what was asked since the younger
+ * one was heard is alive: its disk is an old copy. */
+static void raft_on_older_boot(struct raft *r, const struct raft_message *m)
+{
+    const struct peer *peer = &r->peers[m->from];
+    bool alive = r->role == RAFT_LEADER && m->kind == RAFT_APPEND_REPLY &&
+                 m->term == r->state.term && m->token > peer->boot_token &&
+                 m->token <= peer->sent_token;
+    if (alive && set_has(r->members, m->from)) {
+        progress_regressed(r, m->from);
+    }
+}
+
 /* A restarted peer may have forgotten what it had said; an older self of it has nothing to say. */
 static bool raft_accept_boot(struct raft *r, const struct raft_message *m)
 {
@@ -142,10 +156,12 @@ static bool raft_accept_boot(struct raft *r, const struct raft_message *m)
     }
     if (m->from_boot < peer->boot) {
         r->counters.stale_session++;
+        raft_on_older_boot(r, m);
         return false;
     }
     bool restarted = peer->boot != 0;
     peer->boot = m->from_boot;
+    peer->boot_token = r->token;
     if (restarted && r->role == RAFT_LEADER && set_has(r->members, m->from)) {
         progress_probe(r, m->from, r->terms.last_index);
     }
@@ -258,6 +274,12 @@ static bool raft_contradicts(const struct raft *r, const struct raft_message *m)
     return false;
 }
 
+static bool raft_is_reply(const struct raft_message *m)
+{
+    return m->kind == RAFT_PRE_VOTE_REPLY || m->kind == RAFT_VOTE_REPLY ||
+           m->kind == RAFT_APPEND_REPLY;
+}
+
 static void raft_on_message(struct raft *r, const struct raft_message *m)
 {
     raft_check_message(r, m);
@@ -266,6 +288,10 @@ static void raft_on_message(struct raft *r, const struct raft_message *m)
     }
     if (m->term > r->state.term && m->term - r->state.term > TERM_JUMP_MAX) {
         r->counters.absurd_term++;
+        return;
+    }
+    if (UNLIKELY(set_has(r->regressed, m->from)) && raft_is_reply(m)) {
+        r->counters.regressed_ignored++;
         return;
     }
     if (!raft_accept_boot(r, m)) {
@@ -316,6 +342,7 @@ static void raft_on_log_durable(struct raft *r, uint64_t epoch, uint64_t index)
     }
     ASSERT(index <= r->handed_index);
     r->durable_index = raft_max(r->durable_index, index);
+    follower_meet_bound(r);
     if (r->role == RAFT_LEADER) {
         r->match[r->config.self] = r->durable_index;
         leader_update_commit(r);
@@ -329,6 +356,7 @@ static void raft_on_state_durable(struct raft *r, const struct raft_event *event
     ASSERT(event->state_durable.term == r->state_writing.term);
     ASSERT(event->state_durable.vote == r->state_writing.vote);
     ASSERT(event->state_durable.entry_term == r->state_writing.entry_term);
+    ASSERT(event->state_durable.vote_bound.index == r->state_writing.vote_bound.index);
     r->state_in_flight = false;
     r->state_durable = r->state_writing;
     election_state_durable(r);
@@ -510,6 +538,16 @@ uint64_t raft_epoch(const struct raft *r)
 bool raft_bootstrapped(const struct raft *r)
 {
     return r->state.bootstrapped;
+}
+
+struct raft_entry_id raft_vote_bound(const struct raft *r)
+{
+    return r->state.vote_bound;
+}
+
+raft_set raft_regressed(const struct raft *r)
+{
+    return r->regressed;
 }
 
 bool raft_cut_pending(const struct raft *r)

@@ -77,11 +77,13 @@ struct raft_run {
 
 /* What the disk knew at start-up. */
 struct raft_recovered {
-    uint64_t term;              /* Superblock. */
-    uint8_t vote;               /* Voted for in term, or RAFT_NOBODY. */
-    uint64_t entry_term;        /* Highest term of any entry ever owed to the log. */
-    uint64_t epoch;             /* Of the open log. */
-    bool bootstrapped;          /* The first entry is known to be committed. */
+    uint64_t term;                   /* Superblock. */
+    uint8_t vote;                    /* Voted for in term, or RAFT_NOBODY. */
+    uint64_t entry_term;             /* Highest term of any entry ever owed to the log. */
+    uint64_t epoch;                  /* Of the open log. */
+    bool bootstrapped;               /* The first entry is known to be committed. */
+    struct raft_entry_id vote_bound; /* Not {0,0}: the log has lost an end that may have been
+                                        acknowledged, and nothing in it was above this. */
     struct raft_entry_id start; /* The entry just before the first one kept; {0,0}: all kept. */
     struct raft_entry_id last;
     uint64_t commit_index; /* Known to be committed by the word of later entries; 0: nothing. */
@@ -131,11 +133,14 @@ struct raft_message {
             uint32_t session; /* Replication session of leader and peer, within the term. */
             struct raft_entry_id prev; /* "You have this one?" */
             uint64_t commit_index;
+            uint32_t heard_boot; /* Low half of the newest boot of the receiver that the sender
+                                    has heard; 0: none. No ack of an older one counts. */
         } append;
         struct {
-            uint32_t session;          /* Echoed. */
-            bool matched;              /* prev is in the follower's log. */
-            bool bootstrapped;         /* The follower knows the first entry to be committed. */
+            uint32_t session;  /* Echoed. */
+            bool matched;      /* prev is in the follower's log. */
+            bool bootstrapped; /* The follower knows the first entry to be committed. */
+            bool bounded;      /* The follower has a vote bound: what it acked once may be gone. */
             struct raft_entry_id hint; /* !matched: largest own (index, term) at or below prev with
                                           a term not above prev's (rule C8). */
             uint64_t verified_index;   /* The follower's log equals the leader's up to here. */
@@ -154,7 +159,7 @@ enum raft_event_kind {
     RAFT_EVENT_ENTRY,         /* A whole entry from a leader, every check passed. */
     RAFT_EVENT_PROPOSE,       /* Leader: the caller has sealed the entry at last + 1. */
     RAFT_EVENT_LOG_DURABLE,   /* Everything up to index, as written in epoch, is on disk. */
-    RAFT_EVENT_STATE_DURABLE, /* The superblock holds term, vote, entry_term. */
+    RAFT_EVENT_STATE_DURABLE, /* The superblock holds what WRITE_STATE gave. */
     RAFT_EVENT_CUT_DURABLE,   /* The cut owed by CUT_LOG is on disk; its epoch is in force. */
     RAFT_EVENT_TRIMMED,       /* Entries up to and including `start` are gone from the log. */
     RAFT_EVENT_UNHEALTHY,     /* The own disk stalls: a leader hands over or steps down, and stands
@@ -195,6 +200,7 @@ struct raft_event {
             uint8_t vote;
             uint64_t entry_term;
             bool bootstrapped;
+            struct raft_entry_id vote_bound;
         } state_durable;
         struct {
             uint64_t epoch;
@@ -235,7 +241,7 @@ enum raft_transfer {
 
 enum raft_effect_kind {
     RAFT_EFFECT_SEND,
-    RAFT_EFFECT_WRITE_STATE, /* Make term, vote, entry_term durable; report STATE_DURABLE. */
+    RAFT_EFFECT_WRITE_STATE, /* Make all of this durable; report STATE_DURABLE. */
     RAFT_EFFECT_WRITE_LOG,   /* Write entries first to last; report LOG_DURABLE. */
     RAFT_EFFECT_CUT_LOG,     /* Cut after `keep`, under a new epoch; report CUT_DURABLE. The core's
                                 last entry is `keep` from the moment this is drained. Never below
@@ -256,6 +262,7 @@ struct raft_effect {
             uint8_t vote;
             uint64_t entry_term;
             bool bootstrapped;
+            struct raft_entry_id vote_bound;
         } write_state;
         struct {
             uint64_t epoch;
@@ -293,7 +300,7 @@ struct raft_replication {
     X(votes_granted) X(votes_refused) X(stale_term) X(stale_token) X(stale_session) \
     X(unknown_sender) X(wrong_store) X(absurd_term) X(sticky_ignored) X(stale_durable) \
     X(quorum_lost) X(transfers_started) X(transfers_aborted) X(transfer_campaigns) X(read_rounds) \
-    X(read_rounds_confirmed) X(contradictions)
+    X(read_rounds_confirmed) X(contradictions) X(bounds_met) X(regressions) X(regressed_ignored)
 /* clang-format on */
 COUNTERS_DECLARE(raft, RAFT_COUNTERS);
 
@@ -345,6 +352,13 @@ uint64_t raft_verified_index(const struct raft *r); /* Leader: its last. */
 uint64_t raft_durable_index(const struct raft *r);  /* The own log's watermark. */
 uint64_t raft_epoch(const struct raft *r);
 bool raft_bootstrapped(const struct raft *r);
+/* Not {0,0}: this node has lost an end of its log, votes for nobody whose last entry is below this,
+ * and does not stand. Over when a leader's word shows that all it may have acknowledged is here
+ * again. */
+struct raft_entry_id raft_vote_bound(const struct raft *r);
+/* Peers that lack what they acknowledged to this leader, and do not say so: their disk has lied, or
+ * is an old copy. Their votes and acks do not count here, while this process lives. */
+raft_set raft_regressed(const struct raft *r);
 bool raft_cut_pending(const struct raft *r);
 /* A leader whose first entry of the term is in its log and that is not handing over: client entries
  * may be proposed. */

@@ -13,8 +13,8 @@
  */
 #include "engine/raft/internal.h"
 
-/* The voters that could take over: not this node, and heard of late, because a dead one matches as
- * well as it did when it died. */
+/* The voters that could take over: not this node, heard of late, because a dead one matches as well
+ * as it did when it died, and not one that may not stand. */
 static raft_set transfer_candidates(const struct raft *r)
 {
     raft_set candidates = 0;
@@ -22,7 +22,7 @@ static raft_set transfer_candidates(const struct raft *r)
     for (raft_set rest = r->configuration.voters & r->members; rest != 0; rest &= rest - 1) {
         uint8_t id = set_first(rest);
         bool heard = r->now_ns - r->heard_ns[id] < r->config.election_min_ns;
-        candidates |= heard ? set_of(id) : 0;
+        candidates |= heard && !r->peers[id].bounded ? set_of(id) : 0;
     }
     return candidates;
 }

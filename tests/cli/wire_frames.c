@@ -102,10 +102,11 @@ static void put_entry(const struct wire_entry *entry)
 static void put_ack(const struct wire_ack *ack)
 {
     put("ack.session", ack->session);
-    put("ack.flags",
-        (ack->matched ? 1u : 0) | (ack->bootstrapped ? 2u : 0) | (ack->has_missing ? 4u : 0));
+    put("ack.flags", (ack->matched ? 1u : 0) | (ack->bootstrapped ? 2u : 0) |
+                         (ack->has_missing ? 4u : 0) | (ack->bounded ? 8u : 0));
     put("ack.flags.matched", ack->matched);
     put("ack.flags.bootstrapped", ack->bootstrapped);
+    put("ack.flags.bounded", ack->bounded);
     put("ack.flags.missing", ack->has_missing);
     put("ack.probe", ack->probe);
     put("ack.frame_bytes", ack->frame_bytes);
@@ -136,6 +137,7 @@ static void put_message(const struct wire_frame *frame)
         return;
     case RAFT_APPEND:
         put("append.session", message->append.session);
+        put("append.heard_boot", message->append.heard_boot);
         put("append.prev_term", message->append.prev.term);
         put("append.prev_index", message->append.prev.index);
         put("append.commit_index", message->append.commit_index);
@@ -244,7 +246,7 @@ static void put_status_reply(const struct wire_status_reply *reply)
     put("status_reply.flags", (reply->durable ? 1u : 0) | (reply->bootstrapped ? 2u : 0) |
                                   (reply->takes_proposals ? 4u : 0) | (reply->degraded ? 8u : 0) |
                                   (reply->slowed ? 16u : 0) | (reply->faulty ? 32u : 0) |
-                                  (reply->posix ? 64u : 0));
+                                  (reply->posix ? 64u : 0) | (reply->bounded ? 128u : 0));
     put("status_reply.flags.durable", reply->durable);
     put("status_reply.flags.bootstrapped", reply->bootstrapped);
     put("status_reply.flags.takes", reply->takes_proposals);
@@ -252,6 +254,7 @@ static void put_status_reply(const struct wire_status_reply *reply)
     put("status_reply.flags.slowed", reply->slowed);
     put("status_reply.flags.faulty", reply->faulty);
     put("status_reply.flags.posix", reply->posix);
+    put("status_reply.flags.bounded", reply->bounded);
     put("status_reply.term", reply->term);
     put("status_reply.commit_index", reply->commit_index);
     put("status_reply.durable_index", reply->durable_index);
@@ -262,6 +265,7 @@ static void put_status_reply(const struct wire_status_reply *reply)
     put("status_reply.strangers", reply->strangers);
     put("status_reply.behind", reply->behind);
     put("status_reply.frames_dropped", reply->frames_dropped);
+    put("status_reply.regressed", reply->regressed);
 }
 
 static void put_probe(const struct wire_probe *probe)
@@ -288,6 +292,8 @@ static void put_mend(const struct wire_frame *frame)
     put("mend_say.what", frame->mend_say.what);
     put("mend_say.term", frame->mend_say.id.term);
     put("mend_say.index", frame->mend_say.id.index);
+    put("mend_say.last_term", frame->mend_say.last.term);
+    put("mend_say.last_index", frame->mend_say.last.index);
 }
 
 /* What the encoder was given, by kind. */

@@ -1,6 +1,8 @@
 """Damaged logs that nodes make whole from each other, before they take part: one byte, whole pages,
-ten places, two nodes at once; and damage that waits, and says for whom.
+ten places, two nodes at once; damage that waits, and says for whom; ends that nobody can bring back;
+and a disk that went back.
 """
+import json
 import os
 import shutil
 import subprocess
@@ -128,28 +130,94 @@ class Mending(cluster.Case):
         self.made[3].start()
         self.assert_mended(2)
 
-    def test_a_suspect_end_waits_until_an_operator_gives_it_up(self):
-        log = LogFile(self.made[2].data)
-        last = dump(self.made[2].data, "--headers")[0][-1]  # Of whatever kind.
+    def spoil_end(self, number):
+        """Nobody can tell what stood on this page behind the end."""
+        last = dump(self.made[number].data, "--headers")[0][-1]  # Of whatever kind.
         end = last["position"] + last["pages"] * PAGE
-        log.write(end + PAGE, os.urandom(PAGE))
-        self.assert_exit(thole("log", "verify", self.made[2].data), 1)
+        LogFile(self.made[number].data).write(end + PAGE, os.urandom(PAGE))
+        self.assert_exit(thole("log", "verify", self.made[number].data), 1)
+
+    def test_a_suspect_end_is_settled_by_a_leader(self):
+        self.spoil_end(2)
+        self.made[2].start(waits=False)  # Nobody leads: it is bound, and says so.
+        self.made[2].wait_serving()
+        self.assertIn("node 2 serves with a log cut behind index", self.made[2].said())
+        found = self.made.status()
+        self.assertEqual([node["bounded"] for node in found["nodes"]], [None, True, None])
+        self.assertIn("node 2 has lost an end of its log", found["notes"])
+        self.made[2].kill()
+        shown = json.loads(thole("log", "ls", "--json", self.made[2].data).stdout)["superblock"]
+        self.assertGreater(shown["vote_bound"]["index"], shown["cut"]["index"])
+        self.made[2].start(waits=False)
         self.made[1].start()
         self.made[3].start()
-        self.made[2].start(waits=False)
-        self.made.wait(lambda: "`thole start --discard-suspect` gives it" in self.made[2].said(),
-                       "it says which flag")
-        found = self.made.status()
-        self.assertIn("no other node can tell what is gone", found["notes"])
-        self.assertTrue(found["available"])
-        self.assertEqual(self.made[2].stop(), 0)
-        self.made[2].start("--discard-suspect")
-        self.assertIn("DISCARDED: the log of node 2 ends behind index", self.made[2].said())
         self.made.wait_healthy()
-        self.assertEqual(self.made[2].stop(), 0)
-        self.assert_exit(thole("log", "verify", self.made[2].data), 0)
+        self.made.wait(lambda: "node 2 has all again" in self.made[2].said(), "the bound is met")
+        self.made.stop()
+        for node in self.made.nodes:
+            self.assert_exit(thole("log", "verify", node.data), 0)
+
+    def test_a_suspect_node_helps_a_whole_one_to_lead(self):
+        """Its vote is enough, as the other has all that it can have acknowledged, and more."""
+        self.spoil_end(2)
+        self.made[1].start()
+        self.made[3].start()
+        self.made.wait_status(lambda found: found["available"], "two nodes lead")
+        self.append(b"later\n")
+        self.made[3].kill()
+        self.made[1].kill()
+        self.made[2].start(waits=False)
+        self.made[1].start()
+        found = self.made.wait_status(lambda found: found["available"], "node 1 leads")
+        self.assertEqual(found["leader"], 1)
+        self.made.wait(lambda: "node 2 has all again" in self.made[2].said(), "the bound is met")
+
+    def test_ends_that_all_have_lost_are_given_up_by_an_operator(self):
+        for number in (1, 2, 3):
+            self.spoil_end(number)
+        for node in self.made.nodes:
+            node.start(waits=False)
+        for node in self.made.nodes:
+            node.wait_serving()
+        found = self.made.wait_status(
+            lambda found: [node["bounded"] for node in found["nodes"]] == [True] * 3, "all bound")
+        self.assertFalse(found["available"])
+        for node in self.made.nodes:
+            self.assertIn("`thole start --discard-suspect` on each gives up", node.said())
+            node.stop()
+        for node in self.made.nodes:
+            node.start("--discard-suspect", waits=False)
+        self.made.wait_healthy()
+        self.assertIn("DISCARDED: whatever the log of node 2 had held above index",
+                      self.made[2].said())
+        self.made.stop()
         self.made[2].start("--discard-suspect")
-        self.assertIn("not suspect: nothing was discarded", self.made[2].said())
+        self.assertIn("the log of node 2 is clean: nothing was discarded", self.made[2].said())
+        self.assert_exit(thole("start", "-c", self.made.path, "--node", "1", "--discard-damaged"),
+                         2, "is for a cluster of one")
+
+    def test_an_old_copy_of_a_disk_is_noticed_and_counts_no_more(self):
+        """What it lacks, it has acknowledged to the leader; which says so and goes on without."""
+        for node in self.made.nodes:
+            node.start(waits=False)
+        leader = self.made.wait_healthy()["leader"]
+        victim = leader % 3 + 1
+        self.assertEqual(self.made[victim].stop(), 0)
+        shutil.copytree(self.made[victim].data, self.made[victim].data + ".old")
+        self.made[victim].start()
+        self.made.wait_healthy()
+        self.append(b"acknowledged by all\n")
+        self.made.wait(lambda: len({node["durable_index"]
+                                    for node in self.made.status()["nodes"]}) == 1, "all have it")
+        self.made[victim].kill()
+        shutil.rmtree(self.made[victim].data)
+        shutil.move(self.made[victim].data + ".old", self.made[victim].data)
+        self.made[victim].start(waits=False)
+        words = f"the log of node {victim} lacks entries that it had acknowledged"
+        found = self.made.wait_status(lambda found: words in found["notes"], "it is noticed")
+        self.assertEqual((found["healthy"], found["available"], found["leader"]),
+                         (False, True, leader))
+        self.append(b"goes on\n")
 
     def test_a_stranger_without_the_entries_mends_nobody(self):
         LogFile(self.made[2].data).flip(self.entries[4]["position"] + 200)
@@ -182,8 +250,14 @@ class Alone(cluster.Case):
         made.wait_healthy()
         self.assertEqual(made[1].stop(), 0)
         log.flip(entries[-1]["position"] + 200)
-        self.assert_exit(thole(*start), 1, "is damaged", "no flag accepts it")
+        self.assert_exit(thole(*start), 1, "is damaged", "--discard-damaged")
         self.assert_exit(thole(*start, "--discard-suspect"), 1, "is damaged")
+        made[1].start("--discard-damaged")
+        self.assertIn(f"ends behind index {entries[-1]['index'] - 1} now, as --discard-damaged",
+                      made[1].said())
+        made.wait_healthy()
+        self.assertEqual(made[1].stop(), 0)
+        self.assert_exit(thole("log", "verify", made[1].data), 0)
 
 
 if __name__ == "__main__":

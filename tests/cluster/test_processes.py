@@ -23,7 +23,7 @@ class Election(Case):
         for node in found["nodes"]:
             self.assertEqual(set(node), {
                 "id", "address", "reachable", "role", "term", "commit_index", "durable_index",
-                "log_start_offset", "log_end_offset", "durability", "behind", "faulty",
+                "log_start_offset", "log_end_offset", "durability", "behind", "faulty", "bounded",
                 "slow_disk", "posix_disk"})
             self.assertIs(node["slow_disk"], False)
             self.assertIs(node["posix_disk"], False)

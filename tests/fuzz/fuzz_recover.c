@@ -238,7 +238,7 @@ static void open_and_look_again(const struct recovery *found, bool again)
     bool healthy = found->kind == RECOVER_CLEAN || found->kind == RECOVER_TORN;
     uint64_t writes = image->model.write_count;
     bool ours = found->cluster == CLUSTER && found->node == 1;
-    int result = wal_open(wal, NULL, &opened, &fault);
+    int result = wal_open(wal, WAL_WHOLE, NULL, &opened, &fault);
     ASSERT((result == 0) == (healthy && ours));
     if (result != 0) {
         ASSERT(image->model.write_count == writes);

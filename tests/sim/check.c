@@ -365,16 +365,47 @@ void check_polled(struct sim *sim, uint32_t number)
     if (durable > node->promised_index && durable <= node->last_index) {
         durable_check(sim, node, durable);
     }
+    if (raft_regressed(raft) != 0) {
+        sim_violation(sim, "node %u says that a peer lacks what it acked", number + 1);
+    }
     node->leads = raft_is_leader(raft);
     node->term = term;
     answers_check(sim);
     table_check(sim, node, false);
 }
 
+/* What it has promised and lost is not above what bounds its votes. */
+static void bound_check(struct sim *sim, struct sim_node *node)
+{
+    const struct raft *raft = replica_raft(node->replica);
+    struct raft_entry_id bound = raft_vote_bound(raft);
+    uint64_t last_index = raft_last(raft).index;
+    if (bound.index == 0) {
+        return;
+    }
+    sim->totals->covers.opened_bounded++;
+    SIM_TRACE(sim, "node %u: bound to entry %lu of term %lu", node->disk.node + 1, bound.index,
+              bound.term);
+    if (!node->damaged) {
+        sim_violation(sim, "node %u was never damaged, and is bound", node->disk.node + 1);
+    }
+    uint64_t promised = node->promised_index;
+    uint64_t term = node->disk.entries[promised].term;
+    if (promised > last_index &&
+        (term > bound.term || (term == bound.term && promised > bound.index))) {
+        sim_violation(sim,
+                      "node %u promised entry %lu of term %lu, has lost it, and is bound to entry "
+                      "%lu of term %lu",
+                      node->disk.node + 1, promised, term, bound.index, bound.term);
+    }
+    node->promised_index = promised > last_index ? last_index : promised;
+}
+
 void check_opened(struct sim *sim, uint32_t number)
 {
     struct sim_node *node = &sim->nodes[number];
     const struct raft *raft = replica_raft(node->replica);
+    bound_check(sim, node);
     if (raft_last(raft).index < node->promised_index) {
         sim_violation(sim, "node %u comes back with %lu entries; it had promised %lu%s", number + 1,
                       raft_last(raft).index, node->promised_index,

@@ -188,7 +188,9 @@ static bool is_covered(void)
         {"entries_mended", covers->entries_mended},
         {"crash_in_mending", covers->crash_in_mending},
         {"mend_denials", covers->mend_denials},
-        {"mendings_helpless", covers->mendings_helpless},
+        {"opened_bounded", covers->opened_bounded},
+        {"bounds_met", covers->bounds_met},
+        {"mends_given_up", covers->mends_given_up},
     };
     uint32_t zeros = 0;
     for (uint32_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {

@@ -166,7 +166,6 @@ mending_begin(struct sim *sim, struct sim_node *node, const struct replica_mendi
 {
     node->state = SIM_MENDING;
     sim->totals->covers.mendings++;
-    sim->totals->covers.mendings_helpless += mending->helpless;
     SIM_TRACE(sim, "node %u mends: %s", node->disk.node + 1, mending->what);
     if (!node->damaged) {
         sim_violation(sim, "node %u was never damaged and must be mended: %s", node->disk.node + 1,
@@ -274,6 +273,8 @@ void node_count(struct sim *sim, struct sim_node *node)
     covers->entries_mended += counters->entries_mended;
     covers->mended_by_faulty += counters->mend_answers_faulty;
     covers->mend_denials += counters->mend_denials;
+    covers->mends_given_up += counters->mends_given_up;
+    covers->bounds_met += raft->bounds_met;
     struct replica_sessions sessions;
     replica_sessions(node->replica, &sessions);
     covers->tails_rebuilt += sessions.tails_rebuilt;

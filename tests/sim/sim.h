@@ -82,7 +82,7 @@ COUNTERS_DECLARE(sim_fault, SIM_FAULTS);
     X(tables_recovered) X(states_compared) X(tails_rebuilt) X(crowded_entries)                     \
     X(slots_pinned) X(frames_grown) X(frames_shrunk) X(stranger_answers) X(frames_foreign)        \
     X(mendings) X(mended) X(entries_mended) X(crash_in_mending) X(mended_by_faulty)                \
-    X(mend_denials) X(mendings_helpless) X(refused_for_state)
+    X(mend_denials) X(opened_bounded) X(bounds_met) X(mends_given_up) X(refused_for_state)
 COUNTERS_DECLARE(sim_cover, SIM_COVERS);
 
 /* clang-format on */

@@ -88,6 +88,11 @@ static void receive(struct world *world)
         world->hard.term = world->leader_term;
         world->hard.entry_term = world->leader_term;
         world->hard.vote = (uint8_t)world_below(world, 4);
+        if (world->hard.vote_bound.index != 0 && world_percent(world, 20)) {
+            world->hard.vote_bound =
+                (struct log_id){0, 0}; /* A leader's word: all is there again. */
+            world->given_up = (struct log_id){0, 0};
+        }
         world->want_hard = true;
         wal_set_hard(world->wal, &world->hard);
         return;
@@ -402,6 +407,8 @@ void world_keep(struct world *world)
         .want_cut = world->want_cut,
         .want_start = world->want_start,
         .opening = world->opening,
+        .opening_bounded = world->opening_bounded,
+        .given_up = world->given_up,
         .acted = world->acted,
     };
 }
@@ -420,6 +427,8 @@ void world_restore(struct world *world)
     world->want_cut = before->want_cut;
     world->want_start = before->want_start;
     world->opening = before->opening;
+    world->opening_bounded = before->opening_bounded;
+    world->given_up = before->given_up;
     world->acted = before->acted;
 }
 
@@ -520,6 +529,8 @@ void world_reset(struct world *world, uint64_t seed)
     world->held.entries[0] = (struct made){0};
     world->commit = world->submitted = world->acked = world->verified = 0;
     world->want_hard = world->want_cut = world->want_start = world->opening = world->dirty = false;
+    world->opening_bounded = false;
+    world->given_up = (struct log_id){0, 0};
     world->vouched = world->faults = 0;
     memset(world->rotten_crc, 0, sizeof world->rotten_crc);
     world->acted = (struct acted){.epoch = 1};

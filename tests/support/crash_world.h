@@ -81,7 +81,9 @@ struct counts {
     uint64_t rotten_copies;    /* Of the superblock. */
     uint64_t mends;            /* Logs that were made whole, ... */
     uint64_t mends_cut_short;  /* ... crashes within, ... */
-    uint64_t mends_waiting;    /* ... logs that no entry could mend, ... */
+    uint64_t mends_lost;       /* ... logs that no entry could mend, ... */
+    uint64_t bounded;          /* ... and were opened bounded, ... */
+    uint64_t bounded_acked;    /* ... of these, cut below an acked entry, ... */
     uint64_t mends_unanswered; /* ... or that wanted one which nobody has. */
     uint64_t entries_mended;
 };
@@ -127,14 +129,18 @@ struct world {
         uint64_t vote;
     } acted;
     bool opening;
+    bool opening_bounded;
     uint64_t opening_epoch;
     uint64_t opening_last;
+    struct log_id
+        given_up; /* Highest acked entry that bounded openings have cut off; {0, 0}: none. */
     /* All of it as it was before the crash: an update of which one copy is durable may be found by
      * one recovery and, that copy rotten, not by the next; it counts when the copies are equal. */
     struct before {
         uint32_t count;
         uint64_t submitted, acked, verified, vouched, opening_epoch, opening_last;
-        bool want_hard, want_cut, want_start, opening;
+        bool want_hard, want_cut, want_start, opening, opening_bounded;
+        struct log_id given_up;
         struct acted acted;
     } before;
     /* Of the last recovery. */

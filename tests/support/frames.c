@@ -109,6 +109,7 @@ static void mend_random(struct prng *prng, enum wire_kind kind, struct wire_fram
     if (kind == WIRE_MEND_SAY) {
         frame->mend_say.id = id_random(prng, NUMBER_LIMIT - 1, false);
         frame->mend_say.what = (uint8_t)prng_below(prng, WIRE_MEND_COUNT);
+        frame->mend_say.last = id_random(prng, frame->header.term, true);
         return;
     }
     while (frame->payload_bytes == 0) { /* No poll. */
@@ -125,6 +126,7 @@ static void ack_random(struct prng *prng, struct wire_frame *frame)
     ack->session = (uint32_t)prng_next(prng);
     ack->matched = prng_chance(prng, 500000);
     ack->bootstrapped = prng_chance(prng, 500000);
+    ack->bounded = prng_chance(prng, 500000);
     ack->has_missing = prng_chance(prng, 500000);
     ack->probe = (uint8_t)prng_next(prng);
     ack->frame_bytes = prng_chance(prng, 200000)
@@ -306,7 +308,9 @@ static void status_reply_random(struct prng *prng, struct wire_frame *frame)
     reply->waiting = leads && !reply->bootstrapped ? prng_next(prng) & reply->voters : 0;
     reply->strangers = prng_next(prng) & ~1ull;
     reply->behind = leads ? prng_next(prng) & ~1ull : 0;
-    if (!leads && prng_chance(prng, 200000)) {
+    reply->regressed = prng_next(prng) & ~1ull;
+    reply->bounded = !leads && prng_chance(prng, 200000);
+    if (!leads && !reply->bounded && prng_chance(prng, 200000)) {
         reply->faulty = true;
         reply->leader = 0;
         reply->waiting = prng_next(prng) & reply->voters;
@@ -373,6 +377,7 @@ static void vote_random(struct prng *prng, enum wire_kind kind, struct wire_fram
 static void append_random(struct prng *prng, struct raft_message *message, uint64_t term)
 {
     message->append.session = (uint32_t)prng_next(prng);
+    message->append.heard_boot = (uint32_t)prng_next(prng);
     message->append.prev = id_random(prng, term, true);
     message->append.commit_index = number(prng, 0, NUMBER_LIMIT - 1);
 }
@@ -513,7 +518,8 @@ static bool message_equal(const struct wire_frame *a, const struct wire_frame *b
     case RAFT_APPEND:
         return x->append.session == y->append.session &&
                memcmp(&x->append.prev, &y->append.prev, sizeof x->append.prev) == 0 &&
-               x->append.commit_index == y->append.commit_index;
+               x->append.commit_index == y->append.commit_index &&
+               x->append.heard_boot == y->append.heard_boot;
     case RAFT_TIMEOUT_NOW:
         return memcmp(&x->timeout_now, &y->timeout_now, sizeof x->timeout_now) == 0;
     case RAFT_APPEND_REPLY:

@@ -45,7 +45,7 @@ int log_open(struct log_fixture *log, struct recovery *found, struct fault *faul
     const struct wal_config config = {
         .cluster = LOG_CLUSTER, .node = LOG_NODE, .disk = &log->model.disk};
     log->wal = wal_create(&log->mem, &config);
-    int result = wal_open(log->wal, NULL, found, fault);
+    int result = wal_open(log->wal, WAL_WHOLE, NULL, found, fault);
     log->last = found->last;
     log->position = found->end_position;
     return result;

@@ -68,9 +68,24 @@ static void damaged_node_is_faulty_and_named_with_whom_it_waits_for(void **state
     judge(&w);
     assert_true(
         says(&w, "node 1 is faulty: it mends its log and waits for an entry of nodes 2, 3"));
-    w.answers[0].status.waiting = 1u << 1;
+}
+
+static void node_that_lost_an_end_and_one_whose_disk_went_back_are_named(void **state)
+{
+    (void)state;
+    struct world w = sound();
+    w.answers[0].status.bounded = true;
     judge(&w);
-    assert_true(says(&w, "node 1 is faulty: its log is damaged, and no other node can tell"));
+    assert_true(w.health.available);
+    assert_false(w.health.healthy);
+    assert_int_equal(w.health.note_count, 1);
+    assert_true(says(&w, "node 1 has lost an end of its log"));
+    w = sound();
+    w.answers[1].status.regressed = 1u << 3;
+    judge(&w);
+    assert_false(w.health.healthy);
+    assert_int_equal(w.health.note_count, 1);
+    assert_true(says(&w, "the log of node 3 lacks entries that it had acknowledged"));
 }
 
 static void three_sound_nodes_are_healthy(void **state)
@@ -278,6 +293,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(damaged_node_is_faulty_and_named_with_whom_it_waits_for),
+        cmocka_unit_test(node_that_lost_an_end_and_one_whose_disk_went_back_are_named),
         cmocka_unit_test(three_sound_nodes_are_healthy),
         cmocka_unit_test(voter_that_does_not_answer_leaves_it_available_and_not_healthy),
         cmocka_unit_test(node_that_is_no_voter_may_be_away),

@@ -195,6 +195,7 @@ static void core_complete(struct core *core, const struct raft_effect *effect)
         event.state_durable.vote = effect->write_state.vote;
         event.state_durable.entry_term = effect->write_state.entry_term;
         event.state_durable.bootstrapped = effect->write_state.bootstrapped;
+        event.state_durable.vote_bound = effect->write_state.vote_bound;
         assert_int_equal(core_step(core, &event), RAFT_REFUSED);
     } else if (effect->kind == RAFT_EFFECT_WRITE_LOG) {
         core_log_durable(core, effect->write_log.epoch, effect->write_log.last_index);

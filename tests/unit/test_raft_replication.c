@@ -77,6 +77,15 @@ static void refuse(const struct raft_message *append, struct raft_entry_id hint)
     core_receive(&core, &ack);
 }
 
+/* By a node that has lost an end of its log and says so. */
+static void refuse_bounded(const struct raft_message *append, struct raft_entry_id hint)
+{
+    struct raft_message ack = core_ack(append, false, 0);
+    ack.append_reply.hint = hint;
+    ack.append_reply.bounded = true;
+    core_receive(&core, &ack);
+}
+
 /* B9, F1 */
 static void leader_does_not_commit_an_older_term_by_counting(void **state)
 {
@@ -357,7 +366,7 @@ static void mismatch_while_replicating_begins_a_new_session(void **state)
     struct raft_replication before = raft_replication(core.raft, 2);
     struct raft_message append = heartbeat(2);
     assert_id(append.append.prev, 3, 4);
-    refuse(&append, id(1, 2));
+    refuse_bounded(&append, id(1, 2));
     assert_false(raft_replication(core.raft, 2).active);
     assert_int_equal(raft_replication(core.raft, 2).session, before.session + 1);
     core_drain(&core);
@@ -372,7 +381,7 @@ static void stream_never_begins_at_or_below_what_the_peer_has(void **state)
     core_acks(&core, 4);
     for (uint32_t round = 0; round < 4; round++) {
         struct raft_message append = heartbeat(2);
-        refuse(&append, id(1, 1)); /* It asks for the very beginning, though it has all of it. */
+        refuse_bounded(&append, id(1, 1)); /* It asks for the beginning, though it has all. */
         core_drain(&core);
         struct raft_message question = *core_sent(&core, RAFT_APPEND, 2);
         assert_int_equal(raft_replication(core.raft, 2).match_index, 0);
@@ -623,7 +632,7 @@ static void trimmed_leader_probes_no_lower_than_its_start(void **state)
     assert_int_equal(raft_entry_term(core.raft, 1), 0);
     assert_int_equal(raft_entry_term(core.raft, 2), 1);
     struct raft_message append = heartbeat(2);
-    refuse(&append, id(0, 0));
+    refuse_bounded(&append, id(0, 0));
     core_drain(&core);
     assert_id(core_sent(&core, RAFT_APPEND, 2)->append.prev, 1, 2);
 }
@@ -641,12 +650,12 @@ static void peer_that_lacks_the_log_start_is_known_to_be_behind(void **state)
     event.trimmed.start = id(1, 2);
     assert_int_equal(core_step(&core, &event), RAFT_REFUSED);
     struct raft_message append = heartbeat(2);
-    refuse(&append, id(0, 0)); /* Of its last match: the start itself is asked for next. */
+    refuse_bounded(&append, id(0, 0)); /* Of its last match: the start itself is asked for next. */
     assert_false(raft_replication(core.raft, 2).behind);
     core_drain(&core);
     append = *core_sent(&core, RAFT_APPEND, 2);
     assert_id(append.append.prev, 1, 2);
-    refuse(&append, id(1, 1));
+    refuse_bounded(&append, id(1, 1));
     assert_true(raft_replication(core.raft, 2).behind);
     assert_false(raft_replication(core.raft, 2).active);
     assert_false(raft_replication(core.raft, 3).behind);
@@ -668,11 +677,12 @@ static void restarted_peer_is_not_behind_until_it_says_so(void **state)
     struct raft_event event = {.kind = RAFT_EVENT_TRIMMED};
     (void)state;
     core_lead(&core);
-    core_acks(&core, 4);
+    struct raft_message append = heartbeat(3);
+    answer(&append, true, 4);
     event.now_ns = core.now_ns;
     event.trimmed.start = id(1, 2);
     assert_int_equal(core_step(&core, &event), RAFT_REFUSED);
-    struct raft_message append = heartbeat(2);
+    append = heartbeat(2);
     refuse(&append, id(0, 0));
     core_drain(&core);
     append = *core_sent(&core, RAFT_APPEND, 2);

@@ -142,7 +142,22 @@ static bool recover_same(const struct recovery *a, const struct recovery *b)
            a->next_offset == b->next_offset && strcmp(a->what, b->what) == 0;
 }
 
-enum check { CHECK_GO_ON, CHECK_END, CHECK_VIOLATED };
+/* CHECK_OPEN: go on, the log is open already. */
+enum check { CHECK_GO_ON, CHECK_OPEN, CHECK_END, CHECK_VIOLATED };
+
+/* The opening that was under way has happened: the log ends where it cut it. */
+static void cut_open(struct world *world)
+{
+    uint64_t acked = world->acked;
+    if (world->opening_bounded && acked > world->opening_last) {
+        const struct log_id id = {.term = world->held.entries[acked].term, .index = acked};
+        if (log_id_compare(id, world->given_up) > 0) {
+            world->given_up = id;
+        }
+        world->counts.bounded_acked++;
+    }
+    world_cut(world, world->opening_last);
+}
 
 /* Which of the pending updates the crash let through. */
 static void resolve_pending(struct world *world)
@@ -153,12 +168,13 @@ static void resolve_pending(struct world *world)
         world_cut(world, world->cut_keep);
     }
     if (world->opening && found->epoch == world->opening_epoch) {
-        world_cut(world, world->opening_last);
+        cut_open(world);
     }
     world->want_cut = false;
     world->want_hard = false;
     world->want_start = false;
     world->opening = false;
+    world->opening_bounded = false;
     world->acted.epoch = found->epoch;
     world->acted.boot = found->boot;
     world->acted.term = found->term;
@@ -310,7 +326,9 @@ static enum check check_recovery(struct world *world)
         return CHECK_VIOLATED;
     }
     resolve_pending(world);
-    wrong = check_prefix(world);
+    wrong = log_id_compare(world->found.bound, world->given_up) < 0
+                ? "7 the bound is below an acked entry that was cut off"
+                : check_prefix(world);
     static _Alignas(PAGE_BYTES) uint8_t buffer[RECOVER_BUFFER_BYTES];
     wrong = wrong != NULL ? wrong : walk_check(&world->model.disk, &world->found, buffer);
     bool healthy = world->found.kind == RECOVER_CLEAN || world->found.kind == RECOVER_TORN;
@@ -364,12 +382,68 @@ static bool opening_refuses(struct world *world)
     struct recovery found;
     uint64_t writes = world->model.write_count;
     wal_make(world);
-    int result = wal_open(world->wal, NULL, &found, &fault);
+    int result = wal_open(world->wal, WAL_WHOLE, NULL, &found, &fault);
     if (result == 0 || fault.code != FAULT_FAILED || world->model.write_count != writes) {
         violated(world, "4 a damaged log was opened or written");
         return false;
     }
     return true;
+}
+
+/* Open a log that is to end with entry `last`; the power may go within. */
+static bool log_open(struct world *world, enum wal_accept accept, const struct log_id *last)
+{
+    struct fault fault = {0};
+    struct recovery found;
+    wal_make(world);
+    uint32_t unequal = copies_unequal(world);
+    uint32_t death = world_percent(world, 20) ? (uint32_t)world_below(world, 5) : DISK_MODEL_ALIVE;
+    world->model.writes_until_death = death;
+    if (death >= unequal) { /* The update that was found is in both copies: it counts. */
+        world->opening = true;
+        world->opening_bounded = accept == WAL_BOUNDED;
+        world->opening_epoch = world->found.epoch + 1;
+        world->opening_last = last->index;
+        world_keep(world);
+    }
+    if (wal_open(world->wal, accept, NULL, &found, &fault) != 0) {
+        world->counts.opens_cut_short++;
+        world_crash(world);
+        return false;
+    }
+    world->counts.opens++;
+    world->counts.bounded += accept == WAL_BOUNDED;
+    world->model.writes_until_death = DISK_MODEL_ALIVE;
+    world->model.automatic = false;
+    cut_open(world);
+    world->opening = false;
+    world->opening_bounded = false;
+    world->submitted = world->held.count;
+    world->acted.epoch = wal_epoch(world->wal);
+    world->acted.boot = wal_boot(world->wal);
+    world->hard = wal_hard_durable(world->wal);
+    return true;
+}
+
+/* What nobody can bring back is cut off, and bounds the votes from then on. */
+static enum check open_bounded(struct world *world, struct mend *mend)
+{
+    struct fault fault = {0};
+    world->model.writes_until_death = DISK_MODEL_ALIVE;
+    int result = mend_look(mend, &fault); /* What was mended so far counts. */
+    ASSERT(result == 0);
+    if (mend->state == MEND_WHOLE) {
+        return CHECK_GO_ON;
+    }
+    world->counts.mends_lost++;
+    if (!log_open(world, WAL_BOUNDED, &mend->found.last)) {
+        return CHECK_GO_ON;
+    }
+    if (log_id_compare(world->hard.vote_bound, world->given_up) < 0) {
+        violated(world, "7 opened with a bound below an acked entry");
+        return CHECK_VIOLATED;
+    }
+    return CHECK_OPEN;
 }
 
 /* Bring it what it asks for, as long as somebody has it. */
@@ -378,6 +452,10 @@ static enum check mend_entries(struct world *world, struct mend *mend)
     static _Alignas(PAGE_BYTES) uint8_t entry[ENTRY_BYTES_MAX];
     struct fault fault = {0};
     for (uint32_t i = 0; i < 4 * ENTRIES_MAX && mend->state == MEND_ASKS; i++) {
+        if (world->mix->lost_ppm == 0 && world_percent(world, 5)) {
+            mend_give_up(mend); /* Right or not: the bound must hold. */
+            break;
+        }
         if (!world_entry(world, mend->want.id, entry)) {
             world->counts.mends_unanswered++;
             return CHECK_END;
@@ -399,8 +477,10 @@ static enum check mend_entries(struct world *world, struct mend *mend)
     }
     world->counts.entries_mended += mend->entries_mended;
     world->counts.mends += mend->state == MEND_WHOLE;
-    world->counts.mends_waiting += mend->state == MEND_WAITS;
-    return mend->state == MEND_WHOLE ? CHECK_GO_ON : CHECK_END;
+    if (mend->state == MEND_LOST) {
+        return world->mix->lost_ppm > 0 ? CHECK_END : open_bounded(world, mend);
+    }
+    return CHECK_GO_ON;
 }
 
 /* Mend a damaged log from whoever holds its entries; the power may go within. */
@@ -451,38 +531,13 @@ static enum check boot(struct world *world)
         if (world->found.kind == RECOVER_DAMAGED || world->found.kind == RECOVER_SUSPECT) {
             check = opening_refuses(world) ? mend(world) : CHECK_VIOLATED;
             if (check != CHECK_GO_ON) {
-                return check;
+                return check == CHECK_OPEN ? CHECK_GO_ON : check;
             }
             continue;
         }
-        struct fault fault = {0};
-        struct recovery found;
-        wal_make(world);
-        uint32_t unequal = copies_unequal(world);
-        uint32_t death =
-            world_percent(world, 20) ? (uint32_t)world_below(world, 5) : DISK_MODEL_ALIVE;
-        world->model.writes_until_death = death;
-        if (death >= unequal) { /* The update that was found is in both copies: it counts. */
-            world->opening = true;
-            world->opening_epoch = world->found.epoch + 1;
-            world->opening_last = world->found.last.index;
-            world_keep(world);
+        if (log_open(world, WAL_WHOLE, &world->found.last)) {
+            return CHECK_GO_ON;
         }
-        if (wal_open(world->wal, NULL, &found, &fault) != 0) {
-            world->counts.opens_cut_short++;
-            world_crash(world);
-            continue;
-        }
-        world->counts.opens++;
-        world->model.writes_until_death = DISK_MODEL_ALIVE;
-        world->model.automatic = false;
-        world->opening = false;
-        world_cut(world, world->found.last.index);
-        world->submitted = world->held.count;
-        world->acted.epoch = wal_epoch(world->wal);
-        world->acted.boot = wal_boot(world->wal);
-        world->hard = wal_hard_durable(world->wal);
-        return CHECK_GO_ON;
     }
     return CHECK_END;
 }
@@ -536,6 +591,8 @@ static uint64_t proof_missing(const struct world *world, uint64_t torn_pages, ui
         zeros += zero_tell(mix, "damage in the middle", counts->kinds[RECOVER_DAMAGED]);
         zeros += zero_tell(mix, "a log mended", counts->mends);
         zeros += zero_tell(mix, "a crash while mending", counts->mends_cut_short);
+        zeros += zero_tell(mix, "a log opened bounded", counts->bounded);
+        zeros += zero_tell(mix, "an acked entry below a bound", counts->bounded_acked);
     }
     if (mix->lost_ppm > 0) {
         zeros += zero_tell(mix, "lost pages", lost_pages);
@@ -571,14 +628,15 @@ run_mix(struct world *world, const struct mix *mix, uint64_t histories, uint64_t
            " refused %" PRIu64 " unwitnessed %" PRIu64 " unproven %" PRIu64 " opens %" PRIu64
            " (%" PRIu64 " cut short) cuts %" PRIu64 " trims %" PRIu64 " watermarks %" PRIu64
            " wraps %" PRIu64 " mended %" PRIu64 " (%" PRIu64 " entries, %" PRIu64
-           " cut short, %" PRIu64 " waiting, %" PRIu64 " unanswered) violations %" PRIu64 "\n",
+           " cut short, %" PRIu64 " lost, %" PRIu64 " unanswered) bounded %" PRIu64 " (%" PRIu64
+           " below an ack) violations %" PRIu64 "\n",
            mix->name, seed, counts->histories, counts->crashes, counts->in_flight,
            counts->kinds[RECOVER_CLEAN], counts->kinds[RECOVER_TORN],
            counts->kinds[RECOVER_DAMAGED], counts->kinds[RECOVER_SUSPECT], counts->refused,
            counts->lost_unwitnessed, counts->lost_unproven, counts->opens, counts->opens_cut_short,
            counts->cuts, counts->trims, counts->watermark_pages, counts->wraps, counts->mends,
-           counts->entries_mended, counts->mends_cut_short, counts->mends_waiting,
-           counts->mends_unanswered, violations);
+           counts->entries_mended, counts->mends_cut_short, counts->mends_lost,
+           counts->mends_unanswered, counts->bounded, counts->bounded_acked, violations);
     fflush(stdout);
     if (violations == 0 && histories >= PROOF_HISTORIES) {
         violations = proof_missing(world, world->model.torn_count - torn_before,

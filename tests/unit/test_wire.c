@@ -205,13 +205,17 @@ static void questions_of_a_damaged_node_stand_where_the_protocol_says(void **sta
     assert_int_equal(bytes_le(head + 104, 8), 0x9000);
     struct wire_frame say = {
         .header = {.kind = WIRE_MEND_SAY, .from = 2, .to = 1, .term = 3},
-        .mend_say = {.what = WIRE_MEND_TRIMMED, .id = {.term = 7, .index = 8}},
+        .mend_say = {.what = WIRE_MEND_TRIMMED,
+                     .id = {.term = 7, .index = 8},
+                     .last = {.term = 2, .index = 6}},
     };
-    assert_int_equal(wire_encode(&say, head), 88 + 24);
+    assert_int_equal(wire_encode(&say, head), 88 + 40);
     assert_int_equal(head[6], 12);
     assert_int_equal(bytes_le(head + 88, 8), 2);
     assert_int_equal(bytes_le(head + 96, 8), 7);
     assert_int_equal(bytes_le(head + 104, 8), 8);
+    assert_int_equal(bytes_le(head + 112, 8), 2);
+    assert_int_equal(bytes_le(head + 120, 8), 6);
     assert_int_equal(wire_head_bytes(WIRE_MEND_ENTRY), wire_head_bytes(WIRE_ENTRY));
 }
 
@@ -231,6 +235,8 @@ static void question_of_a_damaged_node_with_a_bad_field_is_dropped(void **state)
     assert_int_equal(frame_after(WIRE_MEND_SAY, 96, 0, 8), WIRE_DROP_bad_field);
     assert_int_equal(frame_after(WIRE_MEND_SAY, 104, 0, 8), WIRE_DROP_bad_field);
     assert_int_equal(frame_after(WIRE_MEND_SAY, 96, (1ull << 63) - 1, 8), WIRE_DROP_ok);
+    assert_int_equal(frame_after(WIRE_MEND_SAY, 112, 1ull << 62, 8), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_MEND_SAY, 120, 1ull << 63, 8), WIRE_DROP_bad_field);
     assert_int_equal(frame_after(WIRE_MEND_ENTRY, 88, 1, 4), WIRE_DROP_bad_field);  /* Session. */
     assert_int_equal(frame_after(WIRE_MEND_ENTRY, 136, 1, 8), WIRE_DROP_bad_field); /* Commit. */
 }
@@ -426,9 +432,8 @@ static void message_with_a_bad_field_is_dropped(void **state)
     assert_int_equal(frame_after(WIRE_VOTE, 96, 1ull << 63, 8), WIRE_DROP_bad_field);
     assert_int_equal(frame_after(WIRE_VOTE_REPLY, 88, 2, 1), WIRE_DROP_bad_field);
     assert_int_equal(frame_after(WIRE_VOTE_REPLY, 95, 1, 1), WIRE_DROP_bad_field);
-    assert_int_equal(frame_after(WIRE_APPEND, 92, 1, 1), WIRE_DROP_bad_field);
     assert_int_equal(frame_after(WIRE_APPEND, 112, 1ull << 63, 8), WIRE_DROP_bad_field);
-    assert_int_equal(frame_after(WIRE_ACK, 92, 8, 1), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_ACK, 92, 16, 1), WIRE_DROP_bad_field);
     assert_int_equal(frame_after(WIRE_ACK, 94, ENTRY_FRAME_BYTES_MIN - 1, 2), WIRE_DROP_bad_field);
     assert_int_equal(frame_after(WIRE_ACK, 94, FRAME_BYTES_MAX + 1, 2), WIRE_DROP_bad_field);
     assert_int_equal(frame_after(WIRE_ACK, 94, 0, 2), WIRE_DROP_ok);

@@ -153,14 +153,15 @@ static void status_reply_stands_where_the_protocol_says(void **state)
                                                 .waiting = 6,
                                                 .strangers = 16,
                                                 .behind = 32,
-                                                .frames_dropped = 9}};
-    assert_int_equal(wire_encode(&reply, head), 88 + 88);
+                                                .frames_dropped = 9,
+                                                .regressed = 64}};
+    assert_int_equal(wire_encode(&reply, head), 88 + 96);
     assert_int_equal(head[6], 37);
     assert_int_equal(head[88], 2);
     assert_int_equal(head[89], 3);
     assert_int_equal(head[90], 1 | 8 | 16);
-    const uint64_t expected[] = {1, 2, 3, 4, 5, 14, 6, 16, 32, 9};
-    for (uint32_t i = 0; i < 10; i++) {
+    const uint64_t expected[] = {1, 2, 3, 4, 5, 14, 6, 16, 32, 9, 64};
+    for (uint32_t i = 0; i < 11; i++) {
         assert_int_equal(bytes_le(head + 96 + 8 * i, 8), expected[i]);
     }
     reply.status_reply.bootstrapped = true;
@@ -397,12 +398,17 @@ static void status_reply_that_contradicts_itself_is_dropped(void **state)
     reply.faulty = true;
     assert_int_equal(status_after(&reply), WIRE_DROP_bad_field);
     reply = sound;
+    reply.bounded = true; /* And leads. */
+    assert_int_equal(status_after(&reply), WIRE_DROP_bad_field);
+    reply = sound;
+    reply.regressed = 1;
+    assert_int_equal(status_after(&reply), WIRE_DROP_bad_field);
+    reply = sound;
     reply.term = 1ull << 63;
     assert_int_equal(status_after(&reply), WIRE_DROP_absurd_term);
     assert_int_equal(frame_after(WIRE_STATUS, 88, 1, 1), WIRE_DROP_bad_field);
     assert_int_equal(frame_after(WIRE_STATUS_REPLY, 88, WIRE_ROLE_COUNT, 1), WIRE_DROP_bad_field);
     assert_int_equal(frame_after(WIRE_STATUS_REPLY, 89, 64, 1), WIRE_DROP_bad_field);
-    assert_int_equal(frame_after(WIRE_STATUS_REPLY, 90, 128, 1), WIRE_DROP_bad_field);
     assert_int_equal(frame_after(WIRE_STATUS_REPLY, 91, 1, 1), WIRE_DROP_bad_field);
     for (uint32_t at = 104; at <= 128; at += 8) { /* Indexes and offsets. */
         assert_int_equal(frame_after(WIRE_STATUS_REPLY, at, 1ull << 63, 8), WIRE_DROP_bad_field);

@@ -1,0 +1,336 @@
+/* test_raft_lost.c: a node that has lost an end of its log, and a peer whose disk went back (rules
+ * M2, M7). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/test_raft_core.h"
+
+static struct core core;
+static const uint64_t old_log[] = {1, 1, 2};
+
+static struct raft_entry_id id(uint64_t term, uint64_t index)
+{
+    return (struct raft_entry_id){term, index};
+}
+
+static int three_nodes(void **state)
+{
+    (void)state;
+    core_prepare_log(&core, 3, old_log, 3);
+    core_start(&core);
+    return 0;
+}
+
+/* Its log ends with entry 3 of term 2, and may have held up to entry 6 of term 2. */
+static int bounded(void **state)
+{
+    (void)state;
+    core_prepare_log(&core, 3, old_log, 3);
+    core.config.boot = 9;
+    core.recovered.vote_bound = id(2, 6);
+    core_start(&core);
+    return 0;
+}
+
+static int fini(void **state)
+{
+    (void)state;
+    core_fini(&core);
+    return 0;
+}
+
+static bool votes_for(struct raft_entry_id last, enum raft_message_kind kind)
+{
+    uint64_t term = raft_term(core.raft) + 1;
+    struct raft_message request = core_vote_request(&core, 2, term, last);
+    request.kind = kind;
+    core_receive(&core, &request);
+    core_settle(&core);
+    const struct raft_message *reply =
+        core_sent(&core, kind == RAFT_VOTE ? RAFT_VOTE_REPLY : RAFT_PRE_VOTE_REPLY, 2);
+    assert_non_null(reply);
+    return reply->vote_reply.granted;
+}
+
+/* Node 2 leads term 3 and says what is committed, to whoever it has heard last. */
+static void hear(uint64_t token, struct raft_entry_id prev, uint64_t commit, uint32_t heard_boot)
+{
+    struct raft_message append = core_append(&core, 2, prev);
+    append.term = 3;
+    append.token = token;
+    append.append.commit_index = commit;
+    append.append.heard_boot = heard_boot;
+    core_receive(&core, &append);
+    core_settle(&core);
+}
+
+static void take(struct raft_entry_id entry, uint64_t previous_term)
+{
+    assert_int_equal(core_entry(&core, 2, entry, previous_term), RAFT_TAKEN);
+    core_settle(&core);
+}
+
+/* M2, D5 */
+static void bounded_node_votes_for_nobody_below_its_bound(void **state)
+{
+    (void)state;
+    assert_false(votes_for(id(2, 3), RAFT_PRE_VOTE));
+    assert_false(votes_for(id(2, 5), RAFT_PRE_VOTE));
+    assert_true(votes_for(id(2, 6), RAFT_PRE_VOTE));
+    assert_true(votes_for(id(3, 1), RAFT_PRE_VOTE));
+    assert_false(votes_for(id(2, 5), RAFT_VOTE));
+    assert_int_equal(raft_vote(core.raft), RAFT_NOBODY);
+    assert_true(votes_for(id(2, 6), RAFT_VOTE));
+    assert_int_equal(raft_vote(core.raft), 2);
+}
+
+static void bounded_node_does_not_stand(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 5; i++) {
+        core_time_out(&core);
+        core_settle(&core);
+        assert_int_equal(raft_role(core.raft), RAFT_FOLLOWER);
+    }
+    hear(1, id(2, 3), 1, 0);
+    struct raft_message order = core_message(&core, RAFT_TIMEOUT_NOW, 2, 3);
+    order.token = 2;
+    order.timeout_now.last = id(2, 3);
+    core_receive(&core, &order);
+    assert_int_equal(raft_role(core.raft), RAFT_FOLLOWER);
+}
+
+static void bounded_node_says_so_with_its_acks(void **state)
+{
+    (void)state;
+    hear(1, id(2, 3), 1, 0);
+    const struct raft_message *ack = core_sent(&core, RAFT_APPEND_REPLY, 2);
+    assert_non_null(ack);
+    assert_true(ack->append_reply.matched);
+    assert_true(ack->append_reply.bounded);
+    assert_int_equal(ack->append_reply.durable_index, 3); /* That is there. */
+}
+
+static void bound_is_met_by_what_a_leader_commits_in_its_term_after_hearing_this_boot(void **state)
+{
+    (void)state;
+    hear(1, id(2, 3), 1, 0);
+    take(id(3, 4), 2);
+    hear(2, id(3, 4), 4, 0); /* It has not heard this boot: an older ack may still count. */
+    assert_int_equal(raft_vote_bound(core.raft).index, 6);
+    hear(3, id(3, 4), 4, 8);
+    assert_int_equal(raft_vote_bound(core.raft).index, 6);
+    hear(4, id(3, 4), 4, 9);
+    assert_int_equal(raft_vote_bound(core.raft).index, 0);
+    assert_int_equal(raft_counters(core.raft)->bounds_met, 1);
+    const struct raft_effect *written = core_effect(&core, RAFT_EFFECT_WRITE_STATE);
+    assert_non_null(written);
+    assert_int_equal(written->write_state.vote_bound.index, 0);
+}
+
+static void bound_is_not_met_by_an_entry_of_an_earlier_term(void **state)
+{
+    (void)state;
+    hear(1, id(2, 3), 3, 9);
+    assert_int_equal(raft_vote_bound(core.raft).index, 6);
+    take(id(3, 4), 2);
+    hear(2, id(3, 4), 4, 9);
+    assert_int_equal(raft_vote_bound(core.raft).index, 0);
+}
+
+static void bound_is_met_only_when_it_is_durable_here(void **state)
+{
+    (void)state;
+    hear(1, id(2, 3), 1, 9);
+    hear(2, id(2, 3), 5, 9); /* Entries 4 and 5 are still to come. */
+    take(id(3, 4), 2);
+    assert_int_equal(raft_vote_bound(core.raft).index, 6);
+    assert_int_equal(core_entry(&core, 2, id(3, 5), 3), RAFT_TAKEN);
+    core_drain(&core);
+    assert_int_equal(raft_vote_bound(core.raft).index, 6);
+    core_log_durable(&core, 1, 5);
+    assert_int_equal(raft_vote_bound(core.raft).index, 0);
+}
+
+static void word_of_the_leader_before_does_not_meet_the_bound(void **state)
+{
+    (void)state;
+    hear(1, id(2, 3), 5, 9);
+    struct raft_message append = core_append(&core, 3, id(2, 3));
+    append.term = 4;
+    core_receive(&core, &append);
+    core_settle(&core);
+    assert_int_equal(core_entry(&core, 3, id(4, 4), 2), RAFT_TAKEN);
+    assert_int_equal(core_entry(&core, 3, id(4, 5), 4), RAFT_TAKEN);
+    core_settle(&core);
+    assert_int_equal(raft_vote_bound(core.raft).index, 6);
+}
+
+static struct raft_message heartbeat(uint8_t from)
+{
+    core_elapse(&core, HEARTBEAT_NS);
+    core_settle(&core);
+    const struct raft_message *append = core_sent(&core, RAFT_APPEND, from);
+    assert_non_null(append);
+    return *append;
+}
+
+/* Node 2 has acknowledged entry 4, and then says in another boot that its log ends earlier. */
+static void go_back(uint64_t boot, bool says_so)
+{
+    core_lead(&core);
+    core_acks(&core, 4);
+    struct raft_message append = heartbeat(2);
+    struct raft_message reply = core_ack(&append, false, 0);
+    reply.from_boot = boot;
+    reply.append_reply.bounded = says_so;
+    core_receive(&core, &reply); /* The restart is seen: a new session. */
+    append = heartbeat(2);
+    reply = core_ack(&append, false, 0);
+    reply.from_boot = boot;
+    reply.append_reply.bounded = says_so;
+    reply.append_reply.hint = id(2, 3);
+    core_receive(&core, &reply);
+}
+
+/* M7 */
+static void peer_that_lacks_what_it_acked_counts_no_more(void **state)
+{
+    (void)state;
+    go_back(2, false);
+    assert_int_equal(raft_regressed(core.raft), set_of(2));
+    assert_int_equal(core_propose(&core, NULL), RAFT_TAKEN);
+    struct raft_message append = heartbeat(2);
+    struct raft_message reply = core_ack(&append, true, 5);
+    reply.from_boot = 2;
+    core_receive(&core, &reply);
+    assert_int_equal(raft_commit_index(core.raft), 4);
+    assert_int_equal(raft_counters(core.raft)->regressed_ignored, 1);
+    assert_false(raft_replication(core.raft, 2).active);
+    append = heartbeat(3);
+    reply = core_ack(&append, true, 5);
+    core_receive(&core, &reply);
+    assert_int_equal(raft_commit_index(core.raft), 5);
+}
+
+static void vote_of_such_a_peer_counts_no_more_either(void **state)
+{
+    (void)state;
+    go_back(2, false);
+    for (uint32_t i = 0; i < 40 && raft_is_leader(core.raft); i++) { /* Nobody answers. */
+        core_elapse(&core, HEARTBEAT_NS);
+        core_settle(&core);
+    }
+    assert_false(raft_is_leader(core.raft));
+    core_pre_campaign(&core);
+    struct raft_message yes = core_reply(core_sent(&core, RAFT_PRE_VOTE, 2), true);
+    yes.from_boot = 2;
+    core_receive(&core, &yes);
+    assert_int_equal(raft_role(core.raft), RAFT_PRE_CANDIDATE);
+    yes = core_reply(core_sent(&core, RAFT_PRE_VOTE, 3), true);
+    core_receive(&core, &yes);
+    assert_int_equal(raft_role(core.raft), RAFT_CANDIDATE);
+}
+
+static void bounded_peer_is_not_taken_for_a_liar(void **state)
+{
+    (void)state;
+    go_back(2, true);
+    assert_int_equal(raft_regressed(core.raft), 0);
+    struct raft_message append = heartbeat(2);
+    assert_int_equal(append.append.heard_boot, 2);
+    struct raft_message reply = core_ack(&append, true, append.append.prev.index);
+    reply.from_boot = 2;
+    core_receive(&core, &reply);
+    assert_true(raft_replication(core.raft, 2).active);
+}
+
+/* Its boot is the same: the copy is of just before the life that acknowledged. */
+static void old_copy_of_the_same_boot_is_known_by_what_it_lacks(void **state)
+{
+    (void)state;
+    core_lead(&core);
+    core_acks(&core, 4);
+    struct raft_message append = heartbeat(2);
+    struct raft_message reply = core_ack(&append, false, 0);
+    reply.append_reply.hint = id(2, 3);
+    core_receive(&core, &reply);
+    assert_int_equal(raft_regressed(core.raft), set_of(2));
+}
+
+static void refusal_that_was_overtaken_accuses_nobody(void **state)
+{
+    (void)state;
+    core_lead(&core);
+    struct raft_message append = heartbeat(2);
+    struct raft_message late = core_ack(&append, false, 0);
+    late.append_reply.hint = id(1, 2);
+    struct raft_message reply = core_ack(&append, false, 4);
+    core_receive(&core, &reply);
+    core_receive(&core, &late);
+    assert_int_equal(raft_regressed(core.raft), 0);
+}
+
+static void old_copy_of_a_disk_is_known_by_its_boot(void **state)
+{
+    (void)state;
+    core_lead(&core);
+    core_acks(&core, 4);
+    struct raft_message before = heartbeat(2);
+    struct raft_message reply = core_ack(&before, true, 4);
+    reply.from_boot = 7;
+    core_receive(&core, &reply);
+    struct raft_message late =
+        core_ack(&before, true, 4); /* Of its former life, on its way since. */
+    late.from_boot = 6;
+    core_receive(&core, &late);
+    assert_int_equal(raft_regressed(core.raft), 0);
+    struct raft_message append = heartbeat(2);
+    reply = core_ack(&append, true, 4);
+    reply.from_boot = 6;
+    core_receive(&core, &reply);
+    assert_int_equal(raft_regressed(core.raft), set_of(2));
+    assert_int_equal(raft_counters(core.raft)->regressions, 1);
+}
+
+static void office_is_not_handed_to_a_bounded_peer(void **state)
+{
+    (void)state;
+    core_lead(&core);
+    core_acks(&core, 4);
+    for (uint8_t peer = 2; peer <= 3; peer++) {
+        struct raft_message append = heartbeat(peer);
+        struct raft_message reply = core_ack(&append, true, 4);
+        reply.append_reply.bounded = true;
+        core_receive(&core, &reply);
+    }
+    assert_int_equal(raft_transfer_check(core.raft, RAFT_NOBODY), RAFT_TRANSFER_NOBODY_HEARD);
+}
+
+#define BOUNDED(test) cmocka_unit_test_setup_teardown(test, bounded, fini)
+#define THREE(test)   cmocka_unit_test_setup_teardown(test, three_nodes, fini)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        BOUNDED(bounded_node_votes_for_nobody_below_its_bound),
+        BOUNDED(bounded_node_does_not_stand),
+        BOUNDED(bounded_node_says_so_with_its_acks),
+        BOUNDED(bound_is_met_by_what_a_leader_commits_in_its_term_after_hearing_this_boot),
+        BOUNDED(bound_is_not_met_by_an_entry_of_an_earlier_term),
+        BOUNDED(bound_is_met_only_when_it_is_durable_here),
+        BOUNDED(word_of_the_leader_before_does_not_meet_the_bound),
+        THREE(peer_that_lacks_what_it_acked_counts_no_more),
+        THREE(vote_of_such_a_peer_counts_no_more_either),
+        THREE(bounded_peer_is_not_taken_for_a_liar),
+        THREE(old_copy_of_the_same_boot_is_known_by_what_it_lacks),
+        THREE(refusal_that_was_overtaken_accuses_nobody),
+        THREE(old_copy_of_a_disk_is_known_by_its_boot),
+        THREE(office_is_not_handed_to_a_bounded_peer),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
