@@ -69,8 +69,25 @@ static void open_fault(const char *path, int error, struct fault *fault)
     }
 }
 
-/* The lock of a killed process outlives it by a moment: the kernel takes its ring down in the
- * background. So a held lock is asked for again before it is believed. */
+/* A killed process keeps its lock, and a device for itself, a moment longer: the kernel takes its
+ * ring down in the background. So what is held is asked for again before it is believed. */
+static void wait_a_moment(void)
+{
+    const struct timespec pause = {.tv_nsec = DISK_LOCK_WAIT_NS};
+    (void)nanosleep(&pause, NULL);
+}
+
+/* A file descriptor, or -1 with errno. */
+static int open_patiently(const char *path, int flags)
+{
+    int fd = open(path, flags);
+    for (uint32_t try = 0; try < DISK_LOCK_TRIES && fd < 0 && errno == EBUSY; try++) {
+        wait_a_moment();
+        fd = open(path, flags);
+    }
+    return fd;
+}
+
 static int file_lock(int fd, const char *path, enum disk_access access, struct fault *fault)
 {
     if (access == DISK_ACCESS_READ_SHARED) {
@@ -87,8 +104,7 @@ static int file_lock(int fd, const char *path, enum disk_access access, struct f
             return -error;
         }
         if (try < DISK_LOCK_TRIES) {
-            struct timespec pause = {.tv_nsec = DISK_LOCK_WAIT_NS};
-            (void)nanosleep(&pause, NULL);
+            wait_a_moment();
         }
     }
     fault_set(fault, FAULT_ENVIRONMENT,
@@ -157,7 +173,7 @@ int disk_file_open(const char *path,
         flags |= O_EXCL; /* For a device: not while it is mounted. */
     }
     file->bytes = 0;
-    file->fd = open(path, flags);
+    file->fd = open_patiently(path, flags);
     if (file->fd < 0) {
         int error = errno;
         open_fault(path, error, fault);
