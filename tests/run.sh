@@ -209,7 +209,7 @@ clang_tidy() {
 # A suite whose folder is there must have tests: nothing may fall out of the run unseen.
 suites_are_complete() {
     local folder
-    for folder in unit trace fuzz device cli cluster; do
+    for folder in unit trace fuzz device crash cli cluster; do
         [ -f "tests/$folder/meson.build" ] || continue
         meson test -C build --list --suite "$folder" 2>/dev/null | grep ' / ' >/dev/null ||
             { echo "tests/$folder has a meson.build, and suite $folder has no test"; return 1; }

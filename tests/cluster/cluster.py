@@ -165,7 +165,7 @@ class Cluster:
     """
 
     def __init__(self, count=3, durability="dsync", extra="", storage="",
-                 size="32MiB", net=None):
+                 size="32MiB", segment="1MiB", net=None):
         remove_left_behind()
         self.folder = tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-", dir=os.getcwd())
         self.path = os.path.join(self.folder, "cluster.ini")
@@ -182,7 +182,7 @@ class Cluster:
             for node in self.nodes:
                 out.write(f"[node {node.number}]\naddress = {node.address}\n"
                           f"data = n{node.number}\n")
-            out.write(f"[net]\nspec = udp\n[storage]\nsize = {size}\nsegment = 1MiB\n"
+            out.write(f"[net]\nspec = udp\n[storage]\nsize = {size}\nsegment = {segment}\n"
                       f"durability = {durability}\n{storage}"
                       f"[raft]\nelection = 150ms-300ms\nheartbeat = 15ms\n{extra}")
 

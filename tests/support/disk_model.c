@@ -172,10 +172,15 @@ void disk_model_free(struct disk_model *model)
     free(model->image);
 }
 
-void disk_model_reset(struct disk_model *model)
+void disk_model_restore(struct disk_model *model, const uint8_t *content)
 {
     for (uint32_t i = 0; i < model->touched_count; i++) {
-        memset(model->image + (uint64_t)model->touched[i] * PAGE_BYTES, 0, PAGE_BYTES);
+        uint64_t at = (uint64_t)model->touched[i] * PAGE_BYTES;
+        if (content != NULL) {
+            memcpy(model->image + at, content + at, PAGE_BYTES);
+        } else {
+            memset(model->image + at, 0, PAGE_BYTES);
+        }
         model->marks[model->touched[i]] = 0;
     }
     model->touched_count = 0;
@@ -185,6 +190,11 @@ void disk_model_reset(struct disk_model *model)
     model->write_count = 0;
     model->automatic = true;
     model->writes_until_death = DISK_MODEL_ALIVE;
+}
+
+void disk_model_reset(struct disk_model *model)
+{
+    disk_model_restore(model, NULL);
 }
 
 void disk_model_complete(struct disk_model *model,
@@ -209,8 +219,10 @@ void disk_model_complete(struct disk_model *model,
     done_add(model, io.cookie, 0);
 }
 
-static void
-page_tear(struct disk_model *model, uint64_t offset, const uint8_t *bytes, struct prng *prng)
+void disk_model_tear(struct disk_model *model,
+                     uint64_t offset,
+                     const uint8_t *bytes,
+                     struct prng *prng)
 {
     uint8_t *page = disk_model_page(model, offset);
     uint64_t drawn = prng_next(prng);
@@ -229,7 +241,7 @@ void disk_model_crash(struct disk_model *model, struct prng *prng, uint32_t tear
         for (uint32_t at = 0; at < io->bytes && io->op == DISK_WRITE; at += PAGE_BYTES) {
             const uint8_t *bytes = (const uint8_t *)io->buffer + at;
             if (tear_ppm > 0 && prng_chance(prng, tear_ppm)) {
-                page_tear(model, io->offset + at, bytes, prng);
+                disk_model_tear(model, io->offset + at, bytes, prng);
                 model->torn_count++;
             } else if (prng_below(prng, MILLION) < MILLION / 2) {
                 page_put(model, io->offset + at, bytes);

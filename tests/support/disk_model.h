@@ -48,6 +48,9 @@ void disk_model_init(struct disk_model *model, uint64_t bytes, uint8_t *memory);
 /* All zero again, nothing in flight: costs what was touched. */
 void disk_model_reset(struct disk_model *model);
 
+/* The same, but like `content`, which the disk's untouched pages are like already. */
+void disk_model_restore(struct disk_model *model, const uint8_t *content);
+
 /* Complete the request at `number` of flights[] (the last one takes its place). A write's page
  * survives unless drawn: `lost_ppm` of each page silently keeps its old content. */
 void disk_model_complete(struct disk_model *model,
@@ -61,6 +64,12 @@ void disk_model_crash(struct disk_model *model, struct prng *prng, uint32_t tear
 
 /* The page at a file offset, to look at or to damage. */
 uint8_t *disk_model_page(struct disk_model *model, uint64_t offset);
+
+/* Of the page at a file offset each sector becomes new, or stays, with even chances. */
+void disk_model_tear(struct disk_model *model,
+                     uint64_t offset,
+                     const uint8_t *bytes,
+                     struct prng *prng);
 void disk_model_unreadable(struct disk_model *model, uint64_t offset);
 
 #endif
