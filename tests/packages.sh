@@ -12,7 +12,7 @@ packages_build=(
 # To test, beside those.
 packages_test=(
     clang clang-format clang-tidy libclang-rt-dev
-    python3 fio strace iproute2 iputils-ping nftables procps patch tshark dpdk
+    python3 fio strace iproute2 iputils-ping mount nftables procps patch tshark dpdk
 )
 
 # Install what is missing of the named packages; return 3 when that cannot be done.

@@ -214,6 +214,7 @@ static void image_try(uint64_t cut, const struct platter_image *image)
 /* The images of one cut. The floor is the first one: the others are held against it. */
 static void cut_try(uint64_t cut)
 {
+    uint64_t more = rig.images / rig.event_count; /* A short journal is cut into more of them. */
     uint64_t pages = 0;
     for (uint32_t i = 0; i < rig.count; i++) {
         pages += rig.platters[i].pending_pages;
@@ -231,10 +232,10 @@ static void cut_try(uint64_t cut)
     if (!every) {
         image_try(cut, &(struct platter_image){.fate = PLATTER_ALL});
     }
-    for (uint32_t i = 0; i < SOME_IMAGES && !every; i++) {
+    for (uint32_t i = 0; i < SOME_IMAGES + more && !every; i++) {
         image_try(cut, &(struct platter_image){.fate = PLATTER_SOME});
     }
-    for (uint32_t i = 0; i < TORN_IMAGES; i++) {
+    for (uint32_t i = 0; i < TORN_IMAGES + more; i++) {
         image_try(cut, &(struct platter_image){.fate = PLATTER_TORN});
     }
 }
@@ -322,9 +323,12 @@ static void replay(void)
             count_write(&event);
         }
         rig.counts.flushes += event.kind == JOURNAL_FLUSH;
+        uint64_t owed_before = rig.owed.offset;
         owed_raise(&rig.owed, number);
         if (rig.counts.images * rig.event_count < rig.images * number) {
             cut_try(number);
+        } else if (rig.owed.offset > owed_before) {
+            image_try(number, &(struct platter_image){.fate = PLATTER_NOTHING});
         }
     }
     rig.counts.owed = rig.owed.offset;

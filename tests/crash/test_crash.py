@@ -28,12 +28,12 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import cluster  # pylint: disable=wrong-import-position
 from cluster import thole  # pylint: disable=wrong-import-position
 
-IMAGES = int(cluster.take_option("--images") or "2600")
-RECORDS = int(cluster.take_option("--records") or "4000")
+IMAGES = int(cluster.take_option("--images") or "2700")
+RECORDS = int(cluster.take_option("--records") or "5000")
 SEGMENT_BYTES = 256 * 1024  # The least.
 RETENTION_BYTES = 2 * SEGMENT_BYTES
 SIZE = "3584KiB"  # The smallest that keeps so much.
-DELAY_US = 1500
+DELAY_US = 2500
 SKIPPED = 77
 IN_NAMESPACE = "THOLE_CRASH_IN_NAMESPACE"
 TOOLS = None
@@ -53,7 +53,7 @@ class Disks:
         self.journal = os.path.join(made.folder, "journal")
         self.clock = os.path.join(made.folder, "clock")
         self.images = []
-        self.loops = []
+        self.loops = []  # Descriptors.
         for node in made.nodes:
             image = os.path.join(made.folder, f"image{node.number}")
             shutil.move(os.path.join(node.data, "log"), image)
@@ -77,19 +77,18 @@ class Disks:
                               capture_output=True, text=True, check=False)
         if done.returncode != 0:
             self.case.skipTest(f"no loop device: {done.stderr.strip()}")
-        self.loops.append(done.stdout.strip())
-        return self.loops[-1]
-
-    def detach(self):
-        for device in self.loops:
-            subprocess.run(["losetup", "--detach", device], check=False)
-        self.loops = []
+        device = done.stdout.strip()
+        self.loops.append(os.open(device, os.O_RDONLY))
+        # Detached when the last one closes it: then it ends with this program, in whatever way.
+        subprocess.run(["losetup", "--detach", device], check=True)
+        return device
 
     def close(self):
         """End the recording; what it counted, once."""
         if self.process is None:
             return None
-        self.detach()
+        while self.loops:
+            os.close(self.loops.pop())
         self.process.terminate()
         told = self.process.communicate(timeout=cluster.PATIENCE_S)[0]
         code, self.process = self.process.returncode, None
@@ -176,12 +175,12 @@ class Crash(cluster.Case):
               f"{json.dumps(found)} {json.dumps(self.counted)}", flush=True)
         if found["violations"] > 0:
             self.fail(f"{said}{self.keep(disks)}")
-        self.assertGreaterEqual(found["images"], IMAGES)
+        self.assertGreaterEqual(found["images"], IMAGES * 99 // 100)
         self.assertEqual(found["acks"], RECORDS)
         for name in ("images_torn", "torn", "opened", "opened_cut_short", "superblock_writes",
                      "state_writes", "watermark_writes", "laps", "trimmed"):
             self.assertGreater(found[name], 0, name)
-        self.assertGreater(found["terms"], 2)
+        self.assertGreater(found["terms"], 1)
         if devices:  # The kernel makes a flush of O_DSYNC ...
             self.assertEqual(found["through"], 0)
             self.assertGreater(found["flushes"], 0)
@@ -225,6 +224,7 @@ if __name__ == "__main__":
     if not os.path.exists("/dev/fuse"):
         print("skipped: no /dev/fuse")
         sys.exit(SKIPPED)
+    enter_namespace()
     TOOLS = os.path.abspath(sys.argv.pop(2))
     sys.argv[1] = os.path.abspath(sys.argv[1])
     cluster.main()

@@ -23,8 +23,9 @@
 #include <unistd.h>
 
 #define BURST_MAX     12u
-#define UNDER_WAY_MAX 16u
-#define PAUSE_PERCENT 30u
+#define UNDER_WAY_MAX 64u
+#define ALL_ONE_IN    6u /* So often all that is under way is awaited. */
+#define PAUSE_PERCENT 20u
 #define PAUSE_US_MIN  1500u
 #define PAUSE_US_MAX  4000u
 #define FULL_PAUSE_MS 20
@@ -118,7 +119,7 @@ static void append_all(struct thole *client, uint64_t seed, uint64_t records)
                 die("append", thole_error_text(client));
             }
         }
-        bool all = acked + thole_pending(client) == records || prng_below(&prng, 2) == 0;
+        bool all = acked + thole_pending(client) == records || prng_below(&prng, ALL_ONE_IN) == 0;
         await(client, all ? 0 : UNDER_WAY_MAX);
         pause_some(&prng);
     }

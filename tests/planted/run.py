@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Planted bugs: each patch beside this script is applied to a copy of the tree, and the simulator
 must find it within 2,000 seeds, by a check other than an assertion in the file that the patch
-changed. The shipped code carries none of them.
+changed; or, for a bug of what writes to a real disk, the crash rig (tests/crash) within three runs.
+The shipped code carries none of them.
 
     run.py --source DIR [--seeds N] [--only NAME] [--json]
 
-The patches must be exactly those of BUGS, and apply without fuzz: a hunk that lands elsewhere
-plants another bug. Prints the seed that each one needed, and all of them in the last line.
+The patches must be exactly those of BUGS and RIG_BUGS, and apply without fuzz: a hunk that lands
+elsewhere plants another bug. Prints the seed that each one needed, and all of them in the last
+line. Where the crash rig cannot run, its bugs are left out, and said.
 
 Exit code 0: every bug was found, and the unpatched copy shows nothing in the first seeds.
 """
@@ -39,6 +41,17 @@ BUGS = [
     "stale_completion",  # A completion from before a cut is accepted.
     "vote_before_durable",  # A vote is answered before it is durable.
 ]
+RIG_BUGS = [
+    "durable_with_gaps",  # A write counts as durable because a later one is.
+    "vouched_before_durable",  # An entry vouches for what is under way before it.
+    "written_without_dsync",  # The log is opened without O_DSYNC.
+]
+RIG_TEST = "Alone.test_one_node_on_a_file_keeps_what_it_acknowledged"
+RIG_RUNS = 3
+RIG_FOLDER = "tests/crash"
+RIG_TOOLS = ["crash_recorder", "crash_replay", "crash_writer"]
+RIG_TARGETS = ["thole", *(f"{RIG_FOLDER}/{tool}" for tool in RIG_TOOLS)]
+SKIPPED = 77
 CHUNK = 25  # Seeds of one call of the simulator: none begins after one that found the bug.
 WORKERS = os.cpu_count() or 1
 TREE = ["engine", "storage", "net", "bench", "tests", "docs", "meson.build", "meson_options.txt"]
@@ -64,8 +77,8 @@ def copy_tree(source, copy):
             shutil.copy2(path, copy / name)
 
 
-def build(folder):
-    must(["ninja", "-C", str(folder), "-j2", "tests/sim"])
+def build(folder, targets):
+    must(["ninja", "-C", str(folder), "-j2", *targets])
 
 
 def violations(sim, first, count):
@@ -93,6 +106,36 @@ def hunt(sim, mutated, seeds):
     return None, "not found", ignored
 
 
+def rig_run(copy, folder):
+    """One run of the crash rig: its exit code, its seed, and the violation that it shows or None.
+    It keeps the records of a run that shows one: they go."""
+    with tempfile.TemporaryDirectory(prefix="thole-planted-", dir=os.getcwd()) as scratch:
+        done = call([sys.executable, str(copy / RIG_FOLDER / "test_crash.py"),
+                     str(folder / "thole"), str(folder / RIG_FOLDER), RIG_TEST],
+                    cwd=scratch, timeout=1800)
+    seed = re.search(r"^seed (\d+)$", done.stdout, re.MULTILINE)
+    found = re.search(r"violation: [^:]*: (.*)$", done.stderr, re.MULTILINE)
+    return done.returncode, seed and int(seed[1]), found and found[1]
+
+
+def rig_can_run(copy, folder):
+    """Whether the crash rig runs here; it must show nothing in the unpatched tree."""
+    build(folder, RIG_TARGETS)
+    code, seed, what = rig_run(copy, folder)
+    if code not in (0, SKIPPED):
+        sys.exit(f"planted: the crash rig fails in the unpatched tree: seed {seed}: {what}")
+    return code == 0
+
+
+def rig_hunt(copy, folder):
+    """As hunt()."""
+    for _ in range(RIG_RUNS):
+        _, seed, what = rig_run(copy, folder)
+        if what is not None:
+            return seed, what, 0
+    return None, "not found", 0
+
+
 def mutated_file(patch):
     files = re.findall(r"^\+\+\+ b/(\S+)", patch.read_text(), re.MULTILINE)
     if len(files) != 1:
@@ -104,31 +147,38 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--source", type=pathlib.Path, required=True)
     parser.add_argument("--seeds", type=int, default=2000)
-    parser.add_argument("--only", choices=BUGS)
+    parser.add_argument("--only", choices=BUGS + RIG_BUGS)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     here = pathlib.Path(__file__).resolve().parent
     found = sorted(p.stem for p in here.glob("*.patch"))
-    if found != BUGS:
-        sys.exit(f"planted: the patches are {', '.join(found)}; they must be {', '.join(BUGS)}")
-    patches = [here / f"{bug}.patch" for bug in BUGS if options.only in (None, bug)]
+    if found != sorted(BUGS + RIG_BUGS):
+        sys.exit(f"planted: the patches are {', '.join(found)}; "
+                 f"they must be {', '.join(sorted(BUGS + RIG_BUGS))}")
+    bugs = [bug for bug in BUGS + RIG_BUGS if options.only in (None, bug)]
     results = []
     with tempfile.TemporaryDirectory(prefix="planted-") as scratch:
         copy = pathlib.Path(scratch) / "tree"
         folder = pathlib.Path(scratch) / "build"
         copy_tree(options.source.resolve(), copy)
         must(["meson", "setup", str(folder), str(copy), "--buildtype=release"])
-        build(folder)
+        build(folder, ["tests/sim"])
         sim = folder / "tests" / "sim"
         clean = violations(sim, 1, CHUNK)
         if clean:
             sys.exit(f"planted: the unpatched tree shows seed {clean[0][0]}: {clean[0][1]}")
-        for patch in patches:
+        if set(bugs) & set(RIG_BUGS) and not rig_can_run(copy, folder):
+            print(f"planted: the crash rig cannot run here: left out: {', '.join(RIG_BUGS)}",
+                  file=sys.stderr)
+            bugs = [bug for bug in bugs if bug in BUGS]
+        for patch in (here / f"{bug}.patch" for bug in bugs):
             mutated = mutated_file(patch)
             apply = ["patch", "-p1", "-F0", "-d", str(copy), "-i", str(patch)]
             must(apply + ["--no-backup-if-mismatch"])
-            build(folder)
-            seed, what, ignored = hunt(sim, mutated, options.seeds)
+            rig = patch.stem in RIG_BUGS
+            build(folder, RIG_TARGETS if rig else ["tests/sim"])
+            seed, what, ignored = (rig_hunt(copy, folder) if rig
+                                   else hunt(sim, mutated, options.seeds))
             must(apply + ["-R", "--no-backup-if-mismatch"])
             results.append({"bug": patch.stem, "file": mutated, "seed": seed, "what": what,
                             "assertions_ignored": ignored})
@@ -142,7 +192,8 @@ def main():
         return 1
     if not options.json:
         needed = ", ".join(f"{r['bug']} {r['seed']}" for r in results)
-        print(f"planted: {len(results)} of {len(BUGS)} found; seeds needed: {needed}")
+        planted = len(BUGS) + len(RIG_BUGS)
+        print(f"planted: {len(results)} of {planted} found; seeds needed: {needed}")
     return 0
 
 
