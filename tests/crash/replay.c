@@ -307,6 +307,13 @@ static void journal_learn(void)
     }
 }
 
+/* Whether other images are possible after this event than before it. */
+static bool changes_images(const struct journal_event *event)
+{
+    return event->kind == JOURNAL_WRITE || event->kind == JOURNAL_FLUSHED ||
+           (event->kind == JOURNAL_WRITTEN && event->through != 0);
+}
+
 static void replay(void)
 {
     struct journal_event event;
@@ -325,7 +332,8 @@ static void replay(void)
         rig.counts.flushes += event.kind == JOURNAL_FLUSH;
         uint64_t owed_before = rig.owed.offset;
         owed_raise(&rig.owed, number);
-        if (rig.counts.images * rig.event_count < rig.images * number) {
+        bool due = rig.counts.images * rig.event_count < rig.images * number;
+        if (due && changes_images(&event)) {
             cut_try(number);
         } else if (rig.owed.offset > owed_before) {
             image_try(number, &(struct platter_image){.fate = PLATTER_NOTHING});
