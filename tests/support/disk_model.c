@@ -45,6 +45,7 @@ static int32_t read_now(struct disk_model *model, const struct disk_io *io)
         }
     }
     memcpy(io->buffer, model->image + io->offset, io->bytes);
+    model->read_bytes += io->bytes;
     return 0;
 }
 
@@ -188,6 +189,7 @@ void disk_model_restore(struct disk_model *model, const uint8_t *content)
     model->done_count = 0;
     model->disk.in_flight = 0;
     model->write_count = 0;
+    model->read_bytes = 0;
     model->automatic = true;
     model->writes_until_death = DISK_MODEL_ALIVE;
 }

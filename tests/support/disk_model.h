@@ -29,6 +29,7 @@ struct disk_model {
     bool automatic;
     uint32_t writes_until_death; /* That write stays in flight and everything after it fails. */
     uint64_t write_count;        /* Writes submitted since the reset. */
+    uint64_t read_bytes;         /* Read since the reset. */
     uint64_t torn_count;         /* Pages torn, ever. */
     uint64_t lost_count;         /* Pages lost under a completed write, ever. */
     struct disk_io flights[DISK_QUEUE_MAX];

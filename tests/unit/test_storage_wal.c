@@ -142,6 +142,38 @@ static void a_write_never_enters_space_that_the_start_still_holds(void **state)
     assert_int_equal(found.next_offset, 11);
 }
 
+/* Two segments are kept, whatever was written before them, and wherever in the ring they stand. */
+static void a_restart_reads_what_is_kept_however_often_the_ring_has_wrapped(void **state)
+{
+    struct log_fixture *log = *state;
+    uint64_t kept_bytes = 2ull * LOG_SEGMENT_PAGES * PAGE_BYTES;
+    uint64_t read_bytes = 0;
+    for (uint64_t segment = 1; segment <= 20ull * LOG_SEGMENTS; segment++) {
+        for (uint32_t i = 0; i < LOG_SEGMENT_PAGES / 2; i++) {
+            log_append(log, 1, 2);
+        }
+        if (segment <= 2) {
+            continue;
+        }
+        uint64_t below = (segment - 2) * LOG_SEGMENT_PAGES / 2;
+        struct log_start start = {.position = (segment - 2) * LOG_SEGMENT_PAGES * PAGE_BYTES,
+                                  .last = {.term = 1, .index = below},
+                                  .offset = below};
+        assert_true(wal_put_state(log->wal, &start, "", 0));
+        wal_set_start(log->wal, &start);
+        log_settle(log);
+        uint64_t before = log->model.read_bytes;
+        assert_int_equal(log_recover(log, &found, &fault), 0);
+        uint64_t bytes = log->model.read_bytes - before;
+        assert_int_equal(found.kind, RECOVER_CLEAN);
+        assert_int_equal(found.end_position - found.start.position, kept_bytes);
+        assert_true(read_bytes == 0 || bytes == read_bytes);
+        read_bytes = bytes;
+    }
+    assert_true(found.end_position == 20 * log->geometry.ring_bytes);
+    assert_true(read_bytes >= kept_bytes);
+}
+
 static void a_write_at_the_rings_end_is_durable_only_with_both_parts(void **state)
 {
     struct log_fixture *log = *state;
@@ -444,6 +476,9 @@ int main(void)
                                         fixture_close),
         cmocka_unit_test_setup_teardown(a_write_never_enters_space_that_the_start_still_holds,
                                         fixture_open, fixture_close),
+        cmocka_unit_test_setup_teardown(
+            a_restart_reads_what_is_kept_however_often_the_ring_has_wrapped, fixture_open,
+            fixture_close),
         cmocka_unit_test_setup_teardown(a_write_at_the_rings_end_is_durable_only_with_both_parts,
                                         fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(a_node_header_carries_the_watermark_at_submission,
