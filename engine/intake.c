@@ -567,7 +567,7 @@ const uint8_t *intake_make(const struct intake_context *context,
 {
     struct log *log = context->log;
     uint32_t bytes = entry_pages(body_bytes) * PAGE_BYTES;
-    if (log->end_position + bytes > context->own_space_position) {
+    if (log->end_position + bytes > context->make_position) {
         return NULL;
     }
     uint8_t *slot = log_place(log, log->end_position, bytes, context->durable_position);

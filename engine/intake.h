@@ -64,9 +64,9 @@ struct intake_context {
     uint64_t cluster;
     uint64_t now_ns;
     uint64_t durable_position;
-    uint64_t space_position;     /* Of the smallest log among the voters. */
-    uint64_t own_space_position; /* Of the own one: what the reserve is for. */
-    bool closed;                 /* The replica stops: nothing new is taken. */
+    uint64_t space_position; /* Of the smallest log among the voters. */
+    uint64_t make_position;  /* What is not the clients' may go so far in the own one. */
+    bool closed;             /* The replica stops: nothing new is taken. */
 };
 
 uint64_t intake_memory_bytes(void);

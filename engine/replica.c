@@ -289,6 +289,11 @@ struct stream_context replica_stream_context(struct replica *r)
     return context;
 }
 
+static bool trims(const struct replica *r)
+{
+    return r->config.retention_bytes != 0;
+}
+
 struct intake_context replica_intake_context(struct replica *r)
 {
     uint64_t own_space = wal_start_durable(r->wal).position + wal_ring_bytes(r->wal);
@@ -310,7 +315,7 @@ struct intake_context replica_intake_context(struct replica *r)
         .durable_position = firm_position(r),
         .sessions = &r->machine.sessions,
         .space_position = space,
-        .own_space_position = own_space,
+        .make_position = own_space - (trims(r) ? 0 : LOG_TRIM_RESERVE_BYTES),
         .closed = r->stopping,
     };
 }

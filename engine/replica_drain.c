@@ -120,17 +120,35 @@ void replica_seal_open(struct replica *r)
     propose(r, entry, NULL);
 }
 
-/* Trim the oldest segments when more than the retention is kept. */
+/* Whether the smallest log among the voters, a smaller one than the retention was chosen for, has
+ * no room for one more segment, although every voter has followed the last trim. */
+static bool is_tight(const struct replica *r, const struct intake_context *context)
+{
+    uint64_t wanted_bytes = r->machine.segment_bytes + ENTRY_BYTES_MAX + LOG_RESERVE_BYTES;
+    return r->log.end_position + wanted_bytes > context->space_position &&
+           context->space_position > r->trim_space;
+}
+
+/* Trim the oldest segments when more than the retention is kept, or the oldest one when one of the
+ * logs is too small for that. */
 static uint32_t seal_trim(struct replica *r)
 {
-    uint64_t kept = r->log.end_position - r->log.start.position;
-    bool due = r->config.retention_bytes != 0 && kept > r->config.retention_bytes &&
-               raft_takes_proposals(r->raft) && !intake_is_open(&r->intake) &&
-               r->trim_index <= raft_commit_index(r->raft);
-    if (!due) {
+    bool able = r->config.retention_bytes != 0 && raft_takes_proposals(r->raft) &&
+                !intake_is_open(&r->intake) && r->trim_index <= raft_commit_index(r->raft);
+    if (!able) {
         return 0;
     }
-    uint64_t limit = r->log.end_position - r->config.retention_bytes;
+    struct intake_context context = replica_intake_context(r);
+    uint64_t kept = r->log.end_position - r->log.start.position;
+    uint64_t limit = 0;
+    if (kept > r->config.retention_bytes) {
+        limit = r->log.end_position - r->config.retention_bytes;
+    } else if (is_tight(r, &context)) {
+        uint64_t segment = r->log.start.position / r->machine.segment_bytes;
+        limit = (segment + 2) * r->machine.segment_bytes - PAGE_BYTES;
+    } else {
+        return 0;
+    }
     limit = r->commit_position < limit ? r->commit_position : limit;
     limit = r->hold_trim_position < limit ? r->hold_trim_position : limit;
     struct log_start start;
@@ -139,13 +157,13 @@ static uint32_t seal_trim(struct replica *r)
     }
     uint8_t body[TRIM_BODY_BYTES];
     trim_encode(&start, body);
-    struct intake_context context = replica_intake_context(r);
     const uint8_t *entry = intake_make(&context, ENTRY_TRIM, body, sizeof body);
     if (entry == NULL) {
         return 0;
     }
     propose(r, entry, NULL);
     r->trim_index = r->log.last.index;
+    r->trim_space = context.space_position;
     return 1;
 }
 
@@ -162,6 +180,7 @@ uint32_t replica_seal(struct replica *r)
     if (leader != r->was_leader) {
         r->was_leader = leader;
         r->trim_index = 0;
+        r->trim_space = 0;
         drop_open(r);
         memset(r->times, 0, sizeof r->times);
         for (uint32_t stage = 0; stage < STAGE_COUNT; stage++) {

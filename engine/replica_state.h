@@ -75,6 +75,7 @@ struct replica {
     uint64_t commit_position;
     uint64_t hold_trim_position;
     uint64_t trim_index;      /* Last trim proposed here; no second one before it is committed. */
+    uint64_t trim_space;      /* Where the smallest log among the voters was full at that trim. */
     uint64_t commit_seen;     /* A leader's commit index, ... */
     uint64_t commit_moved_ns; /* ... and when it moved last, or all was committed. */
     uint64_t pins_paused_ns;  /* Till then nics copy: a slot was wanted that one still read. */

@@ -96,6 +96,8 @@
 #define LOG_MEMORY_MIN    (2u * 1024u * 1024u)
 #define LOG_MEMORY_MAX    (1024u * 1024u * 1024u)
 #define LOG_RESERVE_BYTES (4u * ENTRY_BYTES_MAX) /* For no-op, configuration and trim. */
+/* The end of the reserve is for a leader that trims: elections without one never use it up. */
+#define LOG_TRIM_RESERVE_BYTES ENTRY_BYTES_MAX
 /* A slot was wanted while a nic still read it: for so long nics copy what they send. */
 #define LOG_PIN_PAUSE_NS 10000000u
 
@@ -243,6 +245,7 @@ _Static_assert((ASSEMBLY_MAX & (ASSEMBLY_MAX - 1)) == 0, "slot = index & (max - 
 _Static_assert(LOG_MEMORY_MIN >= 8 * ENTRY_BYTES_MAX, "the gate's entries and the reserve fit");
 _Static_assert(2 * (UNCOMMITTED_MAX * ENTRY_BYTES_MAX + LOG_RESERVE_BYTES) <= LOG_MEMORY_MIN,
                "an inherited tail never locks the no-op out");
+_Static_assert(LOG_TRIM_RESERVE_BYTES < LOG_RESERVE_BYTES, "elections have some of the reserve");
 _Static_assert(SEGMENT_BYTES_MIN >= 2 * ENTRY_BYTES_MAX, "an entry crosses at most one boundary");
 _Static_assert(WRITE_WINDOW_BYTES >= WRITE_BYTES_MAX, "one write fits the window");
 _Static_assert(DISK_QUEUE_MAX >= WRITES_MAX, "every log write has a place in the queue");

@@ -283,8 +283,8 @@ static bool all_have(struct sim *sim, uint64_t index)
     return true;
 }
 
-/* Whether a log that is never trimmed is full to its last page: elections without end have used up
- * what is kept free for their no-ops. */
+/* Whether a log that is never trimmed is full: elections without end have used up what is kept free
+ * for their no-ops. */
 static bool is_used_up(const struct sim *sim)
 {
     for (uint32_t i = 0; i < sim->swarm.node_count && sim->swarm.retention_bytes == 0; i++) {
@@ -294,7 +294,8 @@ static bool is_used_up(const struct sim *sim)
         }
         const struct sim_entry *last =
             &node->disk.entries[raft_last(replica_raft(node->replica)).index];
-        if (last->position + (uint64_t)last->pages * PAGE_BYTES == node->disk.geometry.ring_bytes) {
+        uint64_t end = last->position + (uint64_t)last->pages * PAGE_BYTES;
+        if (end + LOG_TRIM_RESERVE_BYTES >= node->disk.geometry.ring_bytes) {
             return true;
         }
     }

@@ -115,7 +115,7 @@ int intake_setup(void **state)
         .header = {.from = 1, .cluster = CLUSTER, .from_store = 11, .from_boot = 1},
         .cluster = CLUSTER,
         .space_position = 64u << 20,
-        .own_space_position = 64u << 20};
+        .make_position = 64u << 20};
     for (uint32_t i = 0; i < 100 && !raft_takes_proposals(f->raft); i++) {
         f->now_ns += 1000;
         (void)!step(f, (struct raft_event){.kind = RAFT_EVENT_TICK});

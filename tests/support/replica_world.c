@@ -43,53 +43,92 @@ static struct disk *held_open(struct held_disk *held, struct disk *inner)
     return &held->disk;
 }
 
-struct world *world_open(uint32_t frame_bytes_max, uint64_t retention_bytes)
+static struct replica_config config_of(const struct world *w, uint32_t i, uint64_t retention_bytes)
+{
+    struct replica_config config = {.cluster = WORLD_CLUSTER,
+                                    .self = (uint8_t)(i + 1),
+                                    .node_count = WORLD_NODES,
+                                    .election_min_ns = 150000000,
+                                    .election_max_ns = 300000000,
+                                    .heartbeat_ns = 15000000,
+                                    .catchup_bytes_per_s = CATCHUP_BYTES_PER_S,
+                                    .disk_stall_ns = 1000000000,
+                                    .log_memory_bytes = LOG_MEMORY_MIN,
+                                    .retention_bytes = retention_bytes,
+                                    .seed = 5};
+    for (uint32_t k = 0; k < WORLD_NODES; k++) {
+        config.nodes[k] =
+            (struct replica_node){.id = (uint8_t)(k + 1), .address = w->net.ports[k].nic.self};
+    }
+    return config;
+}
+
+/* Start node `i` on its disk. */
+static void replica_begin(struct world *w, uint32_t i, uint64_t retention_bytes)
+{
+    struct replica_config *config = &w->config[i];
+    *config = config_of(w, i, retention_bytes);
+    struct disk *disk = held_open(&w->disk[i], w->inner[i]);
+    struct fault fault = {0};
+    int result = mem_open(&w->mems[i], replica_memory_bytes(config));
+    assert_int_equal(result, 0);
+    w->replica[i] = replica_create(&w->mems[i], config, &w->net.ports[i].nic, disk);
+    mem_seal(&w->mems[i]);
+    result = replica_open(w->replica[i], w->now_ns, &fault);
+    if (result != 0) {
+        print_error("%s\n", fault.text);
+    }
+    assert_int_equal(result, 0);
+}
+
+struct world *world_open_sizes(uint32_t frame_bytes_max,
+                               uint64_t retention_bytes,
+                               const uint64_t disk_bytes[WORLD_NODES])
 {
     struct world *w = calloc(1, sizeof *w);
     assert_non_null(w);
     loop_net_open(&w->net, WORLD_NODES + 1, frame_bytes_max);
-    int result = mem_open(&w->disks,
-                          WORLD_NODES * (disk_memory_memory_bytes(WORLD_DISK_BYTES) + PAGE_BYTES));
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < WORLD_NODES; i++) {
+        bytes += disk_memory_memory_bytes(disk_bytes[i]) + PAGE_BYTES;
+    }
+    int result = mem_open(&w->disks, bytes);
     assert_int_equal(result, 0);
     uint8_t *page = aligned_alloc(PAGE_BYTES, PAGE_BYTES);
     for (uint32_t i = 0; i < WORLD_NODES; i++) {
-        struct replica_config *config = &w->config[i];
-        *config = (struct replica_config){.cluster = WORLD_CLUSTER,
-                                          .self = (uint8_t)(i + 1),
-                                          .node_count = WORLD_NODES,
-                                          .election_min_ns = 150000000,
-                                          .election_max_ns = 300000000,
-                                          .heartbeat_ns = 15000000,
-                                          .catchup_bytes_per_s = CATCHUP_BYTES_PER_S,
-                                          .disk_stall_ns = 1000000000,
-                                          .log_memory_bytes = LOG_MEMORY_MIN,
-                                          .retention_bytes = retention_bytes,
-                                          .seed = 5};
-        for (uint32_t k = 0; k < WORLD_NODES; k++) {
-            config->nodes[k] =
-                (struct replica_node){.id = (uint8_t)(k + 1), .address = w->net.ports[k].nic.self};
-        }
-        struct disk *disk = held_open(&w->disk[i], disk_memory_open(&w->disks, WORLD_DISK_BYTES));
+        w->inner[i] = disk_memory_open(&w->disks, disk_bytes[i]);
         struct format_config format = {.cluster = WORLD_CLUSTER,
                                        .store = 1000 + i,
                                        .node = (uint8_t)(i + 1),
                                        .segment_bytes = SEGMENT_BYTES_MIN};
         struct geometry geometry;
         struct fault fault = {0};
-        result = storage_format(disk, &format, page, &geometry, &fault);
+        result = storage_format(w->inner[i], &format, page, &geometry, &fault);
         assert_int_equal(result, 0);
-        result = mem_open(&w->mems[i], replica_memory_bytes(config));
-        assert_int_equal(result, 0);
-        w->replica[i] = replica_create(&w->mems[i], config, &w->net.ports[i].nic, disk);
-        mem_seal(&w->mems[i]);
-        result = replica_open(w->replica[i], w->now_ns, &fault);
-        if (result != 0) {
-            print_error("%s\n", fault.text);
-        }
-        assert_int_equal(result, 0);
+        replica_begin(w, i, retention_bytes);
     }
     free(page);
     return w;
+}
+
+struct world *world_open(uint32_t frame_bytes_max, uint64_t retention_bytes)
+{
+    static const uint64_t disk_bytes[WORLD_NODES] = {WORLD_DISK_BYTES, WORLD_DISK_BYTES,
+                                                     WORLD_DISK_BYTES};
+    return world_open_sizes(frame_bytes_max, retention_bytes, disk_bytes);
+}
+
+void world_restart(struct world *w, uint64_t retention_bytes)
+{
+    for (uint32_t i = 0; i < WORLD_NODES; i++) {
+        struct disk_done done;
+        while (disk_poll(w->inner[i], &done, 1) > 0) {
+        }
+        mem_close(&w->mems[i]);
+    }
+    for (uint32_t i = 0; i < WORLD_NODES; i++) {
+        replica_begin(w, i, retention_bytes);
+    }
 }
 
 void world_close(struct world *w)

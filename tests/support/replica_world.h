@@ -33,6 +33,7 @@ struct world {
     struct loop_net net;
     struct mem mems[WORLD_NODES];
     struct mem disks;
+    struct disk *inner[WORLD_NODES];
     struct held_disk disk[WORLD_NODES];
     struct replica *replica[WORLD_NODES];
     struct replica_config config[WORLD_NODES];
@@ -54,6 +55,15 @@ struct world {
 };
 
 struct world *world_open(uint32_t frame_bytes_max, uint64_t retention_bytes);
+
+/* The same with disks of their own sizes. */
+struct world *world_open_sizes(uint32_t frame_bytes_max,
+                               uint64_t retention_bytes,
+                               const uint64_t disk_bytes[WORLD_NODES]);
+
+/* All processes end where they are, and begin again on what is on the disks, with this retention.
+ */
+void world_restart(struct world *w, uint64_t retention_bytes);
 
 void world_close(struct world *w);
 
