@@ -129,24 +129,29 @@ static bool is_tight(const struct replica *r, const struct intake_context *conte
            context->space_position > r->trim_space;
 }
 
-/* Trim the oldest segments when more than the retention is kept, or the oldest one when one of the
- * logs is too small for that. */
-static uint32_t seal_trim(struct replica *r)
+/* Below which position the log may begin; 0: nothing is to be trimmed. The oldest segments go when
+ * more than the retention is kept, or the oldest one when one of the logs is too small for that. */
+static uint64_t trim_limit(const struct replica *r, const struct intake_context *context)
 {
-    bool able = r->config.retention_bytes != 0 && raft_takes_proposals(r->raft) &&
-                !intake_is_open(&r->intake) && r->trim_index <= raft_commit_index(r->raft);
-    if (!able) {
-        return 0;
-    }
-    struct intake_context context = replica_intake_context(r);
+    uint64_t segment_bytes = r->machine.segment_bytes;
     uint64_t kept = r->log.end_position - r->log.start.position;
     uint64_t limit = 0;
     if (kept > r->config.retention_bytes) {
         limit = r->log.end_position - r->config.retention_bytes;
-    } else if (is_tight(r, &context)) {
-        uint64_t segment = r->log.start.position / r->machine.segment_bytes;
-        limit = (segment + 2) * r->machine.segment_bytes - PAGE_BYTES;
-    } else {
+    }
+    uint64_t oldest = (r->log.start.position / segment_bytes + 2) * segment_bytes - PAGE_BYTES;
+    if (limit < oldest && is_tight(r, context)) {
+        limit = oldest;
+    }
+    return limit;
+}
+
+static uint32_t seal_trim(struct replica *r, const struct intake_context *context)
+{
+    bool able = r->config.retention_bytes != 0 && raft_takes_proposals(r->raft) &&
+                !intake_is_open(&r->intake) && r->trim_index <= raft_commit_index(r->raft);
+    uint64_t limit = able ? trim_limit(r, context) : 0;
+    if (limit == 0) {
         return 0;
     }
     limit = r->commit_position < limit ? r->commit_position : limit;
@@ -157,13 +162,13 @@ static uint32_t seal_trim(struct replica *r)
     }
     uint8_t body[TRIM_BODY_BYTES];
     trim_encode(&start, body);
-    const uint8_t *entry = intake_make(&context, ENTRY_TRIM, body, sizeof body);
+    const uint8_t *entry = intake_make(context, ENTRY_TRIM, body, sizeof body);
     if (entry == NULL) {
         return 0;
     }
     propose(r, entry, NULL);
     r->trim_index = r->log.last.index;
-    r->trim_space = context.space_position;
+    r->trim_space = context->space_position;
     return 1;
 }
 
@@ -196,7 +201,7 @@ uint32_t replica_seal(struct replica *r)
         replica_seal_open(r);
         count++;
     }
-    return count + seal_trim(r);
+    return count + seal_trim(r, &context);
 }
 
 /* The first entry of a term. */

@@ -86,17 +86,22 @@ static void full_is_judged_by_the_smallest_log_among_the_voters(void **state)
 static void a_retention_beyond_the_smallest_log_trims_for_its_sake(void **state)
 {
     (void)state;
-    struct world *w = world_open_sizes(8192, 10ull << 20, one_is_small);
-    assert_int_equal(fill(w, 400), 400);
-    check_in_step(w);
-    uint64_t start = status_of(w, 0).log_start_position;
-    assert_true(start > 0);
-    /* No more than was needed: of the small log two segments or so are free. */
-    uint64_t kept = status_of(w, 0).log_durable_position - start;
     struct geometry small = geometry_of(SMALL_DISK_BYTES);
-    assert_true(kept <= small.ring_bytes);
-    assert_true(kept + 2 * ENTRY_BYTES_MAX > geometry_retention_max(&small));
-    world_close(w);
+    /* Far beyond it, and by less than a segment. */
+    const uint64_t retentions[] = {10ull << 20, geometry_retention_max(&small) + 5 * PAGE_BYTES,
+                                   small.ring_bytes - LOG_RESERVE_BYTES - 2 * ENTRY_BYTES_MAX};
+    for (uint32_t i = 0; i < sizeof retentions / sizeof retentions[0]; i++) {
+        struct world *w = world_open_sizes(8192, retentions[i], one_is_small);
+        assert_int_equal(fill(w, 400), 400);
+        check_in_step(w);
+        uint64_t start = status_of(w, 0).log_start_position;
+        assert_true(start > 0);
+        /* No more than was needed: of the small log two segments or so are free. */
+        uint64_t kept = status_of(w, 0).log_durable_position - start;
+        assert_true(kept <= small.ring_bytes);
+        assert_true(kept + 2 * ENTRY_BYTES_MAX > geometry_retention_max(&small));
+        world_close(w);
+    }
 }
 
 /* The largest that a configuration may ask for, too: no log is small then. */
