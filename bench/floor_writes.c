@@ -133,8 +133,8 @@ json_t *floor_writes_json(void)
 
 void floor_writes_print(const struct result_machine *machine)
 {
-    printf("durable writes on %s (%s), write cache: %s\n\n", machine->filesystem, machine->device,
-           machine->write_cache);
+    char disk[RESULT_DISK_BYTES];
+    printf("durable writes, %s\n\n", result_disk_words(machine, disk));
     printf("%10s %7s %12s %10s %10s %10s\n", "bytes", "depth", "writes/s", "MB/s", "p50 us",
            "p99 us");
     for (size_t i = 0; i < FLOOR_ROWS; i++) {

@@ -20,6 +20,8 @@ void result_machine(struct result_machine *machine, const char *folder)
     *machine = (struct result_machine){
         .cpu_count = host.cpu_count,
         .disk_irq_cpu = device.interrupt_cpu,
+        .fua = device.fua,
+        .logical_bytes = device.logical_bytes,
         .memlock_bytes = UINT64_MAX,
     };
     (void)snprintf(machine->cpu, sizeof(machine->cpu), "%s", host.cpu);

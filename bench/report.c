@@ -94,9 +94,9 @@ static void print_config(const struct result *result, FILE *out, bool colors)
                 config->replicas_cpu, config->client_cpu, result->machine.disk_irq_cpu,
                 config->idle);
     }
-    fprintf(out, "%s, %u CPUs, Linux %s; %s on %s, write cache: %s\n", result->machine.cpu,
-            result->machine.cpu_count, result->machine.kernel, result->machine.filesystem,
-            result->machine.device, result->machine.write_cache);
+    char disk[RESULT_DISK_BYTES];
+    fprintf(out, "%s, %u CPUs, Linux %s; %s\n", result->machine.cpu, result->machine.cpu_count,
+            result->machine.kernel, result_disk_words(&result->machine, disk));
 }
 
 static void print_ratio(const struct result *result, FILE *out, double at)

@@ -177,17 +177,34 @@ static json_t *config_json(const struct result *result)
     return object;
 }
 
+const char *result_disk_words(const struct result_machine *machine, char text[RESULT_DISK_BYTES])
+{
+    static const char *const fua[] = {"", ", without FUA", ", with FUA"};
+    ASSERT(machine->fua >= -1);
+    ASSERT(machine->fua <= 1);
+    (void)snprintf(text, RESULT_DISK_BYTES, "%s on %s, blocks of %u bytes, write cache: %s%s",
+                   machine->filesystem[0] == '\0' ? "no filesystem" : machine->filesystem,
+                   machine->device[0] == '\0' ? "no device that the kernel shows" : machine->device,
+                   machine->logical_bytes,
+                   machine->write_cache[0] == '\0' ? "not told" : machine->write_cache,
+                   fua[machine->fua + 1]);
+    return text;
+}
+
 json_t *result_env_json(const struct result_machine *machine)
 {
-    return json_pack("{s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:s, s:s, s:s, s:s}", "cpu",
-                     text(machine->cpu), "cpus", (int)machine->cpu_count, "kernel",
-                     text(machine->kernel), "filesystem", text(machine->filesystem), "device",
-                     text(machine->device), "write_cache", text(machine->write_cache),
-                     "memlock_bytes",
-                     or_null(machine->memlock_bytes != UINT64_MAX,
-                             json_integer((json_int_t)machine->memlock_bytes)),
-                     "commit", build_commit, "dpdk", build_dpdk_version, "liburing",
-                     build_liburing_version, "build_type", build_type);
+    return json_pack(
+        "{s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:s, s:s, s:s}", "cpu",
+        text(machine->cpu), "cpus", (int)machine->cpu_count, "kernel", text(machine->kernel),
+        "filesystem", text(machine->filesystem), "device", text(machine->device), "write_cache",
+        text(machine->write_cache), "fua",
+        or_null(machine->fua >= 0, json_boolean(machine->fua == 1)), "logical_block_bytes",
+        or_null(machine->logical_bytes > 0, json_integer((json_int_t)machine->logical_bytes)),
+        "memlock_bytes",
+        or_null(machine->memlock_bytes != UINT64_MAX,
+                json_integer((json_int_t)machine->memlock_bytes)),
+        "commit", build_commit, "dpdk", build_dpdk_version, "liburing", build_liburing_version,
+        "build_type", build_type);
 }
 
 static json_t *stages_json(const struct result *result)

@@ -33,9 +33,16 @@ struct result_machine {
     char filesystem[RESULT_TEXT_BYTES];
     char device[RESULT_TEXT_BYTES];
     char write_cache[RESULT_TEXT_BYTES];
+    int fua;                /* The device takes FUA writes: 1 or 0; -1: not known. */
+    uint32_t logical_bytes; /* Of its blocks; 0: not known. */
     int disk_irq_cpu;       /* -1: not known. */
     uint64_t memlock_bytes; /* RLIMIT_MEMLOCK; UINT64_MAX: unlimited. */
 };
+
+#define RESULT_DISK_BYTES (4u * RESULT_TEXT_BYTES)
+
+/* What the logs are on, in words. */
+const char *result_disk_words(const struct result_machine *machine, char text[RESULT_DISK_BYTES]);
 
 struct result_config {
     const char *command;

@@ -13,6 +13,7 @@
 #include "net/nic_socket.h"
 #include "storage/disk_memory.h"
 #include "storage/disk_posix.h"
+#include "storage/disk_survey.h"
 #include "storage/disk_uring.h"
 #include "storage/format.h"
 
@@ -390,6 +391,17 @@ static void print_port(const struct node *node, FILE *out)
             facts.fan_out);
 }
 
+/* What the log is on: what it costs to make a write durable there is the device's to say. */
+static void print_disk(const struct node *node, FILE *out)
+{
+    struct disk_device device;
+    char text[DISK_SURVEY_TEXT_BYTES];
+    if (node->config.cluster->durability == CONFIG_DSYNC) {
+        disk_device_look(&device, node->config.log_path);
+        fprintf(out, "disk %s: %s\n", node->config.log_path, disk_device_words(&device, text));
+    }
+}
+
 /* Without a ring the file is not even opened: the reason, and what could be asked for instead. */
 static int open_uring(struct node *node, struct fault *fault)
 {
@@ -561,6 +573,7 @@ int node_start(struct node *node,
         node->replica = replica_create(&node->mem, &replica, node->nic, node->disk);
         mem_print(&node->mem, memory_out);
         print_port(node, memory_out);
+        print_disk(node, memory_out);
         result = start_core(node, fault);
     }
     if (result != 0) {

@@ -1,5 +1,5 @@
 /* disk_file.c: see disk_file.h. Knows files and their filesystems; no ring, no log. */
-#define _GNU_SOURCE /* O_DIRECT, fallocate */
+#define _GNU_SOURCE /* O_DIRECT, fallocate, statx */
 #include "storage/disk_file.h"
 
 #include "engine/base/limits.h"
@@ -140,12 +140,41 @@ static int file_measure(struct disk_file *file, const char *path, struct fault *
     return 0;
 }
 
+/* Some filesystems take O_DIRECT and write through the page cache all the same (ext4 with a journal
+ * of data): since Linux 6.1 they say so. An older kernel does not tell. */
+static int direct_check(int fd, const char *path, struct fault *fault)
+{
+    struct statx status;
+    int block_bytes = PAGE_BYTES;
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &status) == 0 &&
+        (status.stx_mask & STATX_DIOALIGN) != 0) {
+        block_bytes = (int)status.stx_dio_offset_align;
+    } else if (ioctl(fd, BLKSSZGET, &block_bytes) != 0) {
+        block_bytes = PAGE_BYTES; /* A file's blocks: not told. */
+    }
+    if (block_bytes == 0) {
+        filesystem_no_direct(path, fault);
+        return -EINVAL;
+    }
+    if (block_bytes > (int)PAGE_BYTES) {
+        fault_set(fault, FAULT_ENVIRONMENT,
+                  "%s takes direct I/O in blocks of %d bytes, and a page of a log has %u: choose "
+                  "another disk",
+                  path, block_bytes, PAGE_BYTES);
+        return -EINVAL;
+    }
+    return 0;
+}
+
 static int
 file_check(struct disk_file *file, const char *path, enum disk_access access, struct fault *fault)
 {
     struct stat status;
     bool block_device = fstat(file->fd, &status) == 0 && S_ISBLK(status.st_mode);
     int result = block_device ? 0 : filesystem_check(file->fd, path, fault);
+    if (result == 0) {
+        result = direct_check(file->fd, path, fault);
+    }
     if (result == 0) {
         result = file_lock(file->fd, path, access, fault);
     }
@@ -343,7 +372,10 @@ static int file_create_in(int folder, const char *path, uint64_t bytes, struct f
         open_fault(path, error, fault);
         return -error;
     }
-    int result = file_lock(fd, path, DISK_ACCESS_WRITE, fault);
+    int result = direct_check(fd, path, fault);
+    if (result == 0) {
+        result = file_lock(fd, path, DISK_ACCESS_WRITE, fault);
+    }
     if (result == 0) {
         result = file_fill(fd, path, bytes, fault);
     }
@@ -360,6 +392,15 @@ static int file_create_in(int folder, const char *path, uint64_t bytes, struct f
     return result;
 }
 
+void disk_file_small(const char *path, uint64_t bytes, uint64_t has_bytes, struct fault *fault)
+{
+    ASSERT(has_bytes < bytes);
+    fault_set(fault, FAULT_ENVIRONMENT,
+              "too little space on %s: a log needs %" PRIu64 " MiB, and it has %" PRIu64
+              " MiB; choose another device, or a smaller `[storage] size`",
+              path, bytes >> 20, has_bytes >> 20);
+}
+
 static int device_zero(const char *path, uint64_t bytes, struct fault *fault)
 {
     struct disk_file file;
@@ -368,9 +409,7 @@ static int device_zero(const char *path, uint64_t bytes, struct fault *fault)
         return result;
     }
     if (file.bytes < bytes) {
-        fault_set(fault, FAULT_ENVIRONMENT,
-                  "too little space on %s: needs %" PRIu64 " MiB, has %" PRIu64 " MiB", path,
-                  bytes >> 20, file.bytes >> 20);
+        disk_file_small(path, bytes, file.bytes, fault);
         result = -ENOSPC;
     } else {
         result = zeros_write(file.fd, bytes);
@@ -408,7 +447,7 @@ static int probe_open(const char *path, bool device)
 {
     char scratch[PATH_MAX];
     if (device) {
-        return open(path, O_RDONLY | O_DIRECT | O_EXCL | O_CLOEXEC);
+        return open_patiently(path, O_RDONLY | O_DIRECT | O_EXCL | O_CLOEXEC);
     }
     int bytes = snprintf(scratch, sizeof(scratch), "%s/.thole-probe-%ld", path, (long)getpid());
     if (bytes < 0 || (size_t)bytes >= sizeof(scratch)) {
@@ -442,8 +481,13 @@ int disk_file_probe(const char *path, struct fault *fault)
         }
         return -error;
     }
+    int result = direct_check(fd, path, fault);
+    if (result != 0) {
+        (void)close(fd);
+        return result;
+    }
     void *page = NULL;
-    int result = posix_memalign(&page, PAGE_BYTES, PAGE_BYTES) == 0 ? 0 : -ENOMEM;
+    result = posix_memalign(&page, PAGE_BYTES, PAGE_BYTES) == 0 ? 0 : -ENOMEM;
     if (result == 0) {
         memset(page, 0, PAGE_BYTES);
         ssize_t moved = device ? pread(fd, page, PAGE_BYTES, 0) : pwrite(fd, page, PAGE_BYTES, 0);

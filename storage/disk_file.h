@@ -47,6 +47,9 @@ void disk_file_close(struct disk_file *file);
 /* Make a file, pre-written; see disk_uring_create(). */
 MUST_USE int disk_file_create(const char *path, uint64_t bytes, struct fault *fault);
 
+/* Tell that a device is too small for a log of `bytes`. */
+void disk_file_small(const char *path, uint64_t bytes, uint64_t has_bytes, struct fault *fault);
+
 /* Whether the filesystem of an existing folder is fit for a log, and has `bytes` free. 0, or -errno
  * with the reason in `fault`: -EOPNOTSUPP, -ENOSPC. */
 MUST_USE int disk_file_folder_check(const char *folder, uint64_t bytes, struct fault *fault);

@@ -3,6 +3,7 @@
 #include "storage/disk_survey.h"
 
 #include "engine/base/host.h"
+#include "storage/disk_content.h"
 #include "storage/disk_file.h"
 #include "storage/filesystem.h"
 
@@ -169,6 +170,33 @@ void disk_device_look(struct disk_device *device, const char *path)
     ASSERT(device->interrupt_cpu >= -1);
 }
 
+const char *disk_cache_words(const struct disk_device *device)
+{
+    if (strcmp(device->write_cache, "write through") == 0) {
+        return "write through: a write that is done is durable";
+    }
+    if (strcmp(device->write_cache, "write back") == 0) {
+        return device->fua == 1 ? "volatile, with FUA: a durable write is one request"
+                                : "volatile, without FUA: a flush follows each durable write";
+    }
+    return "not told";
+}
+
+const char *disk_device_words(const struct disk_device *device, char text[DISK_SURVEY_TEXT_BYTES])
+{
+    const char *on = device->filesystem[0] == '\0' ? "no filesystem" : device->filesystem;
+    if (device->name[0] == '\0') {
+        (void)snprintf(text, DISK_SURVEY_TEXT_BYTES, "%s, on no device that the kernel shows", on);
+        return text;
+    }
+    (void)snprintf(text, DISK_SURVEY_TEXT_BYTES,
+                   "%s on %s%s, blocks of %u bytes, %u physically, write cache %s", on,
+                   device->name,
+                   device->is_stacked ? " (below others, whose caches are not seen)" : "",
+                   device->logical_bytes, device->physical_bytes, disk_cache_words(device));
+    return text;
+}
+
 /* ---- The log's file ---- */
 
 struct extents {
@@ -246,7 +274,7 @@ static void log_look(struct disk_survey *survey, const char *log)
 }
 
 /* A device that a node has open is not tried: it would be refused as one that is mounted. */
-static void device_look(struct disk_survey *survey)
+static void device_look(struct disk_survey *survey, uint64_t wanted_bytes)
 {
     int fd = open(survey->place, O_RDONLY | O_CLOEXEC);
     if (fd >= 0) {
@@ -259,6 +287,20 @@ static void device_look(struct disk_survey *survey)
     }
     int result = disk_file_probe(survey->place, &survey->direct);
     survey->direct_unknown = result == -EACCES || result == -EPERM;
+    struct disk_file file;
+    struct fault ignored = {0}; /* The probe's words are enough. */
+    if (result == 0 && disk_file_open(survey->place, DISK_ACCESS_READ, &file, &ignored) == 0) {
+        enum disk_content content = DISK_CONTENT_NONE;
+        survey->free_bytes = file.bytes;
+        if (disk_content_look(&file, survey->place, &content, &survey->content, &ignored) == 0) {
+            survey->log_found = content == DISK_CONTENT_LOG;
+            survey->content_foreign = content == DISK_CONTENT_OTHER;
+        }
+        disk_file_close(&file);
+    }
+    if (survey->free_bytes > 0 && survey->free_bytes < wanted_bytes) {
+        disk_file_small(survey->place, wanted_bytes, survey->free_bytes, &survey->space);
+    }
 }
 
 /* ---- All of it ---- */
@@ -307,7 +349,7 @@ void disk_survey(struct disk_survey *survey,
     place_find(survey, data);
     disk_device_look(&survey->device, survey->place);
     if (survey->is_device) {
-        device_look(survey);
+        device_look(survey, wanted_bytes);
         return;
     }
     log_look(survey, log);

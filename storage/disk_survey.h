@@ -49,13 +49,23 @@ struct disk_survey {
     struct fault direct;     /* A refusal of O_DIRECT or O_DSYNC there; code 0: none. */
     bool direct_unknown;     /* This process may not write there, so it was not tried. */
     struct fault space;      /* Too little for the log that is to be made; code 0: none. */
-    uint64_t free_bytes;
+    uint64_t free_bytes;     /* Of a device: all. 0: not seen. */
+    const char *content;     /* What a device holds, in words; NULL: not seen. */
+    bool content_foreign;    /* And that is neither nothing nor a log. */
     bool log_found;
     bool log_locked; /* By a process that has it open. */
     uint64_t log_bytes;
     enum disk_layout layout;
     uint64_t layout_bytes; /* So many are not as they should be. */
 };
+
+#define DISK_SURVEY_TEXT_BYTES 320u
+
+/* How a durable write comes to be durable: "write through", "volatile, with FUA", ... */
+const char *disk_cache_words(const struct disk_device *device);
+
+/* The device in one line: its name, what is on it, its blocks and its cache. */
+const char *disk_device_words(const struct disk_device *device, char text[DISK_SURVEY_TEXT_BYTES]);
 
 /* The device below an existing path. */
 void disk_device_look(struct disk_device *device, const char *path);

@@ -178,6 +178,8 @@ static void uring_close(struct disk *disk)
 {
     struct disk_uring *uring = of_disk(disk);
     ASSERT(uring->free_count == DISK_QUEUE_MAX);
+    /* The ring is taken down later, by the kernel; a device would be in use until then. */
+    (void)io_uring_unregister_files(&uring->ring);
     io_uring_queue_exit(&uring->ring);
     (void)close(uring->event);
     disk_file_close(&uring->file);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 #define OVERLAY_TYPE 0x794c7630u
 #define UPPER_OPTION "upperdir="
@@ -26,6 +27,9 @@ static const struct {
     {0x2fc12fc1u, "zfs", "it copies on write: an overwrite may find no space"},
     {0xca451a4eu, "bcachefs", "it copies on write: an overwrite may find no space"},
     {0x00003434u, "nilfs2", "it copies on write: an overwrite may find no space"},
+    {0xf2f52010u, "f2fs", "it copies on write: an overwrite may find no space"},
+    {0x24051905u, "ubifs", "it copies on write: an overwrite may find no space"},
+    {0x000072b6u, "jffs2", "it copies on write: an overwrite may find no space"},
     {0x01021994u, "tmpfs", "it is memory: nothing on it survives a power cut"},
     {0x858458f6u, "ramfs", "it is memory: nothing on it survives a power cut"},
 };
@@ -112,9 +116,33 @@ int filesystem_check(int fd, const char *path, struct fault *fault)
     return 0;
 }
 
+/* The kind of what holds a path that may not be there (yet), or its folder; "": not told. */
+static void kind_find(const char *path, char kind[FILESYSTEM_KIND_BYTES])
+{
+    static struct filesystem_mount mount;
+    char folder[PATH_MAX];
+    int fd = open(path, O_PATH | O_CLOEXEC);
+    if (fd < 0) {
+        const char *slash = strrchr(path, '/');
+        (void)snprintf(folder, sizeof(folder), "%.*s", slash == NULL ? 1 : (int)(slash - path + 1),
+                       slash == NULL ? "." : path);
+        fd = open(folder, O_PATH | O_CLOEXEC);
+    }
+    kind[0] = '\0';
+    if (fd >= 0) {
+        bool known = filesystem_mount(fd, &mount);
+        (void)snprintf(kind, FILESYSTEM_KIND_BYTES, "%s", known ? mount.kind : "");
+        (void)close(fd);
+    }
+}
+
 void filesystem_no_direct(const char *path, struct fault *fault)
 {
+    char kind[FILESYSTEM_KIND_BYTES];
+    kind_find(path, kind);
     fault_set(fault, FAULT_ENVIRONMENT,
-              "the filesystem of %s has no direct I/O (O_DIRECT is refused); " ADVICE, path);
+              "the filesystem of %s%s%s has no direct I/O (O_DIRECT is refused, or taken and not "
+              "done); " ADVICE,
+              path, kind[0] == '\0' ? "" : ", ", kind);
     fault_mend(fault, MEND);
 }

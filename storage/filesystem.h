@@ -11,9 +11,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define FILESYSTEM_KIND_BYTES 64u
+
 struct filesystem_mount {
-    char kind[64];        /* "ext4", "overlay", ... */
-    char upper[PATH_MAX]; /* Of an overlay: the folder that it writes to; "": none. */
+    char kind[FILESYSTEM_KIND_BYTES]; /* "ext4", "overlay", ... */
+    char upper[PATH_MAX];             /* Of an overlay: the folder that it writes to; "": none. */
 };
 
 /* The mount that holds an open file or folder. False: the kernel or the mount table does not say.
@@ -25,7 +27,7 @@ MUST_USE bool filesystem_mount(int fd, struct filesystem_mount *mount);
  * filesystem that it writes to counts, where that can be seen from here. */
 MUST_USE int filesystem_check(int fd, const char *path, struct fault *fault);
 
-/* Tell that O_DIRECT was refused there. */
+/* Tell that O_DIRECT was refused there, and by which filesystem. */
 void filesystem_no_direct(const char *path, struct fault *fault);
 
 #endif

@@ -39,11 +39,13 @@ int storage_format(struct disk *disk,
         return -EINVAL;
     }
     uint64_t window_bytes = config->window_bytes == 0 ? WRITE_WINDOW_BYTES : config->window_bytes;
-    int small = format_check_size(disk->bytes, segment_bytes, fault);
+    uint64_t log_bytes = config->log_bytes == 0 ? disk->bytes : config->log_bytes;
+    ASSERT(log_bytes <= disk->bytes);
+    int small = format_check_size(log_bytes, segment_bytes, fault);
     if (small != 0) {
         return small;
     }
-    bool fits = geometry_fit(geometry, disk->bytes, segment_bytes, window_bytes);
+    bool fits = geometry_fit(geometry, log_bytes, segment_bytes, window_bytes);
     ASSERT(fits);
     struct superblock superblock = {
         .node = config->node,

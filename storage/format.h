@@ -19,13 +19,14 @@ struct format_config {
     uint8_t node;
     uint64_t segment_bytes; /* 0: SEGMENT_BYTES_DEFAULT; the same on every node of the cluster. */
     uint64_t window_bytes;  /* 0: WRITE_WINDOW_BYTES. */
+    uint64_t log_bytes;     /* Of the disk, from its beginning; 0: all of it. */
     bool small;             /* Allow segments below SEGMENT_BYTES_MIN: tests. */
     uint64_t first_offset;  /* Client offset of the log's first record. */
     uint64_t entry_term;    /* Not 0: entries up to this term are in the ring already, committed. */
 };
 
 /* Write all four superblock copies through `page` (PAGE_BYTES, page aligned). As many whole
- * segments as fit disk->bytes. 0; or a negative errno and the fault: too small, or a failed write.
+ * segments as fit. 0; or a negative errno and the fault: too small, or a failed write.
  */
 MUST_USE int storage_format(struct disk *disk,
                             const struct format_config *config,

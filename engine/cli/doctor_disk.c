@@ -55,18 +55,19 @@ static void judge_place(const struct doctor_facts *facts, struct doctor_rows *ro
         doctor_add_fault(rows, "O_DIRECT, O_DSYNC", "a page written and durable", &disk->direct,
                          disk->is_device ? "a page was read directly" : "a page was written");
     }
-    if (disk->is_device) {
-        return;
+    if (disk->is_device && disk->free_bytes == 0) {
+        return; /* Not seen. */
     }
     char required[DOCTOR_TEXT_BYTES];
     (void)snprintf(required, sizeof(required), "%s, all written at format",
                    units_format_size(facts->plan.log_bytes, need));
     char current[DOCTOR_TEXT_BYTES];
-    (void)snprintf(current, sizeof(current), "%s free%s", units_format_size(disk->free_bytes, text),
+    (void)snprintf(current, sizeof(current), "%s%s%s", units_format_size(disk->free_bytes, text),
+                   disk->is_device ? "" : " free",
                    disk->log_found ? "; the log is there already" : "");
     struct doctor_row *row = doctor_add_fault(rows, "space", required, &disk->space, current);
     if (row->severity == DOCTOR_ERROR && row->mend[0] == '\0') {
-        doctor_mend(row, "df -h %s", disk->place);
+        doctor_mend(row, "%s %s", disk->is_device ? "lsblk" : "df -h", disk->place);
     }
 }
 
@@ -86,17 +87,10 @@ static void judge_device(const struct disk_device *device, struct doctor_rows *r
                device->logical_bytes, device->physical_bytes,
                torn ? ": a power cut may tear a page, which recovery knows from damage" : "");
     bool volatile_cache = strcmp(device->write_cache, "write back") == 0;
-    const char *how = "not told";
-    if (strcmp(device->write_cache, "write through") == 0) {
-        how = "write through: a write that is done is durable";
-    } else if (volatile_cache) {
-        how = device->fua == 1 ? "volatile, with FUA: a durable write is one request"
-                               : "volatile, without FUA: a flush follows each durable write";
-    }
     bool dear = volatile_cache && device->fua != 1;
     bool unknown = device->write_cache[0] == '\0';
     doctor_add(rows, "write cache", dear || unknown ? DOCTOR_NOTE : DOCTOR_OK,
-               "write through, or FUA, for the least latency", "%s", how);
+               "write through, or FUA, for the least latency", "%s", disk_cache_words(device));
     bool none = strcmp(device->scheduler, "none") == 0 || device->scheduler[0] == '\0';
     bool heavy = strcmp(device->scheduler, "bfq") == 0;
     enum doctor_severity light = none ? DOCTOR_OK : DOCTOR_NOTE;
@@ -115,8 +109,14 @@ static void judge_layout(const struct doctor_facts *facts, struct doctor_rows *r
     const struct doctor_plan *plan = &facts->plan;
     char bytes[UNITS_TEXT_BYTES];
     struct doctor_row *row;
-    if (disk->is_device) {
+    if (disk->is_device && (disk->log_found || disk->content == NULL)) {
         doctor_add(rows, "log pre-written", DOCTOR_OK, required, "a device has no holes");
+        return;
+    }
+    if (disk->content_foreign) {
+        doctor_add(rows, "log pre-written", DOCTOR_ERROR, required,
+                   "%s holds %s: a start refuses it, and so does `thole format` without --force",
+                   disk->place, disk->content);
         return;
     }
     if (!disk->log_found) {

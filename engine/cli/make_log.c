@@ -3,6 +3,7 @@
 #include "engine/cli/make_log.h"
 
 #include "engine/base/mem.h"
+#include "storage/disk_content.h"
 #include "storage/disk_posix.h"
 
 #include <dirent.h>
@@ -95,7 +96,7 @@ static int clear_place(const char *data, const char *path, bool force, struct fa
         return force ? 0 : make_log_refuse_strangers(data, NULL, fault);
     }
     if (S_ISBLK(status.st_mode)) {
-        return 0; /* Asked for by name, and zeroed. */
+        return force ? 0 : disk_content_refuse(path, fault);
     }
     if (!force) {
         fault_set(fault, FAULT_ENVIRONMENT,
@@ -119,7 +120,9 @@ make_file(const char *path, uint64_t bytes, const struct format_config *config, 
     if (result != 0) {
         return result;
     }
-    result = format_file(path, config, fault);
+    struct format_config format = *config;
+    format.log_bytes = bytes; /* A device may have more, which stays as it is. */
+    result = format_file(path, &format, fault);
     struct stat status;
     if (result != 0 && stat(path, &status) == 0 && S_ISREG(status.st_mode)) {
         (void)unlink(path);

@@ -21,8 +21,9 @@ MUST_USE bool make_log_path(const char *data, char *path, size_t path_bytes);
 uint64_t make_log_random_id(void);
 
 /* Make the folder if it is missing, the file of `bytes`, and an empty log in it. A folder that is
- * not empty is refused unless `force`, which replaces the log in it and touches nothing else. 0, or
- * -errno with the fault told, and then no new file is left. */
+ * not empty is refused unless `force`, which replaces the log in it and touches nothing else; so is
+ * a device that holds anything, and one that is in use whatever was given. 0, or -errno with the
+ * fault told, and then no new file is left. */
 MUST_USE int make_log(const char *data,
                       uint64_t bytes,
                       const struct format_config *config,

@@ -87,15 +87,12 @@ class Node:
 
     def __init__(self, cluster, number, address, place):
         self.cluster = cluster
+        self.data = os.path.join(cluster.folder, f"n{number}")
         self.number = number
         self.address = address
         self.place = place
         self.process = None
         self.said_path = os.path.join(cluster.folder, f"n{number}.err")
-
-    @property
-    def data(self):
-        return os.path.join(self.cluster.folder, f"n{self.number}")
 
     def said(self):
         with open(self.said_path, encoding="utf-8", errors="replace") as file:
@@ -161,11 +158,12 @@ class Cluster:
     """Nodes 1 to `count` of one configuration, nothing formatted or started yet.
 
     With a network, node K stands at its host nK, and commands run at `place`, first of all its host
-    `home`, which is to be out of every cut.
+    `home`, which is to be out of every cut. `data` names the data folders or devices of the nodes,
+    where they are not those of this cluster's own folder.
     """
 
     def __init__(self, count=3, durability="dsync", extra="", storage="",
-                 size="32MiB", segment="1MiB", net=None):
+                 size="32MiB", segment="1MiB", net=None, data=None):
         remove_left_behind()
         self.folder = tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-", dir=os.getcwd())
         self.path = os.path.join(self.folder, "cluster.ini")
@@ -177,11 +175,13 @@ class Cluster:
             self.place = net["home"]
             self.nodes = [Node(self, number, f"{net.address(f'n{number}')}:{PORT}",
                                net[f"n{number}"]) for number in range(1, count + 1)]
+        for node in self.nodes:
+            node.data = node.data if data is None else data[node.number - 1]
         with open(self.path, "w", encoding="ascii") as out:
             out.write(f"[cluster]\nid = {CLUSTER_ID}\n")
             for node in self.nodes:
                 out.write(f"[node {node.number}]\naddress = {node.address}\n"
-                          f"data = n{node.number}\n")
+                          f"data = {f'n{node.number}' if data is None else node.data}\n")
             out.write(f"[net]\nspec = udp\n[storage]\nsize = {size}\nsegment = {segment}\n"
                       f"durability = {durability}\n{storage}"
                       f"[raft]\nelection = 150ms-300ms\nheartbeat = 15ms\n{extra}")

@@ -327,6 +327,27 @@ static void a_log_with_holes_is_mended_by_writing_it_all(void **state)
     expect(name, DOCTOR_OK, "");
 }
 
+static void what_a_device_holds_is_judged(void **state)
+{
+    (void)state;
+    static const char name[] = "log pre-written";
+    sound();
+    facts.disk.is_device = true;
+    facts.disk.log_found = true;
+    facts.disk.content = "a log";
+    expect(name, DOCTOR_OK, "");
+    facts.disk.log_found = false;
+    facts.disk.content = "nothing";
+    expect(name, DOCTOR_NOTE, "thole format -c c.ini --node 1");
+    facts.disk.content = "an xfs filesystem";
+    facts.disk.content_foreign = true;
+    expect(name, DOCTOR_ERROR, "");
+    facts.disk.free_bytes = 1 << 20;
+    expect("space", DOCTOR_OK, "");
+    facts.disk.space.code = FAULT_ENVIRONMENT;
+    expect("space", DOCTOR_ERROR, "lsblk n1");
+}
+
 static void memory_mode_is_warned_of_and_has_no_disk(void **state)
 {
     (void)state;
@@ -427,6 +448,7 @@ int main(void)
         cmocka_unit_test(memory_and_kernel_are_judged),
         cmocka_unit_test(filesystems_are_told_by_name),
         cmocka_unit_test(the_place_of_the_log_is_judged),
+        cmocka_unit_test(what_a_device_holds_is_judged),
         cmocka_unit_test(devices_are_judged),
         cmocka_unit_test(a_log_with_holes_is_mended_by_writing_it_all),
         cmocka_unit_test(memory_mode_is_warned_of_and_has_no_disk),
