@@ -35,7 +35,8 @@ static bool is_zero(const uint8_t *bytes, uint64_t count)
     return bytes[0] == 0 && memcmp(bytes, bytes + 1, count - 1) == 0;
 }
 
-static bool holds_log(const uint8_t *bytes, uint64_t count)
+/* Whether a copy of the superblock has this magic number. */
+static bool holds_log(const uint8_t *bytes, uint64_t count, uint32_t wanted)
 {
     for (uint32_t i = 0; i < SUPERBLOCK_SLOTS * SUPERBLOCK_COPIES; i++) {
         uint64_t offset = layout_superblock_at(i / 2, i % 2);
@@ -44,7 +45,7 @@ static bool holds_log(const uint8_t *bytes, uint64_t count)
             continue;
         }
         memcpy(&magic, bytes + offset, sizeof(magic));
-        if (magic == SUPERBLOCK_MAGIC) {
+        if (magic == wanted) {
             return true;
         }
     }
@@ -84,7 +85,12 @@ int disk_content_look(const struct disk_file *file,
     uint64_t count = file->bytes < DISK_CONTENT_BYTES ? file->bytes : DISK_CONTENT_BYTES;
     bool empty = false;
     int result = end_read(file, 0, count, bytes);
-    if (result == 0 && holds_log(bytes, count)) {
+    if (result == 0 && holds_log(bytes, count, UNFINISHED_MAGIC)) {
+        *content = DISK_CONTENT_UNFINISHED;
+        *name = "an unfinished log";
+        return 0;
+    }
+    if (result == 0 && holds_log(bytes, count, SUPERBLOCK_MAGIC)) {
         *content = DISK_CONTENT_LOG;
         *name = "a log";
         return 0;

@@ -14,7 +14,8 @@
 
 enum disk_content {
     DISK_CONTENT_NONE,
-    DISK_CONTENT_LOG, /* The superblock of a log of this program. */
+    DISK_CONTENT_LOG,        /* The superblock of a log of this program. */
+    DISK_CONTENT_UNFINISHED, /* Of an interrupted restore. */
     DISK_CONTENT_OTHER,
 };
 

@@ -293,7 +293,7 @@ static void device_look(struct disk_survey *survey, uint64_t wanted_bytes)
         enum disk_content content = DISK_CONTENT_NONE;
         survey->free_bytes = file.bytes;
         if (disk_content_look(&file, survey->place, &content, &survey->content, &ignored) == 0) {
-            survey->log_found = content == DISK_CONTENT_LOG;
+            survey->log_found = content == DISK_CONTENT_LOG || content == DISK_CONTENT_UNFINISHED;
             survey->content_foreign = content == DISK_CONTENT_OTHER;
         }
         disk_file_close(&file);

@@ -370,9 +370,10 @@ int restore_log_write(struct restore *restore,
     }
     scribe.batch = mem_take(&mem, "restored entries", 1, RESTORE_BATCH_BYTES, PAGE_BYTES);
     scribe.pages = mem_take(&mem, "restored state", 1, STATE_BYTES, PAGE_BYTES);
+    bool closed = true;
     const struct disk_uring_config disk = {.path = path, .access = DISK_ACCESS_WRITE};
     if (disk_uring_open(&scribe.disk, &mem, &disk, fault) == 0) {
-        bool fits = geometry_fit(&scribe.geometry, scribe.disk->bytes, format->segment_bytes,
+        bool fits = geometry_fit(&scribe.geometry, format->log_bytes, format->segment_bytes,
                                  WRITE_WINDOW_BYTES);
         ASSERT(fits);
         scribe_begin(&scribe, restore, &mem);
@@ -382,8 +383,10 @@ int restore_log_write(struct restore *restore,
         } else {
             (void)log_fill(restore, &scribe, format, fault);
         }
-        disk_close(scribe.disk);
+        closed = disk_close_unless_busy(scribe.disk);
     }
-    mem_close(&mem);
+    if (closed) {
+        mem_close(&mem);
+    }
     return fault->code;
 }

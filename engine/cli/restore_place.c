@@ -3,6 +3,7 @@
 
 #include "engine/cli/command.h"
 #include "engine/cli/make_log.h"
+#include "storage/disk_content.h"
 #include "storage/disk_uring.h"
 #include "storage/superblock.h"
 
@@ -14,6 +15,28 @@
 #include <unistd.h>
 
 #define PART_NAME MAKE_LOG_NAME DISK_FILE_UNFINISHED
+
+/* A device without a log that could be read: what else does it hold? An unfinished restore is no
+ * obstacle. 0, or a negative errno with the fault told. */
+static int device_look(const char *path, struct fault *fault)
+{
+    struct disk_file file;
+    int result = disk_file_open(path, DISK_ACCESS_READ, &file, fault);
+    if (result != 0) {
+        return result;
+    }
+    enum disk_content content = DISK_CONTENT_NONE;
+    const char *name = "";
+    result = disk_content_look(&file, path, &content, &name, fault);
+    disk_file_close(&file);
+    if (result == 0 && content != DISK_CONTENT_NONE && content != DISK_CONTENT_UNFINISHED) {
+        fault_set(fault, FAULT_ENVIRONMENT,
+                  "%.200s holds %s: name another device, or clear this one with", path, name);
+        fault_mend(fault, "blkdiscard --zeroout %s", path);
+        return -EEXIST;
+    }
+    return result;
+}
 
 /* Whose log stands at the path: 1 this very one, 0 none, or -1 with the fault told. */
 static int place_look(const char *path, const struct format_config *format, struct fault *fault)
@@ -31,6 +54,7 @@ static int place_look(const char *path, const struct format_config *format, stru
     struct superblock_set set = {0};
     struct fault unread = {0};
     int found = -1;
+    bool closed = true;
     struct disk *disk = NULL;
     const struct disk_uring_config config = {.path = path, .access = DISK_ACCESS_READ_SHARED};
     if (disk_uring_open(&disk, &mem, &config, fault) == 0) {
@@ -39,7 +63,7 @@ static int place_look(const char *path, const struct format_config *format, stru
             set.newest.store == format->store) {
             found = 1;
         } else if (!superblock_set_any(&set) && S_ISBLK(status.st_mode)) {
-            found = 0;
+            found = device_look(path, fault) == 0 ? 0 : -1;
         } else if (readable && set.newest.cluster == format->cluster &&
                    set.newest.node == format->node) {
             fault_set(
@@ -52,9 +76,11 @@ static int place_look(const char *path, const struct format_config *format, stru
                       "%.200s holds another log: name another folder for node %u, or remove it",
                       path, format->node);
         }
-        disk_close(disk);
+        closed = disk_close_unless_busy(disk);
     }
-    mem_close(&mem);
+    if (closed) {
+        mem_close(&mem);
+    }
     return found;
 }
 
@@ -66,6 +92,7 @@ static struct format_config format_of(const struct restore *restore, const struc
         .node = node->id,
         .segment_bytes = restore->config->segment_bytes,
         .window_bytes = WRITE_WINDOW_BYTES,
+        .log_bytes = restore->config->size_bytes / PAGE_BYTES * PAGE_BYTES,
         .first_offset = restore->source.first_offset,
         .entry_term = RESTORE_TERM,
     };

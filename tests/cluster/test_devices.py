@@ -124,6 +124,34 @@ class Raw(Devices):
         made.stop()
         self.assert_exit(thole("log", "verify", devices[1].path), 0)
 
+    def test_a_backup_is_restored_onto_devices_that_hold_nothing_else(self):
+        made, _ = self.healthy()
+        self.append(made, b"one\ntwo\n")
+        backup = os.path.join(made.folder, "backup")
+        self.assert_exit(thole("backup", "-c", made.path, "--output", backup), 0)
+        made.stop()
+        devices = [self.device(f"restored-{number}", 4096) for number in (1, 2, 3)]
+        new = self.on(devices)
+        with open(new.path, encoding="ascii") as file:
+            text = file.read().replace(cluster.CLUSTER_ID, "1f3c0a4e5b6d7788")
+        with open(new.path, "w", encoding="ascii") as out:
+            out.write(text)
+        devices[0].write(0, b"XFSB")
+        done = thole("restore", "-c", new.path, backup)
+        self.assert_exit(done, 3, f"{devices[0].path} holds an xfs filesystem", "blkdiscard")
+        self.assertEqual(devices[0].read(0, 4), b"XFSB")
+        devices[0].write(0, bytes(4))
+        for device in devices:
+            device.write(36 * MIB, b"not the log's")
+        self.assert_exit(thole("restore", "-c", new.path, backup), 0)
+        new.start()
+        new.wait_healthy()
+        self.assertEqual(self.read(new, "--linearizable"), [(0, b"one"), (1, b"two")])
+        new.stop()
+        for device in devices:
+            self.assert_exit(thole("log", "verify", device.path), 0)
+            self.assertEqual(device.read(36 * MIB, 13), b"not the log's")
+
     def test_a_device_that_a_node_has_open_is_refused_to_others(self):
         devices, made = self.cluster_on(512)
         in_use = f"{devices[0].path} is in use"
