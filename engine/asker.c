@@ -18,8 +18,14 @@ void asker_want(struct asker *asker, const struct mend_want *want)
     asker->want = want != NULL ? *want : (struct mend_want){0};
     asker->assembly = (struct assembly){0};
     asker->vain = 0;
+    asker->rounds = 0;
     asker->waits_for = 0;
     asker->due_ns = asker->asks ? 0 : UINT64_MAX;
+}
+
+bool asker_is_vain(const struct asker *asker, uint64_t now_ns)
+{
+    return asker->rounds > 0 && now_ns >= asker->due_ns;
 }
 
 void asker_forget(struct asker *asker)
@@ -48,6 +54,7 @@ uint32_t asker_ask(struct asker *asker, const struct asker_context *context)
     asker->due_ns = context->now_ns + MEND_ASK_NS;
     if (asker->vain >= context->peer_count) {
         asker->vain = 1; /* Everybody was asked: the next round begins after a rest. */
+        asker->rounds++;
         asker->due_ns = context->now_ns + MEND_REST_NS;
     }
     struct wire_frame frame = {.header = context->header};

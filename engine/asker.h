@@ -31,6 +31,7 @@ struct asker {
     uint8_t *entry;     /* ENTRY_BYTES_MAX */
     uint32_t peer;      /* Number of the one asked. */
     uint32_t vain;      /* Peers asked for this entry since the last rest, in vain. */
+    uint32_t rounds;    /* How often everybody was asked for it. */
     raft_set waits_for; /* Asked for it, and it has not brought it. */
     uint64_t token;
     uint64_t due_ns; /* When the next one is asked. */
@@ -57,10 +58,13 @@ void asker_want(struct asker *asker, const struct mend_want *want);
 uint32_t asker_ask(struct asker *asker, const struct asker_context *context);
 
 /* A fragment came. Returns the entry wanted, if it is whole now and passed every check; it is the
- * caller's to change until the next asker_want() or asker_forget(). NULL: not yet. */
+ * caller's to change until the next entry is asked for, or asker_forget(). NULL: not yet. */
 uint8_t *asker_take(struct asker *asker,
                     const struct asker_context *context,
                     const struct wire_frame *frame);
+
+/* Everybody was asked for it, and has had his time. */
+bool asker_is_vain(const struct asker *asker, uint64_t now_ns);
 
 /* What it gave back is of no use: gather it anew. */
 void asker_forget(struct asker *asker);

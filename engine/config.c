@@ -42,6 +42,8 @@ enum key {
     KEY_HEARTBEAT,
     KEY_DISK_STALL,
     KEY_CATCHUP,
+    KEY_SCRUB,
+    KEY_SCRUB_EVERY,
     KEY_COUNT
 };
 
@@ -223,6 +225,24 @@ static bool set_catchup(struct parse *parse, const char *value)
     return sound;
 }
 
+static bool set_scrub(struct parse *parse, const char *value)
+{
+    uint64_t bytes = 0;
+    bool sound = units_parse_size(value, &bytes) &&
+                 (bytes == 0 || bytes >= SCRUB_BYTES_PER_S_MIN) && bytes <= SCRUB_BYTES_PER_S_MAX;
+    parse->config->scrub_bytes_per_s = bytes;
+    return sound;
+}
+
+static bool set_scrub_every(struct parse *parse, const char *value)
+{
+    uint64_t every_ns = 0;
+    bool sound = units_parse_duration(value, &every_ns) && every_ns >= SCRUB_EVERY_NS_MIN &&
+                 every_ns <= SCRUB_EVERY_NS_MAX;
+    parse->config->scrub_every_ns = every_ns;
+    return sound;
+}
+
 static const struct {
     enum section section;
     const char *name;
@@ -243,11 +263,19 @@ static const struct {
     [KEY_DISK_STALL] = {SECTION_RAFT, "disk_stall", set_disk_stall, UNITS_DURATION_FORM},
     [KEY_CATCHUP] = {SECTION_RAFT, "catchup", set_catchup,
                      "a size a second from 1MiB to 1TiB, e.g. 64MiB"},
+    [KEY_SCRUB] = {SECTION_RAFT, "scrub", set_scrub,
+                   "0, or a size a second from 64KiB to 1TiB, e.g. 4MiB"},
+    [KEY_SCRUB_EVERY] = {SECTION_RAFT, "scrub_every", set_scrub_every,
+                         "a duration from 10ms to 8760h, e.g. 1h"},
 };
 
 _Static_assert(SEGMENT_BYTES_MIN == 256 * 1024, "the form of `segment` names it");
 _Static_assert(CATCHUP_BYTES_PER_S_MIN == 1ull << 20, "the form of `catchup` names it");
 _Static_assert(CATCHUP_BYTES_PER_S_MAX == 1ull << 40, "the form of `catchup` names it");
+_Static_assert(SCRUB_BYTES_PER_S_MIN == 64u << 10, "the form of `scrub` names it");
+_Static_assert(SCRUB_BYTES_PER_S_MAX == 1ull << 40, "the form of `scrub` names it");
+_Static_assert(SCRUB_EVERY_NS_MIN == 10000000, "the form of `scrub_every` names it");
+_Static_assert(SCRUB_EVERY_NS_MAX / 3600000000000ull == 8760, "the form of `scrub_every` names it");
 _Static_assert(NODE_ID_MAX == 63, "the allowed sections name it");
 
 static const char *section_name(enum section section)
@@ -520,6 +548,8 @@ static void set_defaults(struct config *config)
         .heartbeat_ns = 15000000,
         .disk_stall_ns = 1000000000,
         .catchup_bytes_per_s = CATCHUP_BYTES_PER_S,
+        .scrub_bytes_per_s = SCRUB_BYTES_PER_S,
+        .scrub_every_ns = SCRUB_EVERY_NS,
     };
 }
 

@@ -7,6 +7,8 @@
  *     [net]       spec = udp
  *     [storage]   size = 256MiB  segment = 16MiB  retention = 128MiB  durability = dsync | memory
  *     [raft]      election = 150ms-300ms  heartbeat = 15ms  disk_stall = 1s  catchup = 64MiB
+ *                 scrub = 4MiB              bytes a second of the own log, read again; 0: never
+ *                 scrub_every = 1h          from the begin of a pass to that of the next
  *
  * Only the id and the nodes' addresses must be there; `data` too, for whoever is a node. An
  * unknown, doubled or malformed key or section is refused with its line. Knows no flags and opens
@@ -50,6 +52,8 @@ struct config {
     uint64_t heartbeat_ns;
     uint64_t disk_stall_ns;
     uint64_t catchup_bytes_per_s;
+    uint64_t scrub_bytes_per_s; /* 0: off. */
+    uint64_t scrub_every_ns;
 };
 
 /* Read the file. 0; or -EINVAL (FAULT_USAGE) or another negative errno, with the fault told; then

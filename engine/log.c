@@ -284,6 +284,35 @@ struct log_place log_find_offset(const struct log *log, uint64_t offset)
     return find(log, offset, true);
 }
 
+struct log_place log_find_position(const struct log *log, uint64_t position)
+{
+    ASSERT(position >= log->start.position);
+    uint64_t low = log->start.position / log->stride_bytes;
+    for (uint64_t stride = position / log->stride_bytes; stride >= low; stride--) {
+        const struct log_place *place = place_of(log, stride);
+        if (place != NULL && place->position <= position) {
+            return *place;
+        }
+        if (stride == 0) {
+            break;
+        }
+    }
+    return place_at_start(log);
+}
+
+bool log_next_place(const struct log *log, uint64_t position, struct log_place *place)
+{
+    uint64_t high = log->end_position / log->stride_bytes;
+    for (uint64_t stride = position / log->stride_bytes + 1; stride <= high; stride++) {
+        const struct log_place *found = place_of(log, stride);
+        if (found != NULL) {
+            *place = *found;
+            return true;
+        }
+    }
+    return false;
+}
+
 uint64_t log_index_of_offset(const struct log *log, uint64_t offset)
 {
     uint64_t low = log->known_index;

@@ -105,6 +105,12 @@ MUST_USE bool log_end_at(const struct log *log, uint64_t index, struct log_end *
 struct log_place log_find_index(const struct log *log, uint64_t index);
 struct log_place log_find_offset(const struct log *log, uint64_t offset);
 
+/* The last indexed place at or before a position of the log; the log start if there is none. */
+struct log_place log_find_position(const struct log *log, uint64_t position);
+
+/* The first indexed place in a stride behind the position's. False: none. */
+MUST_USE bool log_next_place(const struct log *log, uint64_t position, struct log_place *place);
+
 /* Index of the entry in memory that holds client offset `offset`; 0: not known in memory. */
 uint64_t log_index_of_offset(const struct log *log, uint64_t offset);
 

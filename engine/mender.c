@@ -250,6 +250,7 @@ uint32_t mender_serve(struct mender *mender, const struct mender_context *contex
         if (entry != NULL) {
             give(context, &job->question, entry);
         } else {
+            suspects_note(context->suspects, job->want.end_position - PAGE_BYTES);
             say(context, &job->question, &job->want, WIRE_MEND_FAULTY);
         }
         job->state = MENDER_FREE;

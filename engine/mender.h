@@ -14,6 +14,7 @@
 
 #include "engine/asker.h"
 #include "engine/log.h"
+#include "engine/suspects.h"
 #include "storage/mend.h"
 
 #include <stdbool.h>
@@ -47,6 +48,7 @@ struct mender {
 struct mender_context {
     struct outbox *outbox;
     struct replica_counters *counters;
+    struct suspects *suspects; /* Where a bad page was read. */
     struct wire_header header; /* Everything but kind, to, to_boot, token. */
     uint64_t cluster;
     uint64_t now_ns;

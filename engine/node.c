@@ -212,6 +212,8 @@ static void replica_fill(const struct node_config *config, struct replica_config
         .election_max_ns = cluster->election_max_ns,
         .heartbeat_ns = cluster->heartbeat_ns,
         .catchup_bytes_per_s = cluster->catchup_bytes_per_s,
+        .scrub_bytes_per_s = cluster->scrub_bytes_per_s,
+        .scrub_every_ns = cluster->scrub_every_ns,
         .disk_stall_ns = cluster->disk_stall_ns,
         .log_memory_bytes = NODE_LOG_MEMORY_BYTES,
         .retention_bytes = cluster->retention_bytes,

@@ -235,12 +235,28 @@ static const uint8_t *entry_at(const struct reader_context *context,
     const struct entry_header *header = entry_header_of(entry);
     bool good = entry_header_check(header, context->cluster) == NULL &&
                 header->position == job->position + at;
-    if (!good || job->position + at < context->log->start.position) {
-        /* Trimmed while it was read, or rotten: the client asks again, here or elsewhere. */
-        *why = good ? WIRE_TRIMMED : WIRE_BUSY;
+    if (job->position + at < context->log->start.position) {
+        *why = WIRE_TRIMMED; /* While it was read. */
+        return NULL;
+    }
+    if (!good) { /* Rotten: the client asks again, here or elsewhere. */
+        suspects_note(context->suspects, job->position + at);
+        *why = WIRE_BUSY;
         return NULL;
     }
     return at + (uint32_t)header->pages * PAGE_BYTES > job->bytes ? NULL : entry;
+}
+
+static bool is_sound(const struct reader_context *context,
+                     const struct reader_job *job,
+                     uint32_t at,
+                     const uint8_t *entry)
+{
+    bool sound = entry_check(entry, context->cluster) == NULL;
+    if (!sound) {
+        suspects_note(context->suspects, job->position + at);
+    }
+    return sound;
 }
 
 /* The entry at `at` holds the offset: answer from it and from those behind it. */
@@ -252,7 +268,7 @@ static void send_read(struct reader *reader,
     enum wire_status why = WIRE_OK;
     struct packing packing = packing_begin(reader, context, &job->question);
     const uint8_t *entry = job->buffer + at;
-    while (entry != NULL && entry_check(entry, context->cluster) == NULL &&
+    while (entry != NULL && is_sound(context, job, at, entry) &&
            entry_header_of(entry)->first_offset <= packing.next_offset &&
            pack_entry(&packing, entry) && packing.next_offset < job->committed_offset) {
         at += (uint32_t)entry_header_of(entry)->pages * PAGE_BYTES;

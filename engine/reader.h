@@ -14,6 +14,7 @@
 #include "engine/log.h"
 #include "engine/outbox.h"
 #include "engine/replica_counters.h"
+#include "engine/suspects.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -48,6 +49,7 @@ struct reader_context {
     const struct log *log;
     struct outbox *outbox;
     struct replica_counters *counters;
+    struct suspects *suspects; /* Where a bad page was read. */
     struct wire_header header;
     uint64_t cluster;
     uint64_t committed_offset; /* Records below it are committed. */

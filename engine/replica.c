@@ -24,7 +24,7 @@ uint64_t replica_memory_bytes(const struct replica_config *config)
                      log_memory_bytes(config->log_memory_bytes) + machine_memory_bytes() +
                      intake_memory_bytes() + reader_memory_bytes() +
                      stream_memory_bytes(peers_of(config)) + mender_memory_bytes() +
-                     TERM_RUNS_MAX * sizeof(struct raft_run) +
+                     scrub_memory_bytes() + TERM_RUNS_MAX * sizeof(struct raft_run) +
                      STAGE_COUNT * sizeof(struct histogram) + 64ull * PAGE_BYTES;
     return (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
 }
@@ -50,6 +50,7 @@ struct replica *replica_create(struct mem *mem,
     reader_init(&r->reader, mem);
     stream_in_init(&r->in, mem);
     mender_init(&r->mender, mem);
+    scrub_init(&r->scrub, mem);
     for (uint32_t i = 0; i < config->node_count; i++) {
         const struct replica_node *node = &config->nodes[i];
         if (node->id != config->self) {
@@ -235,6 +236,9 @@ int replica_log_open(struct replica *r, enum wal_accept accept, struct fault *fa
     start_core(r, r->now_ns);
     replica_name(r, wal_store(r->wal), wal_boot(r->wal));
     r->expected_ns = r->now_ns;
+    if (r->config.scrub_bytes_per_s > 0) {
+        scrub_begin(&r->scrub, r->now_ns, r->config.scrub_every_ns);
+    }
     r->opened = true;
     return 0;
 }
@@ -274,6 +278,7 @@ struct stream_context replica_stream_context(struct replica *r)
         .log = &r->log,
         .outbox = &r->outbox,
         .counters = &r->counters,
+        .suspects = &r->scrub.suspects,
         .header = r->header,
         .cluster = r->config.cluster,
         .now_ns = r->now_ns,
@@ -326,6 +331,7 @@ struct reader_context replica_reader_context(struct replica *r)
         .log = &r->log,
         .outbox = &r->outbox,
         .counters = &r->counters,
+        .suspects = &r->scrub.suspects,
         .header = r->header,
         .cluster = r->config.cluster,
         .committed_offset = r->committed_offset,
@@ -411,7 +417,8 @@ static void follow_trim(struct replica *r)
     }
 }
 
-/* Finished reads: cookies number the streams first, then the reader's jobs, then the mender's. */
+/* Finished reads: cookies number the streams first, then the reader's jobs, the mender's, and the
+ * scrubber. */
 static uint32_t reap_reads(struct replica *r)
 {
     uint32_t count = 0;
@@ -427,8 +434,13 @@ static uint32_t reap_reads(struct replica *r)
             r->reader.jobs[number].state = READER_READY;
             continue;
         }
-        ASSERT(number - READER_BUFFERS < MEND_JOBS);
-        r->mender.jobs[number - READER_BUFFERS].state = MENDER_READY;
+        number -= READER_BUFFERS;
+        if (number < MEND_JOBS) {
+            r->mender.jobs[number].state = MENDER_READY;
+            continue;
+        }
+        ASSERT(number == MEND_JOBS);
+        scrub_read(&r->scrub);
     }
     return count;
 }
@@ -609,6 +621,7 @@ uint32_t replica_poll(struct replica *r, uint64_t now_ns)
     watch_pins(r);
     start_reads(r);
     start_mender_reads(r);
+    work += replica_scrub(r);
     uint64_t deadline_ns = replica_deadline_ns(r);
     /* An idle loop may sleep till then. */
     r->expected_ns = deadline_ns > now_ns ? deadline_ns : now_ns;
@@ -625,6 +638,8 @@ uint64_t replica_deadline_ns(const struct replica *r)
     uint64_t other = wal_deadline_ns(r->wal);
     deadline = other < deadline ? other : deadline;
     other = mender_read_deadline_ns(&r->mender);
+    deadline = other < deadline ? other : deadline;
+    other = r->stopping ? UINT64_MAX : scrub_deadline_ns(&r->scrub);
     deadline = other < deadline ? other : deadline;
     other = waiting_deadline_ns(&r->waiting);
     deadline = other < deadline ? other : deadline;

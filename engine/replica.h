@@ -41,6 +41,8 @@ struct replica_config {
     uint64_t election_max_ns;
     uint64_t heartbeat_ns;
     uint64_t catchup_bytes_per_s; /* Read back from disk for one peer that is far behind. */
+    uint64_t scrub_bytes_per_s;   /* Of the own log, read again in the background; 0: never. */
+    uint64_t scrub_every_ns;      /* From the begin of one pass over it to that of the next. */
     uint64_t disk_stall_ns;       /* A leader whose oldest own write is older steps down. */
     uint64_t log_memory_bytes; /* Of log slots: a power of two, LOG_MEMORY_MIN to LOG_MEMORY_MAX. */
     uint64_t

@@ -18,7 +18,8 @@
     X(slots_pinned) X(pins_paused) X(probes_sent) X(frames_grown) \
     X(frames_shrunk) X(entries_unfit) \
     X(mend_questions) X(mend_refusals) X(mend_answers) X(mend_answers_faulty) X(mend_denials) \
-    X(mend_dropped) X(entries_mended) X(mends_given_up)
+    X(mend_dropped) X(entries_mended) X(mends_given_up) \
+    X(scrub_passes) X(scrub_bytes) X(scrub_bad) X(scrub_pages) X(scrub_waiting)
 /* clang-format on */
 COUNTERS_DECLARE(replica, REPLICA_COUNTERS);
 

@@ -19,6 +19,7 @@ struct mender_context replica_mender_context(struct replica *r)
     struct mender_context context = {
         .outbox = &r->outbox,
         .counters = &r->counters,
+        .suspects = &r->scrub.suspects,
         .header = r->header,
         .cluster = r->config.cluster,
         .now_ns = r->now_ns,

@@ -177,6 +177,7 @@ answer_status(struct replica *r, const struct wire_frame *frame, struct nic_addr
         .bounded = raft_vote_bound(r->raft).index != 0,
         .slowed = disk_is_slowed(r->disk),
         .posix = r->disk->posix,
+        .unmended = suspects_waiting(&r->scrub.suspects) > 0,
         .term = status.term,
         .commit_index = status.commit_index,
         .durable_index = status.durable_index,
@@ -251,6 +252,17 @@ bool replica_decode(struct replica *r, const struct nic_frame *received, struct 
     return known;
 }
 
+/* An answer to a question of the scrubber's. */
+static void receive_mend(struct replica *r, const struct wire_frame *frame)
+{
+    struct scrub_context context = replica_scrub_context(r);
+    if (frame->header.kind == WIRE_MEND_ENTRY) {
+        scrub_take(&r->scrub, &context, frame);
+    } else {
+        scrub_refused(&r->scrub, &context, frame);
+    }
+}
+
 /* True when the frame was not dropped. */
 static bool receive(struct replica *r, const struct nic_frame *received)
 {
@@ -287,7 +299,7 @@ static bool receive(struct replica *r, const struct nic_frame *received)
     }
     case WIRE_MEND_ENTRY:
     case WIRE_MEND_SAY:
-        r->counters.fragments_known++; /* Late: the log is whole. */
+        receive_mend(r, &frame);
         break;
     case WIRE_REQUEST:
     case WIRE_OPEN:

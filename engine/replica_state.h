@@ -1,6 +1,6 @@
 /* replica_state.h: the inside of a replica, for replica.c (life and loop), replica_receive.c
- * (frames in), replica_drain.c (effects out) and replica_mend.c (a damaged log). Nothing else
- * includes it. */
+ * (frames in), replica_drain.c (effects out), replica_mend.c (a damaged log) and replica_scrub.c
+ * (one that rots while it serves). Nothing else includes it. */
 #ifndef ENGINE_REPLICA_STATE_H
 #define ENGINE_REPLICA_STATE_H
 
@@ -11,6 +11,7 @@
 #include "engine/outbox.h"
 #include "engine/reader.h"
 #include "engine/replica.h"
+#include "engine/scrub.h"
 #include "engine/stats.h"
 #include "engine/stream.h"
 #include "engine/waiting.h"
@@ -44,6 +45,7 @@ struct replica {
     struct outbox outbox;
     struct stream_in in;
     struct mender mender;
+    struct scrub scrub;
     struct asker_peer mend_peers[PEERS_MAX];
     uint32_t peer_count;
     struct stream_out outs[PEERS_MAX];
@@ -115,6 +117,10 @@ void replica_answer_stats(struct replica *r,
 
 struct mender_context replica_mender_context(struct replica *r);
 struct asker_context replica_asker_context(struct replica *r);
+
+/* The scrubber: a step of it, and what it wants of the disk. Returns frames. */
+struct scrub_context replica_scrub_context(struct replica *r);
+uint32_t replica_scrub(struct replica *r);
 
 /* Whom frames are from and for: this store, in this boot. */
 void replica_name(struct replica *r, uint64_t store, uint64_t boot);

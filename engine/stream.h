@@ -23,6 +23,7 @@
 #include "engine/outbox.h"
 #include "engine/raft/raft.h"
 #include "engine/replica_counters.h"
+#include "engine/suspects.h"
 #include "engine/wire.h"
 
 #include <stdbool.h>
@@ -113,6 +114,7 @@ struct stream_context {
     struct log *log;
     struct outbox *outbox;
     struct replica_counters *counters;
+    struct suspects *suspects; /* Where a bad page was read. */
     struct wire_header header; /* Everything but kind, to, to_boot, token. */
     uint64_t cluster;
     uint64_t now_ns;

@@ -233,9 +233,12 @@ static struct raft_replication follow(struct stream_out *out, const struct strea
     return replication;
 }
 
-/* What was read is not what is wanted: count it, and let some time pass before it is read again. */
-static const uint8_t *fetch_failed(struct stream_fetch *fetch, const struct stream_context *context)
+/* What was read at `at` is not what is wanted: count it, and let some time pass before it is read
+ * again. Overtaken by a cut or a trim, or rotten: the scrubber looks. */
+static const uint8_t *
+fetch_failed(struct stream_fetch *fetch, const struct stream_context *context, uint32_t at)
 {
+    suspects_note(context->suspects, fetch->position + at);
     fetch->state = FETCH_NONE;
     fetch->retry_ns = context->now_ns + STREAM_POLL_MAX_NS;
     context->counters->fetches_failed++;
@@ -252,7 +255,7 @@ static const uint8_t *find_fetched(struct stream_fetch *fetch, const struct stre
         bool good = entry_header_check(header, context->cluster) == NULL &&
                     header->position == fetch->position + at && (term == 0 || term == header->term);
         if (!good || header->index > fetch->want_index) {
-            return fetch_failed(fetch, context); /* Overtaken by a cut or a trim, or rotten. */
+            return fetch_failed(fetch, context, at);
         }
         uint32_t entry_bytes = (uint32_t)header->pages * PAGE_BYTES;
         if (at + entry_bytes > fetch->bytes) {
@@ -260,7 +263,7 @@ static const uint8_t *find_fetched(struct stream_fetch *fetch, const struct stre
         }
         if (header->index == fetch->want_index) {
             bool sound = entry_check(fetch->buffer + at, context->cluster) == NULL;
-            return sound ? fetch->buffer + at : fetch_failed(fetch, context);
+            return sound ? fetch->buffer + at : fetch_failed(fetch, context, at);
         }
         at += entry_bytes;
     }

@@ -245,6 +245,8 @@ struct wire_status_reply {
     bool posix;           /* Its disk does without io_uring, because somebody asked for that. */
     bool faulty;          /* Its log is damaged: it takes part in nothing before it is mended. */
     bool bounded;         /* It has lost an end of its log, and has not got it back yet. */
+    bool unmended;        /* It serves; places of its log rotted meanwhile, and nobody who answers
+                             has what was there. */
     uint64_t term;
     uint64_t commit_index;
     uint64_t durable_index;

@@ -224,17 +224,22 @@ static bool status_reply_is_sound(const struct status_reply_layout *fixed, uint8
     bool bounded = (fixed->flags & STATUS_BOUNDED) != 0;
     bool may_wait = faulty || (leads && !bootstrapped);
     if ((takes && !(leads && bootstrapped)) || (fixed->waiting != 0 && !may_wait) ||
-        (faulty && (leads || fixed->leader != 0)) || (bounded && (leads || faulty))) {
+        (faulty && (leads || fixed->leader != 0)) || (bounded && (leads || faulty)) ||
+        (faulty && (fixed->more & STATUS_UNMENDED) != 0)) {
         return false;
     }
     return leads ? fixed->leader == from : fixed->behind == 0;
 }
 
+_Static_assert((STATUS_DURABLE | STATUS_BOOTSTRAPPED | STATUS_TAKES | STATUS_DEGRADED |
+                STATUS_SLOWED | STATUS_FAULTY | STATUS_POSIX | STATUS_BOUNDED) == UINT8_MAX,
+               "no flag is unknown");
+
 static enum wire_reason status_reply_decode(const struct head_layout *head, struct wire_frame *out)
 {
     const struct status_reply_layout *fixed = &head->status_reply;
     if (fixed->role >= WIRE_ROLE_COUNT || fixed->leader > NODE_ID_MAX ||
-        !wire_all_zero(fixed->reserved, sizeof fixed->reserved)) {
+        fixed->more > STATUS_UNMENDED || !wire_all_zero(fixed->reserved, sizeof fixed->reserved)) {
         return WIRE_DROP_bad_field;
     }
     if (fixed->term >= NUMBER_LIMIT) {
@@ -257,6 +262,7 @@ static enum wire_reason status_reply_decode(const struct head_layout *head, stru
         .faulty = (fixed->flags & STATUS_FAULTY) != 0,
         .posix = (fixed->flags & STATUS_POSIX) != 0,
         .bounded = (fixed->flags & STATUS_BOUNDED) != 0,
+        .unmended = (fixed->more & STATUS_UNMENDED) != 0,
         .term = fixed->term,
         .commit_index = fixed->commit_index,
         .durable_index = fixed->durable_index,
@@ -478,6 +484,7 @@ static void status_reply_encode(const struct wire_status_reply *reply,
                   (reply->degraded ? STATUS_DEGRADED : 0) | (reply->slowed ? STATUS_SLOWED : 0) |
                   (reply->faulty ? STATUS_FAULTY : 0) | (reply->posix ? STATUS_POSIX : 0) |
                   (reply->bounded ? STATUS_BOUNDED : 0));
+    fixed->more = (uint8_t)(reply->unmended ? STATUS_UNMENDED : 0);
     fixed->term = reply->term;
     fixed->commit_index = reply->commit_index;
     fixed->durable_index = reply->durable_index;

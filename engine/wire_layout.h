@@ -27,6 +27,7 @@
 #define STATUS_FAULTY       32u
 #define STATUS_POSIX        64u
 #define STATUS_BOUNDED      128u /* All eight are in use. */
+#define STATUS_UNMENDED     1u   /* Of the second byte of flags. */
 #define RECORD_ALIGN        8u
 #define ANY_OFFSET          UINT64_MAX /* Of a request without a condition. */
 
@@ -177,7 +178,8 @@ struct status_reply_layout {
     uint8_t role;
     uint8_t leader;
     uint8_t flags;
-    uint8_t reserved[5];
+    uint8_t more; /* Flags. */
+    uint8_t reserved[4];
     uint64_t term;
     uint64_t commit_index;
     uint64_t durable_index;

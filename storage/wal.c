@@ -313,6 +313,7 @@ void wal_cut(struct wal *wal, struct log_id keep, uint64_t position)
     ASSERT(position % PAGE_BYTES == 0);
     ASSERT(position >= wal->current.start_position);
     ASSERT(position >= wal->next_position || keep.index < wal->next_after.index);
+    ASSERT(!wal->repairing || wal->repair_position < position); /* What is committed stays. */
     wal->cut_keep = keep;
     wal->cut_position = position;
     wal->want_cut = true;
@@ -365,11 +366,13 @@ bool wal_read(
     }
     struct ring_part parts[2];
     uint32_t part_count = ring_split(&wal->geometry, position, byte_count, parts);
-    if (wal->failed != 0 || slot == READ_SLOTS || wal->read_ios + part_count > READ_IOS_MAX) {
+    if (wal->failed != 0 || slot == READ_SLOTS || wal->read_ios + part_count > READ_IOS_MAX ||
+        wal_repair_overlaps(wal, position, byte_count)) {
         return false;
     }
     wal->reads[slot] = (struct read_slot){
         .buffer = buffer,
+        .position = position,
         .byte_count = byte_count,
         .cookie = cookie,
         .ios_left = part_count,
@@ -446,6 +449,10 @@ static void request_done(struct wal *wal, const struct disk_done *done, uint64_t
     case IO_STATE:
         wal->state_busy = false;
         break;
+    case IO_REPAIR:
+        ASSERT(wal->repairing);
+        wal->repairing = false;
+        break;
     case IO_READ:
         ASSERT(false);
     }
@@ -519,6 +526,7 @@ uint32_t wal_poll(struct wal *wal, uint64_t now_ns)
     stamp(wal->updating, &wal->update_since_ns, now_ns);
     stamp(wal->marking, &wal->mark_since_ns, now_ns);
     stamp(wal->state_busy, &wal->state_since_ns, now_ns);
+    stamp(wal->repairing, &wal->repair_since_ns, now_ns);
     return moved + queue_submit(wal, now_ns);
 }
 
@@ -581,7 +589,7 @@ bool wal_is_idle(const struct wal *wal)
     if (wal->failed != 0) {
         return wal->config.disk->in_flight == 0;
     }
-    return log_is_quiet(wal) && !wal->marking && !wal->state_busy &&
+    return log_is_quiet(wal) && !wal->marking && !wal->state_busy && !wal->repairing &&
            !(wal->stopping && watermark_unrecorded(wal));
 }
 
@@ -590,6 +598,7 @@ uint64_t wal_oldest_write_ns(const struct wal *wal)
     uint64_t oldest_ns = older(UINT64_MAX, wal->update_since_ns);
     oldest_ns = older(oldest_ns, wal->mark_since_ns);
     oldest_ns = older(oldest_ns, wal->state_since_ns);
+    oldest_ns = older(oldest_ns, wal->repair_since_ns);
     if (!flights_none(wal)) {
         oldest_ns = older(oldest_ns, wal->flights[wal->flight_head % WRITES_MAX].submitted_ns);
     }

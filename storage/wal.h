@@ -11,6 +11,9 @@
  *   - a superblock update writes its slot's two copies one after the other, each durable;
  *   - a cut begins only when everything below it is durable and no log write is in flight;
  *   - a position is written again only after the start beyond it is durable in the superblock;
+ *   - or by a repair, one page at a time, of what is durable and committed: none begins while a
+ *     start or a cut is wanted or under way, and neither begins while one is in flight, so that
+ *     the place of the page is this log's until the write has ended. No read races a repair;
  *   - after a failed or short write nothing is submitted any more: wal_failed().
  */
 #ifndef STORAGE_WAL_H
@@ -28,6 +31,7 @@
 #include <stdint.h>
 
 struct wal; /* Taken from a struct mem by wal_create(). */
+struct scan_log;
 
 struct wal_config {
     uint64_t cluster;
@@ -118,8 +122,16 @@ MUST_USE bool wal_put_state(struct wal *wal,
                             const void *bytes,
                             uint32_t byte_count);
 
+/* Put page `number` of an entry back in its place: it is durable and committed, and does not stand
+ * there as it should. `entry` passed entry_check() and must not change until wal_repairing() is
+ * false; its node header is stamped here, in the current epoch, and vouches for no more than its
+ * own position. False: not now; nothing was queued, ask again after polling. */
+MUST_USE bool wal_repair(struct wal *wal, uint8_t *entry, uint32_t number);
+bool wal_repairing(const struct wal *wal);
+
 /* Read whole pages of the log into `buffer`; at most ENTRY_BYTES_MAX * 4 bytes. Crossing the ring's
- * end is fine. False: no room in the queue. The pages are not checked here. */
+ * end is fine. False: no room in the queue, or a page among them is being repaired. The pages are
+ * not checked here. */
 MUST_USE bool
 wal_read(struct wal *wal, uint64_t position, uint32_t byte_count, void *buffer, uint32_t cookie);
 
@@ -130,6 +142,9 @@ MUST_USE bool wal_read_done(struct wal *wal, uint32_t *cookie);
 /* Submit what is queued as one batch, reap completions, write a watermark page after 1 ms idle.
  * Returns the number of requests moved. */
 uint32_t wal_poll(struct wal *wal, uint64_t now_ns);
+
+/* The log as scan_page_judge() wants it told; without a disk. */
+struct scan_log wal_scan_log(const struct wal *wal);
 
 /* What is durable. Never goes back within an epoch. */
 struct wal_durable wal_durable(const struct wal *wal);
@@ -159,7 +174,7 @@ void wal_stop(struct wal *wal);
 /* clang-format off */
 #define WAL_COUNTERS(X) \
     X(writes) X(write_bytes) X(entries) X(superblock_updates) X(watermark_pages) X(states) \
-    X(cuts) X(reads) X(read_bytes) X(write_waits)
+    X(cuts) X(reads) X(read_bytes) X(write_waits) X(repairs)
 /* clang-format on */
 COUNTERS_DECLARE(wal, WAL_COUNTERS);
 const struct wal_counters *wal_counters(const struct wal *wal);

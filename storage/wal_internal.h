@@ -1,4 +1,4 @@
-/* wal_internal.h: the state of a log on disk, for wal.c and wal_update.c alone. */
+/* wal_internal.h: the state of a log on disk, for wal.c, wal_update.c and wal_repair.c alone. */
 #ifndef STORAGE_WAL_INTERNAL_H
 #define STORAGE_WAL_INTERNAL_H
 
@@ -7,13 +7,13 @@
 #include "storage/wal.h"
 
 /* Requests besides reads: every log write, one of them split at the ring's end, and one each for
- * superblock, watermark and state. Reads take what is left of the queue. */
-#define WRITE_IOS_MAX (WRITES_MAX + 4u)
+ * superblock, watermark, state and repair. Reads take what is left of the queue. */
+#define WRITE_IOS_MAX (WRITES_MAX + 5u)
 #define READ_IOS_MAX  (DISK_QUEUE_MAX - WRITE_IOS_MAX)
 #define READ_SLOTS    READ_IOS_MAX
 _Static_assert(DISK_QUEUE_MAX > WRITE_IOS_MAX, "reads have a place in the queue");
 
-enum io_kind { IO_LOG, IO_SUPERBLOCK, IO_WATERMARK, IO_STATE, IO_READ };
+enum io_kind { IO_LOG, IO_SUPERBLOCK, IO_WATERMARK, IO_STATE, IO_REPAIR, IO_READ };
 
 /* A log write under way. */
 struct flight {
@@ -25,6 +25,7 @@ struct flight {
 
 struct read_slot {
     uint8_t *buffer;
+    uint64_t position;
     uint32_t byte_count;
     uint32_t cookie;
     uint32_t ios_left;
@@ -71,8 +72,11 @@ struct wal {
     uint64_t update_since_ns;
     uint64_t mark_since_ns;
     uint64_t state_since_ns;
+    uint64_t repair_since_ns;
     bool marking;
     bool state_busy;
+    bool repairing;
+    uint64_t repair_position; /* Of the page under way. */
     /* Reads. */
     struct read_slot reads[READ_SLOTS];
     uint32_t read_ios; /* Queued or in flight. */
@@ -125,6 +129,9 @@ static inline bool log_is_quiet(const struct wal *wal)
 
 /* Queue one request; `buffer` must not change until it is done. */
 void wal_queue_add(struct wal *wal, uint64_t cookie, const struct ring_part *part, void *buffer);
+
+/* Whether [position, position + bytes) holds the page that is being repaired. */
+bool wal_repair_overlaps(const struct wal *wal, uint64_t position, uint32_t bytes);
 
 /* Begin a superblock update, if none is under way and something is wanted that may go. */
 void wal_update_begin(struct wal *wal);

@@ -25,13 +25,16 @@ static void copy_queue(struct wal *wal)
  * otherwise pass for the suffix that replaced it, and what the cut vouches for would not be so. */
 static bool cut_may_begin(const struct wal *wal)
 {
-    return wal->want_cut && flights_none(wal) && wal->durable_position >= wal->cut_position;
+    return wal->want_cut && flights_none(wal) && !wal->repairing &&
+           wal->durable_position >= wal->cut_position;
 }
 
-/* The start frees space to be overwritten: what recovery then needs must be there first. */
+/* The start frees space to be overwritten: what recovery then needs must be there first, and the
+ * last repair of what was there must have ended. */
 static bool start_may_move(const struct wal *wal)
 {
-    return wal->want_start && wal->durable_position >= wal->start.position && !wal->state_busy;
+    return wal->want_start && wal->durable_position >= wal->start.position && !wal->state_busy &&
+           !wal->repairing;
 }
 
 void wal_update_begin(struct wal *wal)

@@ -57,9 +57,9 @@ ENGINE_ORDER = [
     ['engine/replica_counters.h', 'engine/log.[ch]', 'engine/wire*', 'engine/session.[ch]'],
     ['engine/machine.[ch]', 'engine/outbox.[ch]', 'engine/staging.[ch]', 'engine/stats.[ch]'],
     ['engine/assembly.[ch]'],
-    ['engine/asker.[ch]'],
+    ['engine/asker.[ch]', 'engine/suspects.[ch]'],
     ['engine/stream*', 'engine/mender.[ch]', 'engine/intake.[ch]', 'engine/reader.[ch]',
-     'engine/waiting.[ch]'],
+     'engine/waiting.[ch]', 'engine/scrub*'],
     ['engine/replica*'],
     ['engine/*'],  # The poll loop, the configuration, the client, the programs.
 ]

@@ -92,6 +92,18 @@
 /* Between two lines about a log that is being mended. */
 #define MEND_TELL_NS 1000000000u
 
+/* Scrubbing: a running node reads its log again, so many bytes a second, and begins again so long
+ * after it began last. Places known to be bad that wait for somebody who has the entry; each is
+ * looked at again after so long. */
+#define SCRUB_BYTES_PER_S     (4ull << 20)
+#define SCRUB_BYTES_PER_S_MIN (64ull << 10)
+#define SCRUB_BYTES_PER_S_MAX (1ull << 40)
+#define SCRUB_EVERY_NS        3600000000000ull
+#define SCRUB_EVERY_NS_MIN    10000000ull
+#define SCRUB_EVERY_NS_MAX    (365ull * 24 * 3600 * 1000000000)
+#define SCRUB_AGAIN_NS        1000000000u
+#define SUSPECTS_MAX          32u
+
 /* The log in memory. */
 #define LOG_MEMORY_MIN    (2u * 1024u * 1024u)
 #define LOG_MEMORY_MAX    (1024u * 1024u * 1024u)

@@ -115,6 +115,12 @@ static void note_nodes(struct health *health,
         if (answers[i].reachable && answers[i].status.degraded) {
             note(health, "node %u is degraded: its disk stalls", id);
         }
+        if (answers[i].reachable && answers[i].status.unmended) {
+            note(health,
+                 "node %u serves, but some of its log is damaged and no node that answers has what "
+                 "was there: `thole net stat` counts the places (scrub_waiting)",
+                 id);
+        }
         if (answers[i].reachable && (learning >> id & 1) != 0 && !answers[i].status.bootstrapped) {
             note(health, "node %u has not heard yet that the first start is complete", id);
         }

@@ -79,7 +79,7 @@ static json_t *node_object(const struct config_node *node,
     const struct wire_status_reply *status = &answer->status;
     const char *role = wire_role_name((enum wire_role)status->role);
     return json_pack(
-        "{s:i, s:s, s:b, s:s?, s:o, s:o, s:o, s:o, s:o, s:s?, s:o, s:o, s:o, s:o, s:o}", "id",
+        "{s:i, s:s, s:b, s:s?, s:o, s:o, s:o, s:o, s:o, s:s?, s:o, s:o, s:o, s:o, s:o, s:o}", "id",
         (int)node->id, "address", address_text(node->address, address), "reachable",
         (int)answer->reachable, "role", answer->reachable && !status->faulty ? role : NULL, "term",
         number_or_null(answer, status->term), "commit_index",
@@ -93,7 +93,8 @@ static json_t *node_object(const struct config_node *node,
         "slow_disk", answer->reachable ? json_boolean(status->slowed) : json_null(), "posix_disk",
         answer->reachable ? json_boolean(status->posix) : json_null(), "behind", behind_or_null,
         "faulty", answer->reachable ? json_boolean(status->faulty) : json_null(), "bounded",
-        answer->reachable ? json_boolean(status->bounded) : json_null());
+        answer->reachable ? json_boolean(status->bounded) : json_null(), "unmended",
+        answer->reachable ? json_boolean(status->unmended) : json_null());
 }
 
 json_t *status_object(const struct config *config,

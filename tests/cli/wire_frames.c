@@ -255,6 +255,8 @@ static void put_status_reply(const struct wire_status_reply *reply)
     put("status_reply.flags.faulty", reply->faulty);
     put("status_reply.flags.posix", reply->posix);
     put("status_reply.flags.bounded", reply->bounded);
+    put("status_reply.more", reply->unmended ? 1u : 0);
+    put("status_reply.more.unmended", reply->unmended);
     put("status_reply.term", reply->term);
     put("status_reply.commit_index", reply->commit_index);
     put("status_reply.durable_index", reply->durable_index);

@@ -218,6 +218,8 @@ static struct replica_config config_of(uint8_t node, uint32_t node_count)
                                     .election_max_ns = 300 * FUZZ_MS,
                                     .heartbeat_ns = 15 * FUZZ_MS,
                                     .catchup_bytes_per_s = CATCHUP_BYTES_PER_S,
+                                    .scrub_bytes_per_s = SCRUB_BYTES_PER_S,
+                                    .scrub_every_ns = 100000000,
                                     .disk_stall_ns = 1000 * FUZZ_MS,
                                     .log_memory_bytes = LOG_MEMORY_MIN,
                                     .retention_bytes = RETENTION_BYTES,

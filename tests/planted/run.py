@@ -33,6 +33,8 @@ BUGS = [
     "read_before_own_term",  # A new leader answers reads before it knows what is committed.
     "read_confirmed_at_once",  # A leader answers reads without a round of heartbeats.
     "read_kept_at_step_down",  # Reads that wait are answered when the office is lost.
+    "repair_of_what_stands",  # A repair writes pages that stand as they should.
+    "scrub_before_durable",  # The scrubber looks at what is committed and not yet durable here.
     "session_decided_on_committed",  # A request is decided on what is committed, not on the tail.
     "session_lost_in_state",  # The small state of a boundary lacks the sessions.
     "session_made_up",  # A request of a session that is gone makes it anew.
@@ -52,6 +54,8 @@ RIG_FOLDER = "tests/crash"
 RIG_TOOLS = ["crash_recorder", "crash_replay", "crash_writer"]
 RIG_TARGETS = ["thole", *(f"{RIG_FOLDER}/{tool}" for tool in RIG_TOOLS)]
 SKIPPED = 77
+# Sought where disks rot under nodes that serve (--rot).
+ROTS = ["repair_of_what_stands", "scrub_before_durable"]
 CHUNK = 25  # Seeds of one call of the simulator: none begins after one that found the bug.
 WORKERS = os.cpu_count() or 1
 TREE = ["engine", "storage", "net", "bench", "tests", "docs", "meson.build", "meson_options.txt"]
@@ -81,23 +85,23 @@ def build(folder, targets):
     must(["ninja", "-C", str(folder), "-j2", *targets])
 
 
-def violations(sim, first, count):
+def violations(sim, first, count, *game):
     """The violations of some seeds: (seed, what)."""
-    done = call([str(sim), "--seeds", f"{first}:{count}"], timeout=1800)
+    done = call([str(sim), "--seeds", f"{first}:{count}", *game], timeout=1800)
     found = re.findall(r"^violation: seed (\d+), [^:]*: (.*)$", done.stderr, re.MULTILINE)
     if done.returncode not in (0, 1):
         sys.exit(f"planted: the simulator ended with {done.returncode}: {done.stderr[-2000:]}")
     return [(int(seed), what) for seed, what in found]
 
 
-def hunt(sim, mutated, seeds):
+def hunt(sim, mutated, seeds, *game):
     """The first violation that counts: (seed, what), or None; and how many assertions did not."""
     ignored = 0
     firsts = range(1, seeds + 1, CHUNK)
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
         for group in (firsts[i:i + WORKERS] for i in range(0, len(firsts), WORKERS)):
-            found = pool.map(lambda first: violations(sim, first, min(CHUNK, seeds + 1 - first)),
-                             group)
+            found = pool.map(lambda first: violations(sim, first, min(CHUNK, seeds + 1 - first),
+                                                      *game), group)
             for seed, what in (one for chunk in found for one in chunk):
                 if what.startswith("assertion") and mutated in what:
                     ignored += 1
@@ -164,7 +168,7 @@ def main():
         must(["meson", "setup", str(folder), str(copy), "--buildtype=release"])
         build(folder, ["tests/sim"])
         sim = folder / "tests" / "sim"
-        clean = violations(sim, 1, CHUNK)
+        clean = violations(sim, 1, CHUNK) + violations(sim, 1, CHUNK, "--rot")
         if clean:
             sys.exit(f"planted: the unpatched tree shows seed {clean[0][0]}: {clean[0][1]}")
         if set(bugs) & set(RIG_BUGS) and not rig_can_run(copy, folder):
@@ -176,9 +180,10 @@ def main():
             apply = ["patch", "-p1", "-F0", "-d", str(copy), "-i", str(patch)]
             must(apply + ["--no-backup-if-mismatch"])
             rig = patch.stem in RIG_BUGS
+            game = ["--rot"] if patch.stem in ROTS else []
             build(folder, RIG_TARGETS if rig else ["tests/sim"])
             seed, what, ignored = (rig_hunt(copy, folder) if rig
-                                   else hunt(sim, mutated, options.seeds))
+                                   else hunt(sim, mutated, options.seeds, *game))
             must(apply + ["-R", "--no-backup-if-mismatch"])
             results.append({"bug": patch.stem, "file": mutated, "seed": seed, "what": what,
                             "assertions_ignored": ignored})

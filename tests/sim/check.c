@@ -34,7 +34,7 @@ static void durable_check(struct sim *sim, struct sim_node *node, uint64_t index
         if (term == 0) {
             term = node->disk.entries[i].term;
         }
-        if (!platter_has(&node->disk, i, term)) {
+        if (!platter_has(&node->disk, i, term) && !platter_rots(&node->disk, i)) {
             sim_violation(
                 sim,
                 "node %u says that entry %lu of term %lu is durable; its platter does not "
@@ -386,7 +386,7 @@ static void bound_check(struct sim *sim, struct sim_node *node)
     sim->totals->covers.opened_bounded++;
     SIM_TRACE(sim, "node %u: bound to entry %lu of term %lu", node->disk.node + 1, bound.index,
               bound.term);
-    if (!node->damaged) {
+    if (!node->damaged && !node->rotted) {
         sim_violation(sim, "node %u was never damaged, and is bound", node->disk.node + 1);
     }
     uint64_t promised = node->promised_index;

@@ -51,6 +51,7 @@ void node_begin(struct sim *sim, uint32_t number)
     node->life = 0;
     node->store = prng_next(prng) | 1;
     node->damaged = false;
+    node->rotted = false;
     node->promised_index = 0;
     node->promised_term = 0;
     node->frozen_until_ns = 0;
@@ -90,6 +91,8 @@ static void node_configure(struct sim *sim, uint32_t number, struct replica_conf
         .election_max_ns = swarm->election_max_ns,
         .heartbeat_ns = swarm->heartbeat_ns,
         .catchup_bytes_per_s = CATCHUP_BYTES_PER_S,
+        .scrub_bytes_per_s = swarm->scrub_bytes_per_s,
+        .scrub_every_ns = swarm->scrub_every_ns,
         .disk_stall_ns = swarm->disk_stall_ns,
         .log_memory_bytes = LOG_MEMORY_MIN,
         .retention_bytes = swarm->retention_bytes,
@@ -167,7 +170,7 @@ mending_begin(struct sim *sim, struct sim_node *node, const struct replica_mendi
     node->state = SIM_MENDING;
     sim->totals->covers.mendings++;
     SIM_TRACE(sim, "node %u mends: %s", node->disk.node + 1, mending->what);
-    if (!node->damaged) {
+    if (!node->damaged && !node->rotted) {
         sim_violation(sim, "node %u was never damaged and must be mended: %s", node->disk.node + 1,
                       mending->what);
     }
@@ -275,6 +278,9 @@ void node_count(struct sim *sim, struct sim_node *node)
     covers->mend_denials += counters->mend_denials;
     covers->mends_given_up += counters->mends_given_up;
     covers->bounds_met += raft->bounds_met;
+    covers->scrub_passes += counters->scrub_passes;
+    covers->scrub_bad += counters->scrub_bad;
+    covers->scrub_waited += counters->scrub_waiting > 0;
     struct replica_sessions sessions;
     replica_sessions(node->replica, &sessions);
     covers->tails_rebuilt += sessions.tails_rebuilt;
@@ -286,11 +292,11 @@ void node_crash(struct sim *sim, uint32_t number, uint64_t down_ns)
     ASSERT(node->state == SIM_UP || node->state == SIM_MENDING);
     SIM_TRACE(sim, "node %u crashes for %lu us", number + 1, down_ns / 1000);
     node_count(sim, node);
+    platter_crash(sim, node);
     node->state = SIM_DOWN;
     node->wake_ns = SIM_NEVER;
     node->frozen_until_ns = 0;
     node->life++;
-    platter_crash(sim, node);
     link_drop(sim, &node->nic);
     queue_put(&sim->queue,
               &(struct sim_event){sim->now_ns + down_ns, 0, SIM_RESTART, number, 0, 0});

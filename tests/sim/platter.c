@@ -11,6 +11,7 @@
 
 #include "engine/base/crc.h"
 #include "engine/base/entry.h"
+#include "storage/scan.h"
 #include "storage/superblock.h"
 
 #include <errno.h>
@@ -53,6 +54,21 @@ bool platter_has(const struct sim_disk *disk, uint64_t index, uint64_t term)
     return true;
 }
 
+bool platter_rots(const struct sim_disk *disk, uint64_t index)
+{
+    ASSERT(index < SIM_INDEX_MAX);
+    const struct sim_entry *entry = &disk->entries[index];
+    const struct geometry *geometry = &disk->geometry;
+    for (uint32_t number = 0; number < entry->pages; number++) {
+        uint64_t position = entry->position + (uint64_t)number * PAGE_BYTES;
+        uint64_t offset = geometry->ring_offset + position % geometry->ring_bytes;
+        if (disk->pages[offset / PAGE_BYTES].rot_end == position + PAGE_BYTES) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* A later lap may only overwrite what lies below the log start, durably. */
 static void lap_check(struct sim_disk *disk, const struct sim_page *old, uint64_t mark_position)
 {
@@ -90,6 +106,7 @@ static void log_page_look(struct sim_disk *disk, uint64_t offset, bool whole)
     page->valid = valid;
     page->mark_position = mark.position;
     page->term_low = mark.term_low;
+    page->valid = page->valid && !page->spoilt;
     if (!valid || number != 0) {
         return;
     }
@@ -124,6 +141,8 @@ static void page_look(struct sim_disk *disk, uint64_t offset, bool whole)
 static void page_land(struct sim_disk *disk, uint64_t offset, const uint8_t *bytes)
 {
     memcpy(disk->image + offset, bytes, PAGE_BYTES);
+    disk->pages[offset / PAGE_BYTES].spoilt = false;
+    disk->pages[offset / PAGE_BYTES].rot_end = 0;
     page_look(disk, offset, true);
 }
 
@@ -137,15 +156,22 @@ static void page_tear(struct sim_disk *disk, uint64_t offset, const uint8_t *byt
     page_look(disk, offset, false);
 }
 
-static void io_carry_out(struct sim_disk *disk, const struct disk_io *io)
+/* 0, or -EIO: a page of what was to be read cannot be. */
+static int32_t io_carry_out(struct sim_disk *disk, const struct disk_io *io)
 {
+    for (uint32_t at = 0; at < io->bytes; at += PAGE_BYTES) {
+        if (io->op == DISK_READ && disk->pages[(io->offset + at) / PAGE_BYTES].spoilt) {
+            return -EIO;
+        }
+    }
     if (io->op == DISK_READ) {
         memcpy(io->buffer, disk->image + io->offset, io->bytes);
-        return;
+        return 0;
     }
     for (uint32_t at = 0; at < io->bytes; at += PAGE_BYTES) {
         page_land(disk, io->offset + at, (const uint8_t *)io->buffer + at);
     }
+    return 0;
 }
 
 bool platter_may_damage(const struct sim *sim, uint32_t node)
@@ -203,7 +229,7 @@ static void io_block(struct sim_disk *disk, const struct disk_io *io)
         result = -EIO;
     } else {
         disk->writes_left -= io->op == DISK_WRITE && disk->writes_left > 0;
-        io_carry_out(disk, io);
+        result = io_carry_out(disk, io);
     }
     disk->done[disk->done_count++] = (struct disk_done){.cookie = io->cookie, .result = result};
 }
@@ -360,6 +386,67 @@ void platter_put(struct sim_disk *disk, uint64_t offset, const uint8_t *bytes, u
     page->term_low = mark.term_low;
 }
 
+void platter_spoil(struct sim_disk *disk, uint64_t offset)
+{
+    struct sim_page *page = &disk->pages[offset / PAGE_BYTES];
+    ASSERT(is_log(disk, offset));
+    page->dirty = true;
+    page->spoilt = true;
+    page->valid = false;
+}
+
+/* Whether the write puts something back into the log of a node that serves: all else lies at or
+ * above what is durable. */
+static bool is_repair(const struct sim_node *node, const struct disk_io *io)
+{
+    if (io->op != DISK_WRITE || node->state != SIM_UP || !is_log(&node->disk, io->offset)) {
+        return false;
+    }
+    struct replica_status status;
+    replica_status(node->replica, &status);
+    return (page_mark_of(io->buffer).position & ~(uint64_t)NUMBER_MASK) <
+           status.log_durable_position;
+}
+
+/* It is of what is committed, and never of what stands as it should. */
+static void repair_check(struct sim *sim, const struct sim_node *node, const struct disk_io *io)
+{
+    if (!is_repair(node, io)) {
+        return;
+    }
+    const struct sim_disk *disk = &node->disk;
+    struct replica_status status;
+    replica_status(node->replica, &status);
+    const uint8_t *bytes = io->buffer;
+    struct page_mark mark = page_mark_of(bytes);
+    uint64_t position = mark.position & ~(uint64_t)NUMBER_MASK;
+    sim->totals->covers.repairs++;
+    if (io->bytes != PAGE_BYTES || position >= status.commit_position) {
+        sim_violation(sim, "node %u repairs position %lu; committed is what is below %lu",
+                      disk->node + 1, position, status.commit_position);
+    }
+    struct scan_log log = {
+        .geometry = disk->geometry,
+        .cluster = SIM_CLUSTER,
+        .store = node->store,
+        .epoch = disk->superblock.epoch,
+        .cut_position = disk->superblock.cut_position,
+    };
+    const uint8_t *here = disk->image + io->offset;
+    struct node_header header;
+    memcpy(&header, here, sizeof header);
+    bool head = mark.position == position;
+    uint32_t from = head ? NODE_HEADER_BYTES : 0;
+    bool stands = !disk->pages[io->offset / PAGE_BYTES].spoilt &&
+                  scan_page_judge(&log, position, here).state == PAGE_VALID &&
+                  memcmp(here + from, bytes + from, PAGE_BYTES - from) == 0 &&
+                  (!head || scan_epoch_counts(&log, header.epoch, position));
+    if (stands) {
+        sim_violation(sim, "node %u writes position %lu again, which stood as it should",
+                      disk->node + 1, position);
+    }
+}
+
 void platter_complete(struct sim *sim, struct sim_node *node, uint32_t slot)
 {
     struct sim_disk *disk = &node->disk;
@@ -380,8 +467,9 @@ void platter_complete(struct sim *sim, struct sim_node *node, uint32_t slot)
             result = -EIO;
         }
     }
+    repair_check(sim, node, &io->io);
     if (result == 0) {
-        io_carry_out(disk, &io->io);
+        result = io_carry_out(disk, &io->io);
     } else {
         io_break(disk, &io->io, 2);
     }
@@ -402,6 +490,7 @@ void platter_crash(struct sim *sim, struct sim_node *node)
         struct sim_io *io = &disk->ios[i];
         if (io->used && io->io.op == DISK_WRITE) {
             in_flight = true;
+            sim->totals->covers.crash_in_repair += is_repair(node, &io->io);
             io_break(disk, &io->io, (uint32_t)mode);
         }
         io->used = false;

@@ -48,6 +48,8 @@ static void violation_tell(struct sim *sim, const char *kind, const char *what)
     char game[32] = "";
     if (sim->stride > 0) {
         snprintf(game, sizeof game, " --harm %u", sim->stride);
+    } else if (sim->rots) {
+        snprintf(game, sizeof game, " --rot");
     }
     sim->totals->violations++;
     fprintf(stderr,
@@ -368,7 +370,7 @@ static bool all_settled(const struct sim *sim)
 }
 
 /* All faults end; a leader must emerge, take a fresh record and have it applied everywhere. */
-static void liveness_prove(struct sim *sim)
+void sim_prove_liveness(struct sim *sim)
 {
     const struct sim_swarm *swarm = &sim->swarm;
     uint64_t until_ns =
@@ -422,19 +424,24 @@ static void seed_end(struct sim *sim)
     }
 }
 
-/* Faults until the events are used up, then peace. */
-static void chaos_play(struct sim *sim)
+bool sim_goes_on(const struct sim *sim)
 {
     uint64_t events = sim->swarm.chaos_events;
     if (sim->events_max > 0 && sim->events_max < events) {
         events = sim->events_max;
     }
-    uint64_t until_ns = sim->now_ns + CHAOS_ELECTIONS * sim->swarm.election_max_ns;
-    while (sim->events < events && sim->now_ns < until_ns) {
+    uint64_t until_ns = SIM_START_NS + CHAOS_ELECTIONS * sim->swarm.election_max_ns;
+    return sim->events < events && sim->now_ns < until_ns;
+}
+
+/* Faults until the events are used up, then peace. */
+static void chaos_play(struct sim *sim)
+{
+    while (sim_goes_on(sim)) {
         sim_step(sim);
     }
     chaos_heal(sim);
-    liveness_prove(sim);
+    sim_prove_liveness(sim);
 }
 
 bool sim_play(struct sim *sim, uint64_t seed, const struct sim_game *game)

@@ -12,6 +12,7 @@
  *     client.c   load without sessions, and reads    writer.c   load of sessions
  *     ledger.c   what must be true of the records    answer.c   what clients were told
  *     check.c    the invariants of the cluster       stranger.c  a host of ill will
+ *     harm.c     a log harmed while its node is down rot.c       and while it serves
  */
 #ifndef TESTS_SIM_SIM_H
 #define TESTS_SIM_SIM_H
@@ -82,7 +83,8 @@ COUNTERS_DECLARE(sim_fault, SIM_FAULTS);
     X(tables_recovered) X(states_compared) X(tails_rebuilt) X(crowded_entries)                     \
     X(slots_pinned) X(frames_grown) X(frames_shrunk) X(stranger_answers) X(frames_foreign)        \
     X(mendings) X(mended) X(entries_mended) X(crash_in_mending) X(mended_by_faulty)                \
-    X(mend_denials) X(opened_bounded) X(bounds_met) X(mends_given_up) X(refused_for_state)
+    X(mend_denials) X(opened_bounded) X(bounds_met) X(mends_given_up) X(refused_for_state)      \
+    X(rot_serving) X(scrub_passes) X(scrub_bad) X(scrub_waited) X(repairs) X(crash_in_repair)
 COUNTERS_DECLARE(sim_cover, SIM_COVERS);
 
 /* clang-format on */
@@ -114,6 +116,8 @@ struct sim_swarm {
     uint32_t way_bytes;                  /* Between nodes larger ones are lost ... */
     uint64_t way_ns;                     /* ... from here on; SIM_NEVER: none is. */
     uint64_t retention_bytes;
+    uint64_t scrub_bytes_per_s;
+    uint64_t scrub_every_ns;
     uint64_t window_bytes;
     uint64_t chaos_events; /* Chaos lasts for this many events. */
     uint64_t poll_gap_ns;  /* A node looks at its queues at most so late. */
@@ -227,8 +231,11 @@ struct sim_nic {
 struct sim_page {
     uint64_t mark_position; /* As in struct page_mark. */
     uint32_t term_low;
-    bool valid; /* A whole log page with a valid mark. */
-    bool dirty; /* Written since the disk was zeroed. */
+    bool valid;       /* A whole log page with a valid mark. */
+    bool dirty;       /* Written since the disk was zeroed. */
+    bool spoilt;      /* It cannot be read until it is written. */
+    uint64_t rot_end; /* In rot.c: end of what lay here when it was struck; 0: it was not, or is
+                         written since. */
 };
 
 struct sim_io {
@@ -280,6 +287,7 @@ struct sim_node {
     bool stops;        /* Cleanly, as asked by the operator; then it goes down. */
     bool write_failed; /* An error was injected in this life. */
     bool damaged;      /* It rotted or tore at some time. */
+    bool rotted;       /* In rot.c: what is lost others have, so it is made whole again. */
     uint64_t frozen_until_ns;
     int64_t drift_ppm;
     uint64_t clock_offset_ns;
@@ -411,6 +419,7 @@ struct sim {
     bool calm;           /* Healed: no fault strikes any more. */
     uint64_t events_max; /* Of chaos; 0: as drawn. */
     uint32_t stride;     /* Of harm.c: of all single bytes, every so many; 0: another game. */
+    bool rots;           /* The game of rot.c. */
     bool probing;
     struct sim_swarm swarm;
     struct sim_totals *totals;
@@ -459,6 +468,10 @@ struct sim_game {
 MUST_USE bool sim_play(struct sim *sim, uint64_t seed, const struct sim_game *game);
 /* One step of virtual time. */
 void sim_step(struct sim *sim);
+/* Whether the faults of the seed are not over yet. */
+bool sim_goes_on(const struct sim *sim);
+/* A leader must emerge, take a fresh record and have it applied everywhere. */
+void sim_prove_liveness(struct sim *sim);
 /* Tell a violation and leave the seed. */
 _Noreturn void sim_violation(struct sim *sim, const char *what, ...)
     __attribute__((format(printf, 2, 3)));
@@ -511,11 +524,15 @@ void platter_crash(struct sim *sim, struct sim_node *node);
 void platter_rot(struct sim *sim, struct sim_node *node);
 /* Bytes within one page become others, as if by themselves. */
 void platter_put(struct sim_disk *disk, uint64_t offset, const uint8_t *bytes, uint32_t count);
+/* The page at this offset cannot be read any more. */
+void platter_spoil(struct sim_disk *disk, uint64_t offset);
 /* Damage may make a node refuse for ever: only of the damage set, and only once all others know
  * that the first entry is committed, because until then every voter is needed. */
 bool platter_may_damage(const struct sim *sim, uint32_t node);
 /* Whether the entry is on the platter, every page of it. */
 bool platter_has(const struct sim_disk *disk, uint64_t index, uint64_t term);
+/* Whether a page of the entry was struck in rot.c and is not written since. */
+bool platter_rots(const struct sim_disk *disk, uint64_t index);
 
 /* node.c */
 void node_begin(struct sim *sim, uint32_t number);
@@ -620,5 +637,8 @@ uint64_t chaos_down_ns(struct sim *sim);
 /* harm.c: a log that begins at its first entry, and one whose ring has wrapped. */
 #define HARM_GAMES 2u
 extern const struct sim_game harm_games[HARM_GAMES];
+
+/* rot.c */
+extern const struct sim_game rot_game;
 
 #endif

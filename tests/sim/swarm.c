@@ -150,6 +150,8 @@ void swarm_draw(struct sim_swarm *swarm, struct prng *prng)
     swarm->late_read_max_ns =
         prng_below(prng, 3) == 0 ? swarm->election_max_ns * 4 : swarm->election_min_ns / 20;
     swarm->chaos_events = prng_between(prng, 8000, 40000);
+    swarm->scrub_bytes_per_s = prng_below(prng, 4) == 0 ? 0 : prng_between(prng, 1, 64) << 20;
+    swarm->scrub_every_ns = prng_between(prng, 10 * MS, 500 * MS);
 }
 
 void swarm_print(const struct sim_swarm *s)

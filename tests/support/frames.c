@@ -298,6 +298,7 @@ static void status_reply_random(struct prng *prng, struct wire_frame *frame)
     reply->takes_proposals = leads && reply->bootstrapped && prng_chance(prng, 500000);
     reply->degraded = prng_chance(prng, 500000);
     reply->slowed = prng_chance(prng, 500000);
+    reply->unmended = prng_chance(prng, 500000);
     reply->posix = prng_chance(prng, 500000);
     reply->term = number(prng, 0, NUMBER_LIMIT - 1);
     reply->commit_index = number(prng, 0, NUMBER_LIMIT - 1);
@@ -312,6 +313,7 @@ static void status_reply_random(struct prng *prng, struct wire_frame *frame)
     reply->bounded = !leads && prng_chance(prng, 200000);
     if (!leads && !reply->bounded && prng_chance(prng, 200000)) {
         reply->faulty = true;
+        reply->unmended = false;
         reply->leader = 0;
         reply->waiting = prng_next(prng) & reply->voters;
     }

@@ -52,6 +52,8 @@ static struct replica_config config_of(const struct world *w, uint32_t i, uint64
                                     .election_max_ns = 300000000,
                                     .heartbeat_ns = 15000000,
                                     .catchup_bytes_per_s = CATCHUP_BYTES_PER_S,
+                                    .scrub_bytes_per_s = SCRUB_BYTES_PER_S,
+                                    .scrub_every_ns = 100000000,
                                     .disk_stall_ns = 1000000000,
                                     .log_memory_bytes = LOG_MEMORY_MIN,
                                     .retention_bytes = retention_bytes,

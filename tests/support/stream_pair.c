@@ -212,6 +212,7 @@ static void side_open(struct pair *pair, struct pair_side *side, uint8_t id)
         .log = &side->log,
         .outbox = &side->outbox,
         .counters = &side->counters,
+        .suspects = &side->suspects,
         .header = {.from = id, .cluster = PAIR_CLUSTER, .from_store = store_of(id), .from_boot = 1},
         .cluster = PAIR_CLUSTER,
         .space_position = PAIR_DISK_BYTES,

@@ -26,6 +26,7 @@ struct pair_side {
     struct log log;
     struct outbox outbox;
     struct replica_counters counters;
+    struct suspects suspects;
     struct stream_context context;
     uint8_t *image;       /* What its disk holds, by position. */
     uint64_t write_last;  /* Handed over by the core. */

@@ -110,7 +110,7 @@ static void every_key_is_read(void **state)
 {
     (void)state;
     struct config config = parsed("[raft]\nelection=10ms-20ms\nheartbeat=1ms\ndisk_stall=2s\n"
-                                  "catchup=5MiB\n"
+                                  "catchup=5MiB\nscrub=0\nscrub_every=2min\n"
                                   "[storage]\nsize=8MiB\nsegment=1MiB\nretention=3MiB\n"
                                   "durability=memory\n[net]\nspec=af_packet:veth0\n"
                                   "[node 63]\naddress=10.1.2.3:65535\nspec=af_xdp:veth1,q=2\n"
@@ -133,6 +133,10 @@ static void every_key_is_read(void **state)
     assert_int_equal(config.disk_stall_ns, 2000000000);
     assert_int_equal(config.catchup_bytes_per_s, 5u << 20);
     assert_int_equal(parsed(EXAMPLE).catchup_bytes_per_s, CATCHUP_BYTES_PER_S);
+    assert_int_equal(config.scrub_bytes_per_s, 0);
+    assert_int_equal(config.scrub_every_ns, 120000000000);
+    assert_int_equal(parsed(EXAMPLE).scrub_bytes_per_s, SCRUB_BYTES_PER_S);
+    assert_int_equal(parsed(EXAMPLE).scrub_every_ns, SCRUB_EVERY_NS);
 }
 
 static void unknown_keys_and_sections_are_refused_with_what_is_allowed(void **state)
@@ -206,6 +210,12 @@ static void malformed_values_are_refused_with_their_form(void **state)
         {"[raft]", "catchup = 1025GiB", "from 1MiB to 1TiB"},
         {"[raft]", "catchup = 0", "from 1MiB to 1TiB"},
         {"[raft]", "catchup = max", "from 1MiB to 1TiB"},
+        {"[raft]", "scrub = 1KiB", "0, or a size a second from 64KiB to 1TiB"},
+        {"[raft]", "scrub = 1025GiB", "from 64KiB to 1TiB"},
+        {"[raft]", "scrub = never", "from 64KiB to 1TiB"},
+        {"[raft]", "scrub_every = 0s", "from 10ms to 8760h"},
+        {"[raft]", "scrub_every = 8761h", "from 10ms to 8760h"},
+        {"[raft]", "scrub_every = 60", "from 10ms to 8760h"},
     };
     for (uint32_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char text[512];

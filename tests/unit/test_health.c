@@ -88,6 +88,18 @@ static void node_that_lost_an_end_and_one_whose_disk_went_back_are_named(void **
     assert_true(says(&w, "the log of node 3 lacks entries that it had acknowledged"));
 }
 
+static void node_whose_log_rotted_and_waits_is_named_and_serves(void **state)
+{
+    (void)state;
+    struct world w = sound();
+    w.answers[1].status.unmended = true;
+    judge(&w);
+    assert_true(w.health.available);
+    assert_false(w.health.healthy);
+    assert_int_equal(w.health.note_count, 1);
+    assert_true(says(&w, "node 2 serves, but some of its log is damaged"));
+}
+
 static void three_sound_nodes_are_healthy(void **state)
 {
     (void)state;
@@ -294,6 +306,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(damaged_node_is_faulty_and_named_with_whom_it_waits_for),
         cmocka_unit_test(node_that_lost_an_end_and_one_whose_disk_went_back_are_named),
+        cmocka_unit_test(node_whose_log_rotted_and_waits_is_named_and_serves),
         cmocka_unit_test(three_sound_nodes_are_healthy),
         cmocka_unit_test(voter_that_does_not_answer_leaves_it_available_and_not_healthy),
         cmocka_unit_test(node_that_is_no_voter_may_be_away),

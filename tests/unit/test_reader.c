@@ -27,6 +27,7 @@ struct fixture {
     struct reader reader;
     struct outbox outbox;
     struct replica_counters counters;
+    struct suspects suspects;
     struct reader_context context;
     uint8_t *image;
     struct wire_read_reply reply;
@@ -55,6 +56,7 @@ static int setup(void **state)
         .log = &f->log,
         .outbox = &f->outbox,
         .counters = &f->counters,
+        .suspects = &f->suspects,
         .header = {.from = 1, .cluster = CLUSTER, .from_store = 11, .from_boot = 1},
         .cluster = CLUSTER,
         .committed_offset = 100,

@@ -175,6 +175,10 @@ static void status_reply_stands_where_the_protocol_says(void **state)
     reply.status_reply.posix = true;
     wire_encode(&reply, head);
     assert_int_equal(head[90], 2 | 4 | 8 | 16 | 32 | 64);
+    reply.status_reply.unmended = true;
+    wire_encode(&reply, head);
+    assert_int_equal(head[90], 2 | 4 | 8 | 16 | 32 | 64);
+    assert_int_equal(head[91], 1);
     reply.status_reply.start_offset = 6;
     expect_assert_failure(wire_encode(&reply, head));
 }
@@ -340,6 +344,18 @@ static enum wire_reason status_after(const struct wire_status_reply *reply)
     uint8_t bytes[FRAME_BYTES_MAX];
     struct wire_self self = {.cluster = 5};
     return frame_decode(&self, bytes, frame_write(&frame, bytes));
+}
+
+static void status_of_a_node_that_serves_unmended_is_not_faulty_too(void **state)
+{
+    (void)state;
+    struct wire_status_reply reply = {
+        .role = WIRE_FOLLOWER, .term = 4, .voters = 14, .unmended = true};
+    assert_int_equal(status_after(&reply), WIRE_DROP_ok);
+    reply.faulty = true;
+    assert_int_equal(status_after(&reply), WIRE_DROP_bad_field);
+    reply.unmended = false;
+    assert_int_equal(status_after(&reply), WIRE_DROP_ok);
 }
 
 static void status_reply_that_contradicts_itself_is_dropped(void **state)
@@ -753,6 +769,7 @@ int main(void)
         cmocka_unit_test(only_a_gap_a_condition_and_a_fence_have_a_detail),
         cmocka_unit_test(read_and_its_reply_with_a_bad_field_are_dropped),
         cmocka_unit_test(status_reply_that_contradicts_itself_is_dropped),
+        cmocka_unit_test(status_of_a_node_that_serves_unmended_is_not_faulty_too),
         cmocka_unit_test(open_with_a_bad_field_is_dropped),
         cmocka_unit_test(open_reply_names_a_session_exactly_when_it_is_opened),
         cmocka_unit_test(transfer_and_its_reply_with_a_bad_field_are_dropped),
