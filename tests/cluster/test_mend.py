@@ -1,6 +1,6 @@
 """Damaged logs that nodes make whole from each other, before they take part: one byte, whole pages,
-ten places, two nodes at once; damage that waits, and says for whom; ends that nobody can bring back;
-and a disk that went back.
+ten places, two nodes at once; damage that waits, and says for whom; ends that nobody can bring
+back; and a disk that went back.
 """
 import json
 import os

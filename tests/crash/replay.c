@@ -125,7 +125,7 @@ static int open_log(uint32_t disk, struct recovery *found)
         .node = node_of(disk),
         .disk = &rig.platters[disk].model.disk,
     };
-    return wal_open(wal_create(&mem, &config), NULL, found, &fault);
+    return wal_open(wal_create(&mem, &config), WAL_WHOLE, NULL, found, &fault);
 }
 
 /* A cut within an opening, then an opening to its end. Nothing owed may be gone by that. */

@@ -311,26 +311,32 @@ static void office_is_not_handed_to_a_bounded_peer(void **state)
     assert_int_equal(raft_transfer_check(core.raft, RAFT_NOBODY), RAFT_TRANSFER_NOBODY_HEARD);
 }
 
-#define BOUNDED(test) cmocka_unit_test_setup_teardown(test, bounded, fini)
-#define THREE(test)   cmocka_unit_test_setup_teardown(test, three_nodes, fini)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        BOUNDED(bounded_node_votes_for_nobody_below_its_bound),
-        BOUNDED(bounded_node_does_not_stand),
-        BOUNDED(bounded_node_says_so_with_its_acks),
-        BOUNDED(bound_is_met_by_what_a_leader_commits_in_its_term_after_hearing_this_boot),
-        BOUNDED(bound_is_not_met_by_an_entry_of_an_earlier_term),
-        BOUNDED(bound_is_met_only_when_it_is_durable_here),
-        BOUNDED(word_of_the_leader_before_does_not_meet_the_bound),
-        THREE(peer_that_lacks_what_it_acked_counts_no_more),
-        THREE(vote_of_such_a_peer_counts_no_more_either),
-        THREE(bounded_peer_is_not_taken_for_a_liar),
-        THREE(old_copy_of_the_same_boot_is_known_by_what_it_lacks),
-        THREE(refusal_that_was_overtaken_accuses_nobody),
-        THREE(old_copy_of_a_disk_is_known_by_its_boot),
-        THREE(office_is_not_handed_to_a_bounded_peer),
+        cmocka_unit_test_setup_teardown(bounded_node_votes_for_nobody_below_its_bound, bounded,
+                                        fini),
+        cmocka_unit_test_setup_teardown(bounded_node_does_not_stand, bounded, fini),
+        cmocka_unit_test_setup_teardown(bounded_node_says_so_with_its_acks, bounded, fini),
+        cmocka_unit_test_setup_teardown(
+            bound_is_met_by_what_a_leader_commits_in_its_term_after_hearing_this_boot, bounded,
+            fini),
+        cmocka_unit_test_setup_teardown(bound_is_not_met_by_an_entry_of_an_earlier_term, bounded,
+                                        fini),
+        cmocka_unit_test_setup_teardown(bound_is_met_only_when_it_is_durable_here, bounded, fini),
+        cmocka_unit_test_setup_teardown(word_of_the_leader_before_does_not_meet_the_bound, bounded,
+                                        fini),
+        cmocka_unit_test_setup_teardown(peer_that_lacks_what_it_acked_counts_no_more, three_nodes,
+                                        fini),
+        cmocka_unit_test_setup_teardown(vote_of_such_a_peer_counts_no_more_either, three_nodes,
+                                        fini),
+        cmocka_unit_test_setup_teardown(bounded_peer_is_not_taken_for_a_liar, three_nodes, fini),
+        cmocka_unit_test_setup_teardown(old_copy_of_the_same_boot_is_known_by_what_it_lacks,
+                                        three_nodes, fini),
+        cmocka_unit_test_setup_teardown(refusal_that_was_overtaken_accuses_nobody, three_nodes,
+                                        fini),
+        cmocka_unit_test_setup_teardown(old_copy_of_a_disk_is_known_by_its_boot, three_nodes, fini),
+        cmocka_unit_test_setup_teardown(office_is_not_handed_to_a_bounded_peer, three_nodes, fini),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
