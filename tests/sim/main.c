@@ -19,6 +19,8 @@
 #include <string.h>
 #include <time.h>
 
+#define RARE_SEEDS 5000u /* So many must have shown what is rare. */
+
 struct options {
     uint64_t first;
     uint64_t count;
@@ -190,10 +192,8 @@ static bool is_covered(void)
         {"mended", covers->mended},
         {"entries_mended", covers->entries_mended},
         {"crash_in_mending", covers->crash_in_mending},
-        {"mend_denials", covers->mend_denials},
         {"opened_bounded", covers->opened_bounded},
         {"bounds_met", covers->bounds_met},
-        {"mends_given_up", covers->mends_given_up},
     };
     uint32_t zeros = 0;
     for (uint32_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
@@ -202,6 +202,14 @@ static bool is_covered(void)
     zeros += zeros_tell(sim_fault_counter_names, &totals.faults, sizeof totals.faults / 8);
     zeros += zeros_tell(sim_refusal_counter_names, &totals.refusals, sizeof totals.refusals / 8);
     return zeros == 0;
+}
+
+/* What takes thousands of seeds to happen. */
+static bool rare_is_covered(void)
+{
+    static const char *const names[] = {"mend_denials", "mends_given_up"};
+    const uint64_t counts[] = {totals.covers.mend_denials, totals.covers.mends_given_up};
+    return zeros_tell(names, counts, sizeof names / sizeof names[0]) == 0;
 }
 
 /* The same of the game in which disks rot. */
@@ -279,5 +287,8 @@ int main(int count, char **texts)
                    seconds_of(CLOCK_PROCESS_CPUTIME_ID) - cpu_begin, hash);
     }
     bool covered = !options.covered || (options.rots ? rot_is_covered() : is_covered());
+    if (options.covered && !options.rots && options.count >= RARE_SEEDS) {
+        covered = rare_is_covered() && covered;
+    }
     return totals.violations == 0 && covered ? 0 : 1;
 }

@@ -304,6 +304,23 @@ static bool is_used_up(const struct sim *sim)
     return false;
 }
 
+/* A node that has lost an end of its log votes for nobody whose log may end below that. */
+static bool may_vote(const struct sim *sim, const struct sim_node *node)
+{
+    struct raft_entry_id bound = raft_vote_bound(replica_raft(node->replica));
+    for (uint32_t i = 0; i < sim->swarm.node_count && bound.index != 0; i++) {
+        const struct sim_node *other = &sim->nodes[i];
+        if (other->state != SIM_UP || raft_vote_bound(replica_raft(other->replica)).index != 0) {
+            continue;
+        }
+        struct raft_entry_id last = raft_last(replica_raft(other->replica));
+        if (last.term > bound.term || (last.term == bound.term && last.index >= bound.index)) {
+            return true;
+        }
+    }
+    return bound.index == 0;
+}
+
 /* Whether a quorum could still work: alive, and reachable from the others' logs. */
 static bool quorum_is_left(const struct sim *sim)
 {
@@ -312,7 +329,7 @@ static bool quorum_is_left(const struct sim *sim)
         sim->commit_index == 0 ? sim->swarm.node_count : sim->swarm.node_count / 2 + 1;
     for (uint32_t i = 0; i < sim->swarm.node_count; i++) {
         const struct sim_node *node = &sim->nodes[i];
-        able += node->state == SIM_UP && !is_behind(sim, node);
+        able += node->state == SIM_UP && !is_behind(sim, node) && may_vote(sim, node);
     }
     return able >= needed;
 }
