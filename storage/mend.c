@@ -150,11 +150,15 @@ static int advance(struct mend *mend, struct fault *fault)
         return mend_look(mend, fault); /* It was mended within the prefix. */
     }
     mend->scan.buffer_bytes = 0; /* Written since. */
-    mend->scan.log.chunk_bytes = RECOVER_BUFFER_BYTES;
+    uint64_t from = mend->scan.position;
     while (scan_next(&mend->scan, &entry) == SCAN_ENTRY) {
         found->end_position = mend->scan.position;
         found->last = mend->scan.last;
         found->entry_count++;
+        /* The next hole may be near or far: reads grow with the way. */
+        uint32_t *chunk_bytes = &mend->scan.log.chunk_bytes;
+        bool far = mend->scan.position - from > *chunk_bytes;
+        *chunk_bytes = far && *chunk_bytes < RECOVER_BUFFER_BYTES ? 2 * *chunk_bytes : *chunk_bytes;
     }
     mend->scan.log.chunk_bytes = ENTRY_BYTES_MAX;
     mend->scan.buffer_bytes = 0;

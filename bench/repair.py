@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""repair.py: how long a node with damaged entries takes from its start until it serves.
+
+Usage: bench/repair.py [--thole PATH] [--damaged 0,1,100,10000] [--repeats 5] [--dir DIR] [--json]
+
+Three nodes over loopback, with a log of entries of one page each. One node is killed, a byte of so
+many entries, evenly scattered over its log, is flipped, and it is started among the others, which
+have them all. The row of no damage is the floor: the same start with nothing to mend. Median
+(lowest..highest) of --repeats.
+"""
+import argparse
+import json
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+
+from local_nodes import LocalNodes
+
+VICTIM = 2
+BODY_AT = 190  # Within an entry's first page: its first record's payload.
+PAGE = 4096
+
+
+def fill(nodes, entries):
+    """One record after the other, each an entry of its own."""
+    while nodes.status()["nodes"][0]["commit_index"] < entries:
+        nodes.run("bench", "run", "-c", "c.ini", "--outstanding", "1", "--rate", "max", "--size", "64",
+                  "--duration", "5s", good=(0, 1))
+
+
+def client_entries(nodes):
+    lines = nodes.run("log", "dump", f"n{VICTIM}", "--json", "--headers").splitlines()
+    entries = [json.loads(line) for line in lines]
+    return [entry["position"] for entry in entries if entry.get("kind") == "client"]
+
+
+def flip(nodes, positions):
+    """A byte of each of these entries; nothing runs on that file."""
+    ring_bytes = json.loads(nodes.run("log", "ls", f"n{VICTIM}", "--json"))["ring_bytes"]
+    path = os.path.join(nodes.folder, f"n{VICTIM}", "log")
+    ring_offset = os.path.getsize(path) - ring_bytes
+    with open(path, "r+b") as file:
+        for position in positions:
+            at = ring_offset + position % ring_bytes + BODY_AT
+            file.seek(at)
+            byte = file.read(1)[0]
+            file.seek(at)
+            file.write(bytes([byte ^ 0x10]))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def measure(nodes, damaged, repeats):
+    """One row: entries damaged, and the times in seconds."""
+    row = {"damaged": damaged, "start_s": []}
+    for _ in range(repeats):
+        nodes.kill(VICTIM)
+        positions = client_entries(nodes)
+        if len(positions) < damaged:
+            raise RuntimeError(f"{len(positions)} entries, {damaged} to be damaged")
+        flip(nodes, [positions[i * len(positions) // damaged] for i in range(damaged)])
+        row["start_s"].append(nodes.start(VICTIM))
+        row["entries"] = len(positions)
+    return row
+
+
+def rows_of(options, counts):
+    storage = f"size = {(4 * max(counts) * PAGE >> 20) + 512}MiB\n"
+    nodes = LocalNodes(options.thole, os.path.join(options.folder, "nodes"), 3, storage)
+    try:
+        for number in (1, 2, 3):
+            nodes.start(number)
+        fill(nodes, 2 * max(counts) + 1000)
+        return [measure(nodes, count, options.repeats) for count in counts]
+    finally:
+        nodes.close()
+
+
+def main():
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--thole", default=os.path.join(root, "build", "thole"))
+    parser.add_argument("--damaged", default="0,1,100,10000")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--dir", default=".", help="on whose filesystem the logs lie")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    options.thole = os.path.abspath(options.thole)
+    options.folder = tempfile.mkdtemp(prefix="thole-repair-", dir=os.path.abspath(options.dir))
+    load = os.getloadavg()[0]
+    try:
+        rows = rows_of(options, [int(text) for text in options.damaged.split(",")])
+    except RuntimeError as why:
+        print(f"repair: {why}", file=sys.stderr)
+        return 3
+    finally:
+        shutil.rmtree(options.folder, ignore_errors=True)
+    if options.json:
+        print(json.dumps({"schema": "thole-repair-1", "load_average": load, "rows": rows}, indent=2))
+        return 0
+    print(f"start of a node until it serves, dsync; {options.repeats} times each, median "
+          f"(lowest..highest), ms;\nload average before: {load:.1f}\n\n"
+          "| entries in the log | of these damaged | start |\n|---|---|---|")
+    for row in rows:
+        times = [seconds * 1e3 for seconds in row["start_s"]]
+        print(f"| {row['entries']} | {row['damaged']} | {statistics.median(times):.0f} "
+              f"({min(times):.0f}..{max(times):.0f}) |")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
