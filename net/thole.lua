@@ -186,7 +186,7 @@ local function declare_struct(prefix, members)
             declare(name, field_of(name, member))
         end
         for _, flag in ipairs(more.flags or {}) do
-            local whole = prefix .. ".flags." .. flag[1]
+            local whole = name .. "." .. flag[1]
             declare(whole, ProtoField.bool(whole, flag[1], 8, nil, flag[2]))
         end
     end
@@ -295,7 +295,7 @@ local function add_member(tree, prefix, member, range)
         complain(item, "no such " .. member[1])
     end
     for _, flag in ipairs(more.flags or {}) do
-        item:add_le(fields[prefix .. ".flags." .. flag[1]], range)
+        item:add_le(fields[prefix .. "." .. member[1] .. "." .. flag[1]], range)
     end
 end
 
@@ -360,7 +360,7 @@ end
 
 -- The page marks that lie whole within a fragment, which begins at byte `first` of its entry.
 local function add_marks(tree, tvb, at, last, first)
-    local page = math.floor((first + MARK_BYTES) / PAGE_BYTES)
+    local page = math.ceil((first + MARK_BYTES) / PAGE_BYTES) - 1 -- Whose mark begins at `first` or behind.
     while true do
         local mark_at = at + (page + 1) * PAGE_BYTES - MARK_BYTES - first
         if mark_at + MARK_BYTES > last then

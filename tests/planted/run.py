@@ -4,7 +4,9 @@ must find it within 2,000 seeds, by a check other than an assertion in the file 
 changed; or, for a bug of what writes to a real disk, the crash rig (tests/crash) within three runs.
 The shipped code carries none of them.
 
-    run.py --source DIR [--seeds N] [--only NAME] [--json]
+    run.py --source DIR [--rig] [--seeds N] [--only NAME] [--json]
+
+The simulator's bugs; with --rig those of the crash rig, which take minutes.
 
 The patches must be exactly those of BUGS and RIG_BUGS, and apply without fuzz: a hunk that lands
 elsewhere plants another bug. Prints the seed that each one needed, and all of them in the last
@@ -151,6 +153,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--source", type=pathlib.Path, required=True)
     parser.add_argument("--seeds", type=int, default=2000)
+    parser.add_argument("--rig", action="store_true")
     parser.add_argument("--only", choices=BUGS + RIG_BUGS)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -159,7 +162,8 @@ def main():
     if found != sorted(BUGS + RIG_BUGS):
         sys.exit(f"planted: the patches are {', '.join(found)}; "
                  f"they must be {', '.join(sorted(BUGS + RIG_BUGS))}")
-    bugs = [bug for bug in BUGS + RIG_BUGS if options.only in (None, bug)]
+    bugs = RIG_BUGS if options.rig else BUGS
+    bugs = bugs if options.only is None else [options.only]
     results = []
     with tempfile.TemporaryDirectory(prefix="planted-") as scratch:
         copy = pathlib.Path(scratch) / "tree"
@@ -197,8 +201,7 @@ def main():
         return 1
     if not options.json:
         needed = ", ".join(f"{r['bug']} {r['seed']}" for r in results)
-        planted = len(BUGS) + len(RIG_BUGS)
-        print(f"planted: {len(results)} of {planted} found; seeds needed: {needed}")
+        print(f"planted: {len(results)} found; seeds needed: {needed}")
     return 0
 
 
