@@ -26,8 +26,8 @@ PAGE = 4096
 def fill(nodes, entries):
     """One record after the other, each an entry of its own."""
     while nodes.status()["nodes"][0]["commit_index"] < entries:
-        nodes.run("bench", "run", "-c", "c.ini", "--outstanding", "1", "--rate", "max", "--size", "64",
-                  "--duration", "5s", good=(0, 1))
+        nodes.run("bench", "run", "-c", "c.ini", "--outstanding", "1", "--rate", "max",
+                  "--size", "64", "--duration", "5s", good=(0, 1))
 
 
 def client_entries(nodes):
@@ -98,7 +98,8 @@ def main():
     finally:
         shutil.rmtree(options.folder, ignore_errors=True)
     if options.json:
-        print(json.dumps({"schema": "thole-repair-1", "load_average": load, "rows": rows}, indent=2))
+        print(json.dumps({"schema": "thole-repair-1", "load_average": load, "rows": rows},
+                         indent=2))
         return 0
     print(f"start of a node until it serves, dsync; {options.repeats} times each, median "
           f"(lowest..highest), ms;\nload average before: {load:.1f}\n\n"

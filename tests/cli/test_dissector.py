@@ -182,7 +182,8 @@ class Dissector(Case):
         fields = self.tshark("-G", "fields")
         self.assertGreater(len(defined), 9)
         for kind, flag in defined:
-            self.assertRegex(fields, rf"thole\.{kind.lower()}(_reply)?\.(flags|more)\.{flag.lower()}\t")
+            name = rf"thole\.{kind.lower()}(_reply)?\.(flags|more)\.{flag.lower()}"
+            self.assertRegex(fields, name + "\t")
 
     def test_words_are_those_of_the_engine(self):
         values = {}
