@@ -103,6 +103,9 @@ void progress_on_reply(struct raft *r, const struct raft_message *m, bool fresh)
     uint64_t durable_index = m->append_reply.durable_index;
 
     ASSERT(m->append_reply.verified_index <= r->terms.last_index);
+    if (UNLIKELY(m->append_reply.bounded) && fresh) {
+        peer->acked_index = durable_index; /* It has said that it lost what it acked above. */
+    }
     if (durable_index > r->match[m->from]) {
         r->match[m->from] = durable_index;
         peer->acked_index = raft_max(peer->acked_index, durable_index);

@@ -262,6 +262,27 @@ static void old_copy_of_the_same_boot_is_known_by_what_it_lacks(void **state)
     assert_int_equal(raft_regressed(core.raft), set_of(2));
 }
 
+/* What it has said to be lost is not held against it later, though its bound was met without it. */
+static void peer_that_was_bounded_may_start_again_before_it_has_all(void **state)
+{
+    (void)state;
+    go_back(2, true);
+    struct raft_message append = heartbeat(2);
+    struct raft_message reply = core_ack(&append, true, 3);
+    reply.from_boot = 2; /* The bound is met. */
+    core_receive(&core, &reply);
+    append = heartbeat(2);
+    reply = core_ack(&append, true, 3);
+    reply.from_boot = 3;
+    core_receive(&core, &reply); /* A new session: it starts at the log's end. */
+    append = heartbeat(2);
+    reply = core_ack(&append, false, 3);
+    reply.from_boot = 3;
+    reply.append_reply.hint = id(2, 3);
+    core_receive(&core, &reply);
+    assert_int_equal(raft_regressed(core.raft), 0);
+}
+
 static void refusal_that_was_overtaken_accuses_nobody(void **state)
 {
     (void)state;
@@ -332,6 +353,8 @@ int main(void)
                                         fini),
         cmocka_unit_test_setup_teardown(bounded_peer_is_not_taken_for_a_liar, three_nodes, fini),
         cmocka_unit_test_setup_teardown(old_copy_of_the_same_boot_is_known_by_what_it_lacks,
+                                        three_nodes, fini),
+        cmocka_unit_test_setup_teardown(peer_that_was_bounded_may_start_again_before_it_has_all,
                                         three_nodes, fini),
         cmocka_unit_test_setup_teardown(refusal_that_was_overtaken_accuses_nobody, three_nodes,
                                         fini),
