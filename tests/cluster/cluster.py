@@ -143,7 +143,14 @@ class Node:
         return self.wait_end()
 
     def pause(self):
+        """Returns when every thread stands: the one that takes the signal may get to run late."""
         self.process.send_signal(signal.SIGSTOP)
+        self.cluster.wait(lambda: set(self.thread_states()) <= {"T"}, "it stands")
+
+    def thread_states(self):
+        for path in glob.glob(f"/proc/{self.process.pid}/task/*/stat"):
+            with open(path, encoding="ascii") as file:
+                yield file.read().rsplit(")", 1)[1].split()[0]
 
     def resume(self):
         self.process.send_signal(signal.SIGCONT)
