@@ -272,6 +272,15 @@ static const uint8_t *find_fetched(struct stream_fetch *fetch, const struct stre
     return NULL;
 }
 
+/* What was read begins with the entry that should be there: otherwise nothing in it tells how to go
+ * on. A read that failed is such a one. */
+static bool begins_sound(const struct stream_fetch *fetch, const struct stream_context *context)
+{
+    const struct entry_header *header = entry_header_of(fetch->buffer);
+    return entry_header_check(header, context->cluster) == NULL &&
+           header->position == fetch->position;
+}
+
 /* The bytes of an entry, from memory or as fetched; NULL: not yet, a fetch is under way. */
 static const uint8_t *
 bytes_for(struct stream_out *out, const struct stream_context *context, uint64_t index)
@@ -284,6 +293,9 @@ bytes_for(struct stream_out *out, const struct stream_context *context, uint64_t
     bool resting = fetch->state == FETCH_NONE && context->now_ns < fetch->retry_ns;
     if (index <= context->log->start.last.index || fetch->state == FETCH_READING || resting) {
         return NULL;
+    }
+    if (fetch->state == FETCH_READY && !begins_sound(fetch, context)) {
+        return fetch_failed(fetch, context, 0);
     }
     bool ahead = fetch->state == FETCH_READY && index >= entry_header_of(fetch->buffer)->index;
     if (!ahead && (fetch->state != FETCH_WANTED || fetch->want_index != index)) {

@@ -92,6 +92,7 @@ void follower_meet_bound(struct raft *r)
     ASSERT(r->role == RAFT_FOLLOWER);
     if (raft_term_of(r, r->bound_index) == r->state.term) {
         r->state.vote_bound = (struct raft_entry_id){0, 0};
+        r->bound_met_term = r->state.term;
         r->counters.bounds_met++;
         r->dirty = true;
     }
@@ -230,7 +231,10 @@ void follower_build_reply(const struct raft *r, struct raft_message *reply)
     reply->append_reply.session = r->append_session;
     reply->append_reply.matched = follower_has(r, prev);
     reply->append_reply.bootstrapped = r->state.bootstrapped;
-    reply->append_reply.bounded = r->state.vote_bound.index != 0;
+    /* To this leader it may have acked what it has not got again, and its bound may be met before
+     * the leader has ever heard of it. */
+    reply->append_reply.bounded =
+        r->state.vote_bound.index != 0 || r->bound_met_term == r->state.term;
     reply->append_reply.verified_index = r->verified_index;
     reply->append_reply.durable_index = raft_ackable_index(r);
     if (!reply->append_reply.matched) {

@@ -117,9 +117,10 @@ struct raft {
     uint64_t append_token; /* Of the newest APPEND; 0: none yet. */
     uint32_t append_session;
     struct raft_entry_id append_prev;
-    uint64_t acked_index; /* In the newest APPEND_REPLY. */
-    uint64_t bound_index; /* Committed, by the word of a leader that has heard this boot; 0: not
-                             yet. What meets the vote bound, if its entry is of this term. */
+    uint64_t acked_index;    /* In the newest APPEND_REPLY. */
+    uint64_t bound_met_term; /* In which the vote bound was met in this life; 0: it was not. */
+    uint64_t bound_index;    /* Committed, by the word of a leader that has heard this boot; 0: not
+                                yet. What meets the vote bound, if its entry is of this term. */
 
     /* A leader. */
     uint64_t heartbeat_due_ns;
