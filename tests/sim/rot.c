@@ -153,8 +153,10 @@ static void entry_rot(struct sim *sim, uint32_t number, uint64_t index, enum rot
         platter_spoil(disk, strike_page(disk, first + page));
         return;
     case ROT_FOREIGN:
-        platter_put(disk, strike_page(disk, first), other->image + offset_of(disk, first),
-                    PAGE_BYTES);
+        if (platter_has(other, index, entry->term)) { /* Not written over by a later lap. */
+            platter_put(disk, strike_page(disk, first), other->image + offset_of(disk, first),
+                        PAGE_BYTES);
+        }
         return;
     case ROT_KINDS:
         break;
@@ -193,7 +195,9 @@ static bool all_are_whole(const struct sim *sim, const uint64_t *passes)
             continue;
         }
         const struct replica_counters *counters = replica_counters(node->replica);
-        if (counters->scrub_passes < passes[i] + ROT_PASSES || counters->scrub_waiting > 0) {
+        /* What the others have trimmed, nobody can bring back to a node that is left behind. */
+        bool waits = counters->scrub_waiting > 0 && !sim_is_behind(sim, node);
+        if (counters->scrub_passes < passes[i] + ROT_PASSES || waits) {
             return false;
         }
     }

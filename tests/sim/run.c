@@ -233,7 +233,7 @@ static uint32_t live_count(const struct sim *sim)
 
 /* A node whose log lacks the entry at which the others' begins needs what this version cannot give
  * it yet: it ends below, or has another one there. */
-static bool is_behind(const struct sim *sim, const struct sim_node *node)
+bool sim_is_behind(const struct sim *sim, const struct sim_node *node)
 {
     struct raft_entry_id start = {0};
     for (uint32_t i = 0; i < sim->swarm.node_count; i++) {
@@ -275,7 +275,7 @@ static bool all_have(struct sim *sim, uint64_t index)
             return false;
         }
         if (node->state == SIM_UP && node->commit_index < index) {
-            if (!is_behind(sim, node)) {
+            if (!sim_is_behind(sim, node)) {
                 return false;
             }
             behind++;
@@ -329,7 +329,7 @@ static bool quorum_is_left(const struct sim *sim)
         sim->commit_index == 0 ? sim->swarm.node_count : sim->swarm.node_count / 2 + 1;
     for (uint32_t i = 0; i < sim->swarm.node_count; i++) {
         const struct sim_node *node = &sim->nodes[i];
-        able += node->state == SIM_UP && !is_behind(sim, node) && may_vote(sim, node);
+        able += node->state == SIM_UP && !sim_is_behind(sim, node) && may_vote(sim, node);
     }
     return able >= needed;
 }

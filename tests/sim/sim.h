@@ -472,6 +472,8 @@ void sim_step(struct sim *sim);
 bool sim_goes_on(const struct sim *sim);
 /* A leader must emerge, take a fresh record and have it applied everywhere. */
 void sim_prove_liveness(struct sim *sim);
+/* Whether what the node needs next is trimmed on all the others: it stays behind. */
+bool sim_is_behind(const struct sim *sim, const struct sim_node *node);
 /* Tell a violation and leave the seed. */
 _Noreturn void sim_violation(struct sim *sim, const char *what, ...)
     __attribute__((format(printf, 2, 3)));
