@@ -25,22 +25,20 @@ void scrub_begin(struct scrub *scrub, uint64_t now_ns, uint64_t every_ns)
 
 /* ---- Reads. ---- */
 
-void scrub_look(struct scrub *scrub, uint64_t position, uint64_t end, bool singly)
+void scrub_look(struct scrub *scrub, uint64_t position, uint64_t end)
 {
     uint64_t bytes = end - position;
     ASSERT(position < end);
     ASSERT(position >= scrub->at.position);
     scrub->read_position = position;
     scrub->read_bytes = bytes < ENTRY_BYTES_MAX ? (uint32_t)bytes : ENTRY_BYTES_MAX;
-    scrub->singly = singly;
-    scrub->read_page = 0;
     scrub->state = SCRUB_WANTS_READ;
 }
 
 /* What is read because something was found wrong is bounded by that; the walk, by the rate. */
 static bool waits_for_rate(const struct scrub *scrub)
 {
-    return !scrub->hole.open && !scrub->singly;
+    return !scrub->hole.open;
 }
 
 bool scrub_wants_read(const struct scrub *scrub, uint64_t now_ns, struct scrub_read *read)
@@ -48,12 +46,10 @@ bool scrub_wants_read(const struct scrub *scrub, uint64_t now_ns, struct scrub_r
     if (scrub->state != SCRUB_WANTS_READ || (waits_for_rate(scrub) && now_ns < scrub->due_ns)) {
         return false;
     }
-    uint32_t at = scrub->read_page * PAGE_BYTES;
-    ASSERT(at < scrub->read_bytes);
     *read = (struct scrub_read){
-        .position = scrub->read_position + at,
-        .bytes = scrub->singly ? PAGE_BYTES : scrub->read_bytes,
-        .buffer = scrub->buffer + at,
+        .position = scrub->read_position,
+        .bytes = scrub->read_bytes,
+        .buffer = scrub->buffer,
     };
     return true;
 }
@@ -61,19 +57,16 @@ bool scrub_wants_read(const struct scrub *scrub, uint64_t now_ns, struct scrub_r
 void scrub_reading(struct scrub *scrub, const struct scrub_context *context)
 {
     ASSERT(scrub->state == SCRUB_WANTS_READ);
-    uint32_t bytes = scrub->singly ? PAGE_BYTES : scrub->read_bytes;
-    uint64_t length_ns = bytes * NS_PER_S / context->bytes_per_s;
+    uint64_t length_ns = scrub->read_bytes * NS_PER_S / context->bytes_per_s;
     scrub->due_ns = waits_for_rate(scrub) ? context->now_ns + length_ns : scrub->due_ns;
     scrub->state = SCRUB_READS;
-    context->counters->scrub_bytes += bytes;
+    context->counters->scrub_bytes += scrub->read_bytes;
 }
 
 void scrub_read(struct scrub *scrub)
 {
     ASSERT(scrub->state == SCRUB_READS);
-    scrub->read_page++;
-    bool more = scrub->singly && scrub->read_page * PAGE_BYTES < scrub->read_bytes;
-    scrub->state = more ? SCRUB_WANTS_READ : SCRUB_HAS_READ;
+    scrub->state = SCRUB_HAS_READ;
 }
 
 void scrub_blocked(struct scrub *scrub)
@@ -110,7 +103,7 @@ static void walk_on(struct scrub *scrub, const struct scrub_context *context)
     if (scrub->at.position >= end || scrub->at.position >= scrub->until) {
         scrub_finish(scrub, context);
     } else {
-        scrub_look(scrub, scrub->at.position, end, false);
+        scrub_look(scrub, scrub->at.position, end);
     }
 }
 
@@ -181,8 +174,6 @@ static void walk(struct scrub *scrub, const struct scrub_context *context)
     }
     if (scrub->at.position > scrub->read_position) {
         scrub_go_on(scrub, context);
-    } else if (!scrub->singly) {
-        scrub_look(scrub, scrub->at.position, context->end_position, true);
     } else {
         scrub_hole_begin(scrub, context);
     }

@@ -63,13 +63,9 @@ struct scrub {
     bool detour; /* The suspect at `suspect` is looked at, since `detour_ns`. */
     uint64_t suspect;
     uint64_t detour_ns;
-    /* The read: of a whole range, or of its pages one by one, so that one that cannot be read does
-     * not hide its neighbours. */
     uint8_t *buffer; /* ENTRY_BYTES_MAX */
     uint64_t read_position;
     uint32_t read_bytes;
-    bool singly;
-    uint32_t read_page;
     uint64_t due_ns; /* By the rate: nothing is read before. */
     struct scrub_hole hole;
     /* The entry that is put in its place: the asker's, or `copy`. */

@@ -62,12 +62,11 @@ static void look_below(struct scrub *scrub)
     uint64_t end = scrub->hole.want.end_position;
     uint64_t below = end < ENTRY_BYTES_MAX ? 0 : end - ENTRY_BYTES_MAX;
     uint64_t from = below > scrub->at.position ? below : scrub->at.position;
-    bool there = scrub->singly && scrub->read_position <= from &&
-                 end <= scrub->read_position + scrub->read_bytes;
+    bool there = scrub->read_position <= from && end <= scrub->read_position + scrub->read_bytes;
     if (there) {
         scrub->state = SCRUB_HAS_READ;
     } else {
-        scrub_look(scrub, from, end, false);
+        scrub_look(scrub, from, end);
     }
 }
 
@@ -137,21 +136,14 @@ go_down(struct scrub *scrub, const struct scrub_context *context, const struct e
 
 /* ---- Its entries. ---- */
 
-/* Whether the page that was read is that of the entry, and counts. */
+/* Whether that page of scrub.entry stands where it was read. */
 static bool
 page_stands(const struct scrub *scrub, const struct scrub_context *context, uint32_t number)
 {
     uint64_t position = entry_header_of(scrub->entry)->position + (uint64_t)number * PAGE_BYTES;
     const uint8_t *here = scrub->buffer + (position - scrub->read_position);
     const uint8_t *page = scrub->entry + (uint64_t)number * PAGE_BYTES;
-    struct scan_page judged = scan_page_judge(&context->disk, position, here);
-    uint32_t from = number == 0 ? NODE_HEADER_BYTES : 0;
-    if (judged.state != PAGE_VALID || memcmp(here + from, page + from, PAGE_BYTES - from) != 0) {
-        return false;
-    }
-    struct node_header node;
-    memcpy(&node, here, sizeof node);
-    return number > 0 || scan_epoch_counts(&context->disk, node.epoch, position);
+    return scan_page_stands(&context->disk, position, here, page);
 }
 
 /* Write the next page that does not stand; after the last one, go down. */
@@ -211,10 +203,6 @@ void scrub_hole_judge(struct scrub *scrub, const struct scrub_context *context)
             go_down(scrub, context, entry_header_of(read));
             return;
         }
-    }
-    if (!scrub->singly) {
-        scrub_look(scrub, scrub->read_position, want->end_position, true);
-        return;
     }
     context->counters->scrub_bad++;
     const uint8_t *entry = at_hand(scrub, context, read);

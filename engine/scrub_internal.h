@@ -9,7 +9,7 @@
 /* ---- scrub.c ---- */
 
 /* Read [position, end), at most ENTRY_BYTES_MAX of it. */
-void scrub_look(struct scrub *scrub, uint64_t position, uint64_t end, bool singly);
+void scrub_look(struct scrub *scrub, uint64_t position, uint64_t end);
 
 /* Walk on from scrub.at, or look at a suspect first. */
 void scrub_go_on(struct scrub *scrub, const struct scrub_context *context);
@@ -29,7 +29,7 @@ bool scrub_head_stands(const struct scrub *scrub,
 
 /* ---- scrub_hole.c ---- */
 
-/* The entry at scrub.at does not stand; its pages are in the buffer, read one by one. */
+/* The entry at scrub.at does not stand; its pages are in the buffer. */
 void scrub_hole_begin(struct scrub *scrub, const struct scrub_context *context);
 
 /* What was read ends where the wanted entry does. */

@@ -167,21 +167,6 @@ static int advance(struct mend *mend, struct fault *fault)
     return hangs != 0 || mend->state == MEND_ASKS ? hangs : mend_look(mend, fault);
 }
 
-/* Whether the page that is here is the one of the entry, and counts. */
-static bool
-page_stands(const struct mend *mend, uint64_t position, const uint8_t *here, const uint8_t *page)
-{
-    const struct scan_log *log = &mend->scan.log;
-    struct scan_page judged = scan_page_judge(log, position, here);
-    uint32_t from = judged.head ? NODE_HEADER_BYTES : 0;
-    if (judged.state != PAGE_VALID || memcmp(here + from, page + from, PAGE_BYTES - from) != 0) {
-        return false;
-    }
-    struct node_header node;
-    memcpy(&node, here, sizeof node);
-    return !judged.head || scan_epoch_counts(log, node.epoch, position);
-}
-
 static void stamp(const struct mend *mend, uint8_t *entry, uint64_t position)
 {
     uint64_t durable = mend->found.durable_position;
@@ -204,7 +189,7 @@ static int pages_write(struct mend *mend, uint8_t *entry, struct fault *fault)
         uint64_t position = header->position + (uint64_t)i * PAGE_BYTES;
         uint8_t *page = entry + (uint64_t)i * PAGE_BYTES;
         const uint8_t *here = scan_pages(&mend->scan, position, PAGE_BYTES);
-        if (page_stands(mend, position, here, page)) {
+        if (scan_page_stands(&mend->scan.log, position, here, page)) {
             continue;
         }
         struct ring_part parts[2];

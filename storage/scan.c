@@ -245,3 +245,18 @@ enum scan_result scan_next(struct scan *scan, const uint8_t **entry)
     }
     return result;
 }
+
+bool scan_page_stands(const struct scan_log *log,
+                      uint64_t position,
+                      const uint8_t *here,
+                      const uint8_t *page)
+{
+    struct scan_page judged = scan_page_judge(log, position, here);
+    uint32_t from = judged.head ? NODE_HEADER_BYTES : 0;
+    if (judged.state != PAGE_VALID || memcmp(here + from, page + from, PAGE_BYTES - from) != 0) {
+        return false;
+    }
+    struct node_header node;
+    memcpy(&node, here, sizeof node);
+    return !judged.head || scan_epoch_counts(log, node.epoch, position);
+}

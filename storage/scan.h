@@ -83,4 +83,11 @@ static inline bool scan_epoch_counts(const struct scan_log *log, uint64_t epoch,
     return epoch <= log->epoch && (epoch == log->epoch || position < log->cut_position);
 }
 
+/* Whether `here`, read from `position`, is this page of an entry, and counts. The node header, the
+ * one part that is not the same everywhere, may differ. */
+bool scan_page_stands(const struct scan_log *log,
+                      uint64_t position,
+                      const uint8_t *here,
+                      const uint8_t *page);
+
 #endif

@@ -19,8 +19,6 @@
 
 COUNTERS_DEFINE(wal, WAL_COUNTERS);
 
-#define UNREADABLE_BYTE 0xee /* What a failed read leaves: no page check passes it. */
-
 uint64_t wal_memory_bytes(void)
 {
     return sizeof(struct wal) + 2 * PAGE_BYTES /* alignment */ + 2 * PAGE_BYTES + STATE_BYTES +
@@ -221,11 +219,11 @@ void wal_queue_add(struct wal *wal, uint64_t cookie, const struct ring_part *par
 }
 
 /* Queue a range of the ring in its one or two parts; returns how many. */
-static uint32_t queue_range(struct wal *wal,
-                            uint64_t cookie,
-                            const struct ring_part parts[2],
-                            uint32_t part_count,
-                            uint8_t *buffer)
+uint32_t wal_queue_range(struct wal *wal,
+                         uint64_t cookie,
+                         const struct ring_part parts[2],
+                         uint32_t part_count,
+                         uint8_t *buffer)
 {
     for (uint32_t i = 0; i < part_count; i++) {
         wal_queue_add(wal, cookie, &parts[i], buffer);
@@ -285,7 +283,7 @@ bool wal_write(struct wal *wal, const struct wal_write *write)
     *flight_at(wal, sequence) =
         (struct flight){.end = end, .last = write->last, .ios_left = part_count};
     uint32_t slot = (uint32_t)(sequence % WRITES_MAX);
-    queue_range(wal, io_cookie(IO_LOG, slot), parts, part_count, write->bytes);
+    wal_queue_range(wal, io_cookie(IO_LOG, slot), parts, part_count, write->bytes);
     wal->next_position = end;
     wal->next_after = write->last;
     wal->counters.writes++;
@@ -354,70 +352,9 @@ bool wal_put_state(struct wal *wal,
     return true;
 }
 
-bool wal_read(
-    struct wal *wal, uint64_t position, uint32_t byte_count, void *buffer, uint32_t cookie)
-{
-    ASSERT(wal->open);
-    ASSERT(byte_count > 0);
-    ASSERT(byte_count <= 4 * ENTRY_BYTES_MAX);
-    uint32_t slot = 0;
-    while (slot < READ_SLOTS && wal->reads[slot].used) {
-        slot++;
-    }
-    struct ring_part parts[2];
-    uint32_t part_count = ring_split(&wal->geometry, position, byte_count, parts);
-    if (wal->failed != 0 || slot == READ_SLOTS || wal->read_ios + part_count > READ_IOS_MAX ||
-        wal_repair_overlaps(wal, position, byte_count)) {
-        return false;
-    }
-    wal->reads[slot] = (struct read_slot){
-        .buffer = buffer,
-        .position = position,
-        .byte_count = byte_count,
-        .cookie = cookie,
-        .ios_left = part_count,
-        .used = true,
-    };
-    wal->read_ios += queue_range(wal, io_cookie(IO_READ, slot), parts, part_count, buffer);
-    wal->counters.reads++;
-    wal->counters.read_bytes += byte_count;
-    return true;
-}
-
-bool wal_read_done(struct wal *wal, uint32_t *cookie)
-{
-    if (wal->read_done_count == 0) {
-        return false;
-    }
-    *cookie = wal->read_done[0];
-    wal->read_done_count--;
-    memmove(wal->read_done, wal->read_done + 1, wal->read_done_count * sizeof wal->read_done[0]);
-    return true;
-}
-
 void wal_stop(struct wal *wal)
 {
     wal->stopping = true;
-}
-
-static void read_part_done(struct wal *wal, uint32_t slot, int32_t result)
-{
-    ASSERT(slot < READ_SLOTS);
-    struct read_slot *read = &wal->reads[slot];
-    ASSERT(read->used);
-    ASSERT(read->ios_left > 0);
-    read->failed = read->failed || result != 0;
-    read->ios_left--;
-    wal->read_ios--;
-    if (read->ios_left > 0) {
-        return;
-    }
-    if (read->failed) {
-        memset(read->buffer, UNREADABLE_BYTE, read->byte_count);
-    }
-    read->used = false;
-    ASSERT(wal->read_done_count < READ_SLOTS);
-    wal->read_done[wal->read_done_count++] = read->cookie;
 }
 
 static void request_done(struct wal *wal, const struct disk_done *done, uint64_t now_ns)
@@ -425,7 +362,7 @@ static void request_done(struct wal *wal, const struct disk_done *done, uint64_t
     enum io_kind kind = io_cookie_kind(done->cookie);
     uint32_t slot = io_cookie_slot(done->cookie);
     if (kind == IO_READ) {
-        read_part_done(wal, slot, done->result);
+        wal_read_part_done(wal, slot, done->result);
         return;
     }
     if (done->result != 0) {
@@ -501,11 +438,6 @@ static void stamp(bool under_way, uint64_t *since_ns, uint64_t now_ns)
     } else if (*since_ns == 0) {
         *since_ns = now_ns;
     }
-}
-
-static uint64_t older(uint64_t a_ns, uint64_t b_ns)
-{
-    return b_ns != 0 && b_ns < a_ns ? b_ns : a_ns;
 }
 
 uint32_t wal_poll(struct wal *wal, uint64_t now_ns)
@@ -595,22 +527,12 @@ bool wal_is_idle(const struct wal *wal)
 
 uint64_t wal_oldest_write_ns(const struct wal *wal)
 {
-    uint64_t oldest_ns = older(UINT64_MAX, wal->update_since_ns);
-    oldest_ns = older(oldest_ns, wal->mark_since_ns);
-    oldest_ns = older(oldest_ns, wal->state_since_ns);
-    oldest_ns = older(oldest_ns, wal->repair_since_ns);
+    uint64_t oldest_ns = wal_older(UINT64_MAX, wal->update_since_ns);
+    oldest_ns = wal_older(oldest_ns, wal->mark_since_ns);
+    oldest_ns = wal_older(oldest_ns, wal->state_since_ns);
+    oldest_ns = wal_older(oldest_ns, wal->repair_since_ns);
     if (!flights_none(wal)) {
-        oldest_ns = older(oldest_ns, wal->flights[wal->flight_head % WRITES_MAX].submitted_ns);
-    }
-    return oldest_ns;
-}
-
-uint64_t wal_oldest_read_ns(const struct wal *wal)
-{
-    uint64_t oldest_ns = UINT64_MAX;
-    for (uint32_t i = 0; wal->read_ios > 0 && i < READ_SLOTS; i++) {
-        const struct read_slot *read = &wal->reads[i];
-        oldest_ns = read->used ? older(oldest_ns, read->submitted_ns) : oldest_ns;
+        oldest_ns = wal_older(oldest_ns, wal->flights[wal->flight_head % WRITES_MAX].submitted_ns);
     }
     return oldest_ns;
 }

@@ -135,8 +135,8 @@ bool wal_repairing(const struct wal *wal);
 MUST_USE bool
 wal_read(struct wal *wal, uint64_t position, uint32_t byte_count, void *buffer, uint32_t cookie);
 
-/* Take one finished read. False: none. What the disk could not read is filled with bytes that no
- * page check passes. */
+/* Take one finished read. False: none. Pages that the disk could not read, and those alone, are
+ * filled with bytes that no page check passes. */
 MUST_USE bool wal_read_done(struct wal *wal, uint32_t *cookie);
 
 /* Submit what is queued as one batch, reap completions, write a watermark page after 1 ms idle.

@@ -30,8 +30,10 @@ struct read_slot {
     uint32_t cookie;
     uint32_t ios_left;
     uint64_t submitted_ns; /* 0: not yet. */
+    uint32_t page_at;      /* singly: of the page that is read now, in the buffer. */
     bool used;
-    bool failed;
+    bool failed; /* A part of what is read now. */
+    bool singly; /* The whole could not be read: page by page. */
 };
 
 struct wal {
@@ -129,6 +131,22 @@ static inline bool log_is_quiet(const struct wal *wal)
 
 /* Queue one request; `buffer` must not change until it is done. */
 void wal_queue_add(struct wal *wal, uint64_t cookie, const struct ring_part *part, void *buffer);
+
+/* The same for a range that the ring's end may split; returns the requests. */
+uint32_t wal_queue_range(struct wal *wal,
+                         uint64_t cookie,
+                         const struct ring_part parts[2],
+                         uint32_t part_count,
+                         uint8_t *buffer);
+
+/* A request of this read has ended. */
+void wal_read_part_done(struct wal *wal, uint32_t slot, int32_t result);
+
+/* The earlier one; b_ns 0: not under way. */
+static inline uint64_t wal_older(uint64_t a_ns, uint64_t b_ns)
+{
+    return b_ns != 0 && b_ns < a_ns ? b_ns : a_ns;
+}
 
 /* Whether [position, position + bytes) holds the page that is being repaired. */
 bool wal_repair_overlaps(const struct wal *wal, uint64_t position, uint32_t bytes);

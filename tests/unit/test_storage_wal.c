@@ -465,6 +465,28 @@ reads_are_refused_when_the_queue_has_no_room_and_unreadable_ones_fail_checks(voi
     assert_int_equal(wal_failed(log->wal), 0);
 }
 
+static void a_page_that_cannot_be_read_hides_no_other(void **state)
+{
+    struct log_fixture *log = *state;
+    static _Alignas(PAGE_BYTES) uint8_t bytes[4 * PAGE_BYTES];
+    for (uint32_t i = 0; i < 4; i++) {
+        log_append(log, 1, 1);
+    }
+    disk_model_unreadable(&log->model, ring_at(log, 2 * PAGE_BYTES));
+    assert_true(wal_read(log->wal, 0, sizeof bytes, bytes, 5));
+    log_settle(log);
+    uint32_t cookie = 0;
+    assert_true(wal_read_done(log->wal, &cookie));
+    assert_int_equal(cookie, 5);
+    for (uint32_t i = 0; i < 4; i++) {
+        bool sound = entry_check(bytes + i * PAGE_BYTES, LOG_CLUSTER) == NULL;
+        assert_int_equal(sound, i != 2);
+    }
+    assert_false(wal_read_done(log->wal, &cookie));
+    assert_true(wal_oldest_read_ns(log->wal) == UINT64_MAX);
+    assert_int_equal(wal_failed(log->wal), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -505,6 +527,8 @@ int main(void)
                                         fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(reads_come_back_by_their_cookie_also_across_the_rings_end,
                                         fixture_open, fixture_close),
+        cmocka_unit_test_setup_teardown(a_page_that_cannot_be_read_hides_no_other, fixture_open,
+                                        fixture_close),
         cmocka_unit_test_setup_teardown(
             reads_are_refused_when_the_queue_has_no_room_and_unreadable_ones_fail_checks,
             fixture_open, fixture_close),
