@@ -1,9 +1,15 @@
-"""Nodes of a cluster over loopback, as processes, for the scripts that measure them."""
+"""What the scripts share that measure nodes over loopback: the nodes, as processes, the options, and
+how a measurement is told.
+"""
+import argparse
 import json
 import os
 import shutil
 import socket
+import statistics
 import subprocess
+import sys
+import tempfile
 import time
 
 
@@ -62,3 +68,40 @@ class LocalNodes:
         for number in list(self.processes):
             self.kill(number)
         shutil.rmtree(self.folder)
+
+
+def parser_of(doc, repeats):
+    """The options that all of the scripts have."""
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    parser = argparse.ArgumentParser(description=doc.split("\n", maxsplit=1)[0])
+    parser.add_argument("--thole", default=os.path.join(root, "build", "thole"))
+    parser.add_argument("--repeats", type=int, default=repeats)
+    parser.add_argument("--dir", default=".", help="on whose filesystem the logs lie")
+    parser.add_argument("--json", action="store_true")
+    return parser
+
+
+def run_script(name, options, rows_of):
+    """Measure in a folder that goes again, options.folder; returns the rows, printed already with
+    --json, and the load average before. Ends with 3 if a node or a command fails.
+    """
+    options.thole = os.path.abspath(options.thole)
+    options.folder = tempfile.mkdtemp(prefix=f"thole-{name}-", dir=os.path.abspath(options.dir))
+    load = os.getloadavg()[0]
+    try:
+        rows = rows_of(options)
+    except RuntimeError as why:
+        print(f"{name}: {why}", file=sys.stderr)
+        sys.exit(3)
+    finally:
+        shutil.rmtree(options.folder, ignore_errors=True)
+    if options.json:
+        print(json.dumps({"schema": f"thole-{name}-1", "load_average": load, "rows": rows},
+                         indent=2))
+    return rows, load
+
+
+def cell(values, digits=0):
+    """Median (lowest..highest)."""
+    return (f"{statistics.median(values):.{digits}f} "
+            f"({min(values):.{digits}f}..{max(values):.{digits}f})")

@@ -8,15 +8,10 @@ many entries, evenly scattered over its log, is flipped, and it is started among
 have them all. The row of no damage is the floor: the same start with nothing to mend. Median
 (lowest..highest) of --repeats.
 """
-import argparse
 import json
 import os
-import shutil
-import statistics
-import sys
-import tempfile
 
-from local_nodes import LocalNodes
+from local_nodes import LocalNodes, cell, parser_of, run_script
 
 VICTIM = 2
 BODY_AT = 190  # Within an entry's first page: its first record's payload.
@@ -66,7 +61,8 @@ def measure(nodes, damaged, repeats):
     return row
 
 
-def rows_of(options, counts):
+def rows_of(options):
+    counts = [int(text) for text in options.damaged.split(",")]
     storage = f"size = {(4 * max(counts) * PAGE >> 20) + 512}MiB\n"
     nodes = LocalNodes(options.thole, os.path.join(options.folder, "nodes"), 3, storage)
     try:
@@ -79,37 +75,19 @@ def rows_of(options, counts):
 
 
 def main():
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--thole", default=os.path.join(root, "build", "thole"))
+    parser = parser_of(__doc__, repeats=5)
     parser.add_argument("--damaged", default="0,1,100,10000")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--dir", default=".", help="on whose filesystem the logs lie")
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    options.thole = os.path.abspath(options.thole)
-    options.folder = tempfile.mkdtemp(prefix="thole-repair-", dir=os.path.abspath(options.dir))
-    load = os.getloadavg()[0]
-    try:
-        rows = rows_of(options, [int(text) for text in options.damaged.split(",")])
-    except RuntimeError as why:
-        print(f"repair: {why}", file=sys.stderr)
-        return 3
-    finally:
-        shutil.rmtree(options.folder, ignore_errors=True)
+    rows, load = run_script("repair", options, rows_of)
     if options.json:
-        print(json.dumps({"schema": "thole-repair-1", "load_average": load, "rows": rows},
-                         indent=2))
-        return 0
+        return
     print(f"start of a node until it serves, dsync; {options.repeats} times each, median "
           f"(lowest..highest), ms;\nload average before: {load:.1f}\n\n"
           "| entries in the log | of these damaged | start |\n|---|---|---|")
     for row in rows:
-        times = [seconds * 1e3 for seconds in row["start_s"]]
-        print(f"| {row['entries']} | {row['damaged']} | {statistics.median(times):.0f} "
-              f"({min(times):.0f}..{max(times):.0f}) |")
-    return 0
+        print(f"| {row['entries']} | {row['damaged']} | "
+              f"{cell([seconds * 1e3 for seconds in row['start_s']])} |")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

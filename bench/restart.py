@@ -10,18 +10,14 @@ each the floor: the same bytes of the same file, read once with O_DIRECT in piec
 recovery reads them. Median (lowest..highest) of --repeats. What a log keeps and where it ends is
 the word of `thole log ls`. Needs about 1.2 times the largest size of disk.
 """
-import argparse
 import json
 import mmap
 import os
 import re
-import shutil
 import statistics
-import sys
-import tempfile
 import time
 
-from local_nodes import LocalNodes
+from local_nodes import LocalNodes, cell, parser_of, run_script
 
 RECORD_BYTES = 60000
 ENTRY_BYTES = 15 * 4096  # That one such record takes.
@@ -85,37 +81,24 @@ def row_of(options, kept, written):
         nodes.close()
 
 
-def cell(values):
-    return (f"{statistics.median(values) * 1e3:.0f} "
-            f"({min(values) * 1e3:.0f}..{max(values) * 1e3:.0f})")
+def rows_of(options):
+    sizes = [size_of(text) for text in options.kept.split(",")]
+    rows = [row_of(options, size, size) for size in sizes]
+    return rows + [row_of(options, max(sizes), size_of(options.written))]
+
+
+def milliseconds(values):
+    return cell([value * 1e3 for value in values])
 
 
 def main():
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--thole", default=os.path.join(root, "build", "thole"))
+    parser = parser_of(__doc__, repeats=5)
     parser.add_argument("--kept", default="64MiB,256MiB,1GiB")
     parser.add_argument("--written", default="20GiB")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--dir", default=".", help="on whose filesystem the logs lie")
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    options.thole = os.path.abspath(options.thole)
-    options.folder = tempfile.mkdtemp(prefix="thole-restart-", dir=os.path.abspath(options.dir))
-    load = os.getloadavg()[0]
-    try:
-        sizes = [size_of(text) for text in options.kept.split(",")]
-        rows = [row_of(options, size, size) for size in sizes]
-        rows.append(row_of(options, max(sizes), size_of(options.written)))
-    except RuntimeError as why:
-        print(f"restart: {why}", file=sys.stderr)
-        return 3
-    finally:
-        shutil.rmtree(options.folder, ignore_errors=True)
+    rows, load = run_script("restart", options, rows_of)
     if options.json:
-        print(json.dumps({"schema": "thole-restart-1", "load_average": load, "rows": rows},
-                         indent=2))
-        return 0
+        return
     print(f"start of a killed node until it serves, dsync; {options.repeats} times each, median "
           f"(lowest..highest), ms;\nload average before: {load:.1f}\n\n"
           "| kept, MiB | ever written, MiB | restart | floor | restart / floor |\n"
@@ -123,9 +106,8 @@ def main():
     for row in rows:
         ratio = statistics.median(row["restart_s"]) / statistics.median(row["floor_s"])
         print(f"| {row['kept_bytes'] >> 20} | {row['written_bytes'] >> 20} | "
-              f"{cell(row['restart_s'])} | {cell(row['floor_s'])} | {ratio:.2f} |")
-    return 0
+              f"{milliseconds(row['restart_s'])} | {milliseconds(row['floor_s'])} | {ratio:.2f} |")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

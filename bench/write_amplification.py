@@ -9,16 +9,11 @@ load. The bytes are the kernel's count for each node's process (write_bytes in /
 counts what goes to the block layer, O_DIRECT too), before and after; the client's are the payloads
 of the records that came into the log meanwhile. Median (lowest..highest) over nodes and repeats.
 """
-import argparse
 import json
 import os
-import shutil
-import statistics
-import sys
-import tempfile
 import time
 
-from local_nodes import LocalNodes
+from local_nodes import LocalNodes, cell, parser_of, run_script
 
 NODES = 3
 STORAGE = "size = 256MiB\nretention = 64MiB\n"
@@ -76,36 +71,15 @@ def rows_of(options):
     return rows
 
 
-def cell(values, digits):
-    return (f"{statistics.median(values):.{digits}f} "
-            f"({min(values):.{digits}f}..{max(values):.{digits}f})")
-
-
 def main():
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--thole", default=os.path.join(root, "build", "thole"))
+    parser = parser_of(__doc__, repeats=3)
     parser.add_argument("--sizes", default="64,1024")
     parser.add_argument("--rates", default="1k,20k,max")
     parser.add_argument("--duration", default="5s")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--dir", default=".", help="on whose filesystem the logs lie")
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    options.thole = os.path.abspath(options.thole)
-    options.folder = tempfile.mkdtemp(prefix="thole-write-", dir=os.path.abspath(options.dir))
-    load = os.getloadavg()[0]
-    try:
-        rows = rows_of(options)
-    except RuntimeError as why:
-        print(f"write_amplification: {why}", file=sys.stderr)
-        return 3
-    finally:
-        shutil.rmtree(options.folder, ignore_errors=True)
+    rows, load = run_script("write-amplification", options, rows_of)
     if options.json:
-        print(json.dumps({"schema": "thole-write-amplification-1", "load_average": load,
-                          "rows": rows}, indent=2))
-        return 0
+        return
     print(f"three nodes over loopback, dsync; {options.repeats} runs of {options.duration} each in "
           f"turn, median (lowest..highest);\nload average before: {load:.1f}\n\n"
           "| record, bytes | rate asked | records/s | records an entry | bytes to a node's disk / "
@@ -114,11 +88,10 @@ def main():
         runs = row["runs"]
         amplification = [value for run in runs for value in run["amplification"]]
         print(f"| {row['size_bytes']} | {row['rate']} | "
-              f"{cell([run['records_per_s'] for run in runs], 0)} | "
+              f"{cell([run['records_per_s'] for run in runs])} | "
               f"{cell([run['records_per_entry'] for run in runs], 1)} | "
               f"{cell(amplification, 2)} |")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -345,3 +345,12 @@ void core_acks(struct core *core, uint64_t index)
     }
     core_settle(core);
 }
+
+struct raft_message core_heartbeat(struct core *core, uint8_t to)
+{
+    core_elapse(core, HEARTBEAT_NS);
+    core_settle(core);
+    const struct raft_message *append = core_sent(core, RAFT_APPEND, to);
+    assert_non_null(append);
+    return *append;
+}

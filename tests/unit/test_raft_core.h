@@ -76,6 +76,8 @@ core_ack(const struct raft_message *append, bool matched, uint64_t durable_index
 void core_pre_campaign(struct core *core);
 void core_campaign(struct core *core);
 void core_lead(struct core *core);
+/* A leader's next heartbeat, everything written: its APPEND to node `to`. */
+struct raft_message core_heartbeat(struct core *core, uint8_t to);
 /* Every peer answers its last APPEND; durable up to `index`. Drains before and after. */
 void core_acks(struct core *core, uint64_t index);
 

@@ -170,26 +170,17 @@ static void word_of_the_leader_before_does_not_meet_the_bound(void **state)
     assert_int_equal(raft_vote_bound(core.raft).index, 6);
 }
 
-static struct raft_message heartbeat(uint8_t from)
-{
-    core_elapse(&core, HEARTBEAT_NS);
-    core_settle(&core);
-    const struct raft_message *append = core_sent(&core, RAFT_APPEND, from);
-    assert_non_null(append);
-    return *append;
-}
-
 /* Node 2 has acknowledged entry 4, and then says in another boot that its log ends earlier. */
 static void go_back(uint64_t boot, bool says_so)
 {
     core_lead(&core);
     core_acks(&core, 4);
-    struct raft_message append = heartbeat(2);
+    struct raft_message append = core_heartbeat(&core, 2);
     struct raft_message reply = core_ack(&append, false, 0);
     reply.from_boot = boot;
     reply.append_reply.bounded = says_so;
     core_receive(&core, &reply); /* The restart is seen: a new session. */
-    append = heartbeat(2);
+    append = core_heartbeat(&core, 2);
     reply = core_ack(&append, false, 0);
     reply.from_boot = boot;
     reply.append_reply.bounded = says_so;
@@ -204,14 +195,14 @@ static void peer_that_lacks_what_it_acked_counts_no_more(void **state)
     go_back(2, false);
     assert_int_equal(raft_regressed(core.raft), set_of(2));
     assert_int_equal(core_propose(&core, NULL), RAFT_TAKEN);
-    struct raft_message append = heartbeat(2);
+    struct raft_message append = core_heartbeat(&core, 2);
     struct raft_message reply = core_ack(&append, true, 5);
     reply.from_boot = 2;
     core_receive(&core, &reply);
     assert_int_equal(raft_commit_index(core.raft), 4);
     assert_int_equal(raft_counters(core.raft)->regressed_ignored, 1);
     assert_false(raft_replication(core.raft, 2).active);
-    append = heartbeat(3);
+    append = core_heartbeat(&core, 3);
     reply = core_ack(&append, true, 5);
     core_receive(&core, &reply);
     assert_int_equal(raft_commit_index(core.raft), 5);
@@ -241,7 +232,7 @@ static void bounded_peer_is_not_taken_for_a_liar(void **state)
     (void)state;
     go_back(2, true);
     assert_int_equal(raft_regressed(core.raft), 0);
-    struct raft_message append = heartbeat(2);
+    struct raft_message append = core_heartbeat(&core, 2);
     assert_int_equal(append.append.heard_boot, 2);
     struct raft_message reply = core_ack(&append, true, append.append.prev.index);
     reply.from_boot = 2;
@@ -255,7 +246,7 @@ static void old_copy_of_the_same_boot_is_known_by_what_it_lacks(void **state)
     (void)state;
     core_lead(&core);
     core_acks(&core, 4);
-    struct raft_message append = heartbeat(2);
+    struct raft_message append = core_heartbeat(&core, 2);
     struct raft_message reply = core_ack(&append, false, 0);
     reply.append_reply.hint = id(2, 3);
     core_receive(&core, &reply);
@@ -267,15 +258,15 @@ static void peer_that_was_bounded_may_start_again_before_it_has_all(void **state
 {
     (void)state;
     go_back(2, true);
-    struct raft_message append = heartbeat(2);
+    struct raft_message append = core_heartbeat(&core, 2);
     struct raft_message reply = core_ack(&append, true, 3);
     reply.from_boot = 2; /* The bound is met. */
     core_receive(&core, &reply);
-    append = heartbeat(2);
+    append = core_heartbeat(&core, 2);
     reply = core_ack(&append, true, 3);
     reply.from_boot = 3;
     core_receive(&core, &reply); /* A new session: it starts at the log's end. */
-    append = heartbeat(2);
+    append = core_heartbeat(&core, 2);
     reply = core_ack(&append, false, 3);
     reply.from_boot = 3;
     reply.append_reply.hint = id(2, 3);
@@ -287,7 +278,7 @@ static void refusal_that_was_overtaken_accuses_nobody(void **state)
 {
     (void)state;
     core_lead(&core);
-    struct raft_message append = heartbeat(2);
+    struct raft_message append = core_heartbeat(&core, 2);
     struct raft_message late = core_ack(&append, false, 0);
     late.append_reply.hint = id(1, 2);
     struct raft_message reply = core_ack(&append, false, 4);
@@ -301,7 +292,7 @@ static void old_copy_of_a_disk_is_known_by_its_boot(void **state)
     (void)state;
     core_lead(&core);
     core_acks(&core, 4);
-    struct raft_message before = heartbeat(2);
+    struct raft_message before = core_heartbeat(&core, 2);
     struct raft_message reply = core_ack(&before, true, 4);
     reply.from_boot = 7;
     core_receive(&core, &reply);
@@ -310,7 +301,7 @@ static void old_copy_of_a_disk_is_known_by_its_boot(void **state)
     late.from_boot = 6;
     core_receive(&core, &late);
     assert_int_equal(raft_regressed(core.raft), 0);
-    struct raft_message append = heartbeat(2);
+    struct raft_message append = core_heartbeat(&core, 2);
     reply = core_ack(&append, true, 4);
     reply.from_boot = 6;
     core_receive(&core, &reply);
@@ -324,7 +315,7 @@ static void office_is_not_handed_to_a_bounded_peer(void **state)
     core_lead(&core);
     core_acks(&core, 4);
     for (uint8_t peer = 2; peer <= 3; peer++) {
-        struct raft_message append = heartbeat(peer);
+        struct raft_message append = core_heartbeat(&core, peer);
         struct raft_message reply = core_ack(&append, true, 4);
         reply.append_reply.bounded = true;
         core_receive(&core, &reply);

@@ -54,16 +54,6 @@ static void assert_id(struct raft_entry_id got, uint64_t term, uint64_t index)
     assert_int_equal(got.index, index);
 }
 
-/* One heartbeat; node `from`'s APPEND of it. */
-static struct raft_message heartbeat(uint8_t from)
-{
-    core_elapse(&core, HEARTBEAT_NS);
-    core_settle(&core);
-    const struct raft_message *append = core_sent(&core, RAFT_APPEND, from);
-    assert_non_null(append);
-    return *append;
-}
-
 static void answer(const struct raft_message *append, bool matched, uint64_t durable_index)
 {
     struct raft_message ack = core_ack(append, matched, durable_index);
@@ -103,14 +93,14 @@ static void ack_beyond_the_leaders_log_is_not_counted(void **state)
 {
     (void)state;
     core_lead(&core); /* Its last entry is 4. */
-    struct raft_message two = heartbeat(2);
-    struct raft_message three = heartbeat(3);
+    struct raft_message two = core_heartbeat(&core, 2);
+    struct raft_message three = core_heartbeat(&core, 3);
     answer(&two, true, 5);
     answer(&three, true, UINT64_MAX);
     assert_int_equal(raft_counters(core.raft)->contradictions, 2);
     assert_int_equal(raft_replication(core.raft, 2).match_index, 0);
     assert_int_equal(raft_commit_index(core.raft), 0);
-    two = heartbeat(2);
+    two = core_heartbeat(&core, 2);
     answer(&two, true, 4);
     assert_int_equal(raft_replication(core.raft, 2).match_index, 4);
 }
@@ -120,11 +110,11 @@ static void stream_begins_behind_what_was_acknowledged(void **state)
 {
     (void)state;
     core_lead(&core);
-    struct raft_message append = heartbeat(2);
+    struct raft_message append = core_heartbeat(&core, 2);
     struct raft_message ack = core_ack(&append, false, 4);
     ack.append_reply.verified_index = 4;
     core_receive(&core, &ack);
-    append = heartbeat(2);
+    append = core_heartbeat(&core, 2);
     ack = core_ack(&append, true, 0);
     ack.append_reply.verified_index = 0;
     core_receive(&core, &ack);
@@ -216,8 +206,8 @@ static void learner_does_not_count_for_a_commit(void **state)
     core.recovered.configuration.learners = set_of(3);
     core_start(&core);
     core_lead(&core);
-    struct raft_message three = heartbeat(3);
-    struct raft_message two = heartbeat(2);
+    struct raft_message three = core_heartbeat(&core, 3);
+    struct raft_message two = core_heartbeat(&core, 2);
     answer(&three, true, 4);
     assert_int_equal(raft_commit_index(core.raft), 0);
     answer(&two, true, 4);
@@ -230,7 +220,7 @@ static void commit_and_match_never_go_back(void **state)
     (void)state;
     core_lead(&core);
     core_acks(&core, 4);
-    struct raft_message append = heartbeat(2);
+    struct raft_message append = core_heartbeat(&core, 2);
     struct raft_message ack = core_ack(&append, true, 2);
     core_receive(&core, &ack);
     assert_int_equal(raft_replication(core.raft, 2).match_index, 4);
@@ -242,7 +232,7 @@ static void ack_of_an_older_session_is_dropped(void **state)
 {
     (void)state;
     core_lead(&core);
-    struct raft_message append = heartbeat(2);
+    struct raft_message append = core_heartbeat(&core, 2);
     struct raft_message old = core_ack(&append, true, 4);
     old.append_reply.session--;
     core_receive(&core, &old);
@@ -259,7 +249,7 @@ static void restarted_peer_gets_a_new_session(void **state)
     core_acks(&core, 4);
     struct raft_replication before = raft_replication(core.raft, 2);
     assert_true(before.active);
-    struct raft_message append = heartbeat(2);
+    struct raft_message append = core_heartbeat(&core, 2);
     struct raft_message ack = core_ack(&append, true, 3);
     ack.from_boot = 2;
     core_receive(&core, &ack);
@@ -278,7 +268,7 @@ static void matched_probe_begins_the_stream_after_it(void **state)
     (void)state;
     core_lead(&core);
     assert_int_equal(core_propose(&core, NULL), RAFT_TAKEN);
-    struct raft_message append = heartbeat(2);
+    struct raft_message append = core_heartbeat(&core, 2);
     assert_id(append.append.prev, 2, 3);
     answer(&append, true, 1);
     struct raft_replication replication = raft_replication(core.raft, 2);
@@ -296,7 +286,7 @@ static void refused_probe_goes_to_the_hint_at_once(void **state)
     core_prepare_log(&core, 3, log, 10);
     core_start(&core);
     core_lead(&core);
-    struct raft_message append = heartbeat(2);
+    struct raft_message append = core_heartbeat(&core, 2);
     assert_id(append.append.prev, 6, 10);
     refuse(&append, id(3, 10)); /* The last log of figure 7: nothing above term 3. */
     core_drain(&core);
@@ -312,7 +302,7 @@ static void refusal_of_an_earlier_probe_changes_nothing(void **state)
 {
     (void)state;
     core_lead(&core);
-    struct raft_message first = heartbeat(2);
+    struct raft_message first = core_heartbeat(&core, 2);
     refuse(&first, id(1, 2));
     core_drain(&core);
     struct raft_message second = *core_sent(&core, RAFT_APPEND, 2);
@@ -332,10 +322,10 @@ static void probe_is_repeated_once_a_heartbeat(void **state)
 {
     (void)state;
     core_lead(&core);
-    struct raft_message first = heartbeat(2);
+    struct raft_message first = core_heartbeat(&core, 2);
     core_drain(&core);
     assert_null(core_sent(&core, RAFT_APPEND, 2));
-    struct raft_message second = heartbeat(2);
+    struct raft_message second = core_heartbeat(&core, 2);
     assert_true(second.token > first.token);
     assert_id(second.append.prev, 2, 3);
     answer(&first, true, 3);
@@ -347,7 +337,7 @@ static void probe_ends_at_the_empty_log(void **state)
 {
     (void)state;
     core_lead(&core);
-    struct raft_message append = heartbeat(2);
+    struct raft_message append = core_heartbeat(&core, 2);
     refuse(&append, id(0, 0));
     core_drain(&core);
     append = *core_sent(&core, RAFT_APPEND, 2);
@@ -364,7 +354,7 @@ static void mismatch_while_replicating_begins_a_new_session(void **state)
     core_lead(&core);
     core_acks(&core, 4);
     struct raft_replication before = raft_replication(core.raft, 2);
-    struct raft_message append = heartbeat(2);
+    struct raft_message append = core_heartbeat(&core, 2);
     assert_id(append.append.prev, 3, 4);
     refuse_bounded(&append, id(1, 2));
     assert_false(raft_replication(core.raft, 2).active);
@@ -380,7 +370,7 @@ static void stream_never_begins_at_or_below_what_the_peer_has(void **state)
     core_lead(&core);
     core_acks(&core, 4);
     for (uint32_t round = 0; round < 4; round++) {
-        struct raft_message append = heartbeat(2);
+        struct raft_message append = core_heartbeat(&core, 2);
         refuse_bounded(&append, id(1, 1)); /* It asks for the beginning, though it has all. */
         core_drain(&core);
         struct raft_message question = *core_sent(&core, RAFT_APPEND, 2);
@@ -392,7 +382,7 @@ static void stream_never_begins_at_or_below_what_the_peer_has(void **state)
         assert_true(replication.active);
         assert_int_equal(replication.next_index, 5);
         assert_true(replication.next_index > replication.match_index);
-        append = heartbeat(2);
+        append = core_heartbeat(&core, 2);
         answer(&append, true, 4);
         assert_int_equal(raft_replication(core.raft, 2).match_index, 4);
         assert_int_equal(raft_replication(core.raft, 2).next_index, 5);
@@ -423,7 +413,7 @@ static void leader_neither_cuts_nor_overwrites_an_entry_of_its_own(void **state)
         older.append.prev = id(2, index);
         older.append.commit_index = 7;
         core_receive(&core, &older);
-        struct raft_message append = heartbeat(2);
+        struct raft_message append = core_heartbeat(&core, 2);
         refuse(&append, id(1, 1));
         core_settle(&core);
         assert_int_equal(core_count(&core, RAFT_EFFECT_CUT_LOG), 0);
@@ -445,7 +435,7 @@ static void heartbeat_carries_the_commit_index(void **state)
     (void)state;
     core_lead(&core);
     core_acks(&core, 4);
-    struct raft_message append = heartbeat(3);
+    struct raft_message append = core_heartbeat(&core, 3);
     assert_int_equal(append.append.commit_index, 4);
 }
 
@@ -516,7 +506,7 @@ static void voter_that_knows_the_first_entry_committed_ends_the_bootstrap(void *
     core.recovered.bootstrapped = false;
     core_start(&core);
     core_lead(&core);
-    struct raft_message two = heartbeat(2);
+    struct raft_message two = core_heartbeat(&core, 2);
     answer(&two, true, 2);
     assert_int_equal(raft_commit_index(core.raft), 0);
     struct raft_message ack = core_ack(&two, true, 2);
@@ -576,7 +566,7 @@ static void second_configuration_waits_for_the_first(void **state)
     assert_int_equal(raft_configuration(core.raft)->index, 5);
     assert_int_equal(core_propose(&core, &changed), RAFT_REFUSED);
     core_settle(&core);
-    struct raft_message two = heartbeat(2);
+    struct raft_message two = core_heartbeat(&core, 2);
     answer(&two, true, 5);
     assert_int_equal(raft_commit_index(core.raft), 5);
     assert_int_equal(core_propose(&core, &changed), RAFT_TAKEN);
@@ -631,7 +621,7 @@ static void trimmed_leader_probes_no_lower_than_its_start(void **state)
     assert_id(raft_start(core.raft), 1, 2);
     assert_int_equal(raft_entry_term(core.raft, 1), 0);
     assert_int_equal(raft_entry_term(core.raft, 2), 1);
-    struct raft_message append = heartbeat(2);
+    struct raft_message append = core_heartbeat(&core, 2);
     refuse_bounded(&append, id(0, 0));
     core_drain(&core);
     assert_id(core_sent(&core, RAFT_APPEND, 2)->append.prev, 1, 2);
@@ -649,7 +639,7 @@ static void peer_that_lacks_the_log_start_is_known_to_be_behind(void **state)
     event.now_ns = core.now_ns;
     event.trimmed.start = id(1, 2);
     assert_int_equal(core_step(&core, &event), RAFT_REFUSED);
-    struct raft_message append = heartbeat(2);
+    struct raft_message append = core_heartbeat(&core, 2);
     refuse_bounded(&append, id(0, 0)); /* Of its last match: the start itself is asked for next. */
     assert_false(raft_replication(core.raft, 2).behind);
     core_drain(&core);
@@ -663,7 +653,7 @@ static void peer_that_lacks_the_log_start_is_known_to_be_behind(void **state)
     event.trimmed.start = id(2, 3);
     assert_int_equal(core_step(&core, &event), RAFT_REFUSED);
     assert_true(raft_replication(core.raft, 2).behind);
-    append = heartbeat(2);
+    append = core_heartbeat(&core, 2);
     assert_id(append.append.prev, 2, 3);
     assert_true(raft_replication(core.raft, 2).behind);
     answer(&append, true, 3); /* However it came by them. */
@@ -677,28 +667,28 @@ static void restarted_peer_is_not_behind_until_it_says_so(void **state)
     struct raft_event event = {.kind = RAFT_EVENT_TRIMMED};
     (void)state;
     core_lead(&core);
-    struct raft_message append = heartbeat(3);
+    struct raft_message append = core_heartbeat(&core, 3);
     answer(&append, true, 4);
     event.now_ns = core.now_ns;
     event.trimmed.start = id(1, 2);
     assert_int_equal(core_step(&core, &event), RAFT_REFUSED);
-    append = heartbeat(2);
+    append = core_heartbeat(&core, 2);
     refuse(&append, id(0, 0));
     core_drain(&core);
     append = *core_sent(&core, RAFT_APPEND, 2);
     refuse(&append, id(0, 0));
     assert_true(raft_replication(core.raft, 2).behind);
-    append = heartbeat(2);
+    append = core_heartbeat(&core, 2);
     struct raft_message reply = core_ack(&append, false, 0);
     reply.from_boot++;
     core_receive(&core, &reply);
     assert_false(raft_replication(core.raft, 2).behind);
-    append = heartbeat(2);
+    append = core_heartbeat(&core, 2);
     reply = core_ack(&append, false, 0);
     reply.from_boot++;
     core_receive(&core, &reply);
     core_drain(&core);
-    append = heartbeat(2);
+    append = core_heartbeat(&core, 2);
     assert_id(append.append.prev, 1, 2);
     reply = core_ack(&append, false, 0);
     reply.from_boot++;
