@@ -56,7 +56,7 @@ static void start_write(struct replica *r, const struct scrub_context *context)
 
 uint32_t replica_scrub(struct replica *r)
 {
-    if (r->stopping) {
+    if (r->stopping || LIKELY(!scrub_is_due(&r->scrub, r->now_ns))) {
         return 0;
     }
     if (r->scrub.state == SCRUB_WRITES && !wal_repairing(r->wal)) {

@@ -249,6 +249,21 @@ static void begin_next(struct scrub *scrub, const struct scrub_context *context)
     walk_on(scrub, context);
 }
 
+static uint64_t rest_deadline_ns(const struct scrub *scrub)
+{
+    struct suspect first;
+    uint64_t due_ns = scrub->passing ? 0 : scrub->next_ns;
+    if (suspects_first(&scrub->suspects, &first) && first.due_ns < due_ns) {
+        due_ns = first.due_ns;
+    }
+    return due_ns;
+}
+
+bool scrub_is_due(const struct scrub *scrub, uint64_t now_ns)
+{
+    return scrub->state != SCRUB_RESTS || rest_deadline_ns(scrub) <= now_ns;
+}
+
 uint32_t scrub_step(struct scrub *scrub, const struct scrub_context *context)
 {
     scrub->blocked = false;
@@ -284,16 +299,6 @@ uint32_t scrub_step(struct scrub *scrub, const struct scrub_context *context)
     }
     context->counters->scrub_waiting = suspects_waiting(&scrub->suspects);
     return scrub->state == SCRUB_ASKS ? asker_ask(&scrub->asker, &context->asking) : 0;
-}
-
-static uint64_t rest_deadline_ns(const struct scrub *scrub)
-{
-    struct suspect first;
-    uint64_t due_ns = scrub->passing ? 0 : scrub->next_ns;
-    if (suspects_first(&scrub->suspects, &first) && first.due_ns < due_ns) {
-        due_ns = first.due_ns;
-    }
-    return due_ns;
 }
 
 uint64_t scrub_deadline_ns(const struct scrub *scrub)

@@ -95,6 +95,9 @@ void scrub_init(struct scrub *scrub, struct mem *mem);
 /* The log was opened, and read for that: the first pass begins `every_ns` from now. */
 void scrub_begin(struct scrub *scrub, uint64_t now_ns, uint64_t every_ns);
 
+/* Whether there is anything for scrub_step() to do: mostly it rests. */
+bool scrub_is_due(const struct scrub *scrub, uint64_t now_ns);
+
 /* Go on as far as is possible without the disk. Returns what was done: questions sent. */
 uint32_t scrub_step(struct scrub *scrub, const struct scrub_context *context);
 
