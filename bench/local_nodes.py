@@ -1,5 +1,5 @@
-"""What the scripts share that measure nodes over loopback: the nodes, as processes, the options, and
-how a measurement is told.
+"""What the scripts share that measure nodes over loopback: the nodes, as processes, the options,
+and how a measurement is told.
 """
 import argparse
 import json
