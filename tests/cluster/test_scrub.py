@@ -57,6 +57,11 @@ class Scrub(cluster.Case):
                        self.counted(number, "scrub_waiting") == 0,
                        f"node {number} has mended what rotted")
 
+    def wait_counted(self, number, least):
+        """A node counts a repair when it hears of it, a moment after it stands in the file."""
+        self.made.wait(lambda: self.counted(number, "entries_mended") >= least,
+                       f"node {number} counts {least} entries mended")
+
     def assert_clean(self):
         """Every line is there, and every log is whole."""
         read = subprocess.run([cluster.THOLE, "read", "-c", self.made.path, "--linearizable"],
@@ -80,7 +85,7 @@ class Scrub(cluster.Case):
         log.write(big["position"] + PAGE, os.urandom(2 * PAGE))
         self.append([b"and behind it"])
         self.wait_mended(number, big, *hurt)
-        self.assertGreaterEqual(self.counted(number, "entries_mended"), len(hurt) + 1)
+        self.wait_counted(number, len(hurt) + 1)
 
     def test_a_follower_mends_what_rots_while_it_serves(self):
         leader = self.begin(SCRUB)
@@ -141,6 +146,7 @@ class Scrub(cluster.Case):
                               capture_output=True, check=True, timeout=60)
         self.assertEqual(read.stdout.splitlines(), self.lines)
         self.wait_mended(leader, entry)
+        self.wait_counted(leader, 1)
         self.assertEqual(self.counted(leader, "entries_mended"), 1)
         self.assertEqual(self.counted(leader, "scrub_passes"), 0)
         self.assert_clean()
