@@ -3,6 +3,7 @@
 #include "storage/disk_file.h"
 
 #include "engine/base/limits.h"
+#include "storage/disk_lock.h"
 #include "storage/filesystem.h"
 
 #include <errno.h>
@@ -17,7 +18,6 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <time.h>
 #include <unistd.h>
 
 bool disk_file_refuse_unfinished(const char *path, struct fault *fault)
@@ -67,50 +67,6 @@ static void open_fault(const char *path, int error, struct fault *fault)
         fault_set(fault, FAULT_ENVIRONMENT, "cannot open %s: %s", path, strerror(error));
         return;
     }
-}
-
-/* A killed process keeps its lock, and a device for itself, a moment longer: the kernel takes its
- * ring down in the background. So what is held is asked for again before it is believed. */
-static void wait_a_moment(void)
-{
-    const struct timespec pause = {.tv_nsec = DISK_LOCK_WAIT_NS};
-    (void)nanosleep(&pause, NULL);
-}
-
-/* A file descriptor, or -1 with errno. */
-static int open_patiently(const char *path, int flags)
-{
-    int fd = open(path, flags);
-    for (uint32_t try = 0; try < DISK_LOCK_TRIES && fd < 0 && errno == EBUSY; try++) {
-        wait_a_moment();
-        fd = open(path, flags);
-    }
-    return fd;
-}
-
-static int file_lock(int fd, const char *path, enum disk_access access, struct fault *fault)
-{
-    if (access == DISK_ACCESS_READ_SHARED) {
-        return 0;
-    }
-    int operation = (access == DISK_ACCESS_WRITE ? LOCK_EX : LOCK_SH) | LOCK_NB;
-    for (uint32_t try = 0; try <= DISK_LOCK_TRIES; try++) {
-        if (flock(fd, operation) == 0) {
-            return 0;
-        }
-        if (errno != EWOULDBLOCK) {
-            int error = errno;
-            fault_set(fault, FAULT_ENVIRONMENT, "cannot lock %s: %s", path, strerror(error));
-            return -error;
-        }
-        if (try < DISK_LOCK_TRIES) {
-            wait_a_moment();
-        }
-    }
-    fault_set(fault, FAULT_ENVIRONMENT,
-              "%s is locked by another process; stop it first (`fuser -v %s` names it)", path,
-              path);
-    return -EBUSY;
 }
 
 /* Length of a file or a block device, in whole pages. */
@@ -176,7 +132,7 @@ file_check(struct disk_file *file, const char *path, enum disk_access access, st
         result = direct_check(file->fd, path, fault);
     }
     if (result == 0) {
-        result = file_lock(file->fd, path, access, fault);
+        result = disk_lock_take(file->fd, path, access, fault);
     }
     if (result == 0) {
         result = file_measure(file, path, fault);
@@ -202,7 +158,7 @@ int disk_file_open(const char *path,
         flags |= O_EXCL; /* For a device: not while it is mounted. */
     }
     file->bytes = 0;
-    file->fd = open_patiently(path, flags);
+    file->fd = disk_lock_open(path, flags);
     if (file->fd < 0) {
         int error = errno;
         open_fault(path, error, fault);
@@ -238,7 +194,7 @@ int disk_file_remove(const char *path, struct fault *fault)
         open_fault(path, error, fault);
         return -error;
     }
-    int result = file_lock(file.fd, path, DISK_ACCESS_WRITE, fault);
+    int result = disk_lock_take(file.fd, path, DISK_ACCESS_WRITE, fault);
     if (result == 0 && unlink(path) != 0) {
         result = -errno;
         fault_set(fault, FAULT_ENVIRONMENT, "cannot remove %s: %s", path, strerror(-result));
@@ -374,7 +330,7 @@ static int file_create_in(int folder, const char *path, uint64_t bytes, struct f
     }
     int result = direct_check(fd, path, fault);
     if (result == 0) {
-        result = file_lock(fd, path, DISK_ACCESS_WRITE, fault);
+        result = disk_lock_take(fd, path, DISK_ACCESS_WRITE, fault);
     }
     if (result == 0) {
         result = file_fill(fd, path, bytes, fault);
@@ -447,7 +403,7 @@ static int probe_open(const char *path, bool device)
 {
     char scratch[PATH_MAX];
     if (device) {
-        return open_patiently(path, O_RDONLY | O_DIRECT | O_EXCL | O_CLOEXEC);
+        return disk_lock_open(path, O_RDONLY | O_DIRECT | O_EXCL | O_CLOEXEC);
     }
     int bytes = snprintf(scratch, sizeof(scratch), "%s/.thole-probe-%ld", path, (long)getpid());
     if (bytes < 0 || (size_t)bytes >= sizeof(scratch)) {

@@ -165,8 +165,9 @@
 #define IDLE_NAP_NS         100000u        /* Longest nap where a port has no descriptor. */
 #define IDLE_BUSY_NS        10000000u      /* Of `auto`: client work this young means yield. */
 #define DISK_SLOW_NS_MAX    60000000000ull /* Longest delay of a disk that is slowed on request. */
-#define DISK_LOCK_TRIES     5u             /* DISK_LOCK_WAIT_NS apart. */
-#define DISK_LOCK_WAIT_NS   50000000u
+#define DISK_LOCK_WAIT_NS   50000000u      /* Between tries to lock a log. */
+#define DISK_LOCK_TRIES     5u             /* Of a log that a process which lives has locked, and */
+#define DISK_LOCK_GONE      200u /* of one whose process is gone: as long as a write may take. */
 
 /* Of the thread of a disk that does without io_uring. */
 #define DISK_POSIX_STACK_BYTES (256u * 1024u)

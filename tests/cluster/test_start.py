@@ -34,7 +34,7 @@ class Refused(Case):
         made = self.cluster(1)
         made.format()
         made.start()
-        self.assert_exit(self.start(made), 3, "locked by another process")
+        self.assert_exit(self.start(made), 3, f"locked by another process, {made[1].process.pid};")
         made.wait_healthy()
 
     def test_a_port_that_is_taken_is_refused(self):

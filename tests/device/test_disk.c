@@ -4,6 +4,7 @@
  * cannot hold a log the tests are skipped (77) and say so.
  */
 #define _GNU_SOURCE
+#include "engine/base/limits.h"
 #include "engine/base/prng.h"
 #include "storage/disk_memory.h"
 #include "storage/disk_posix.h"
@@ -486,6 +487,37 @@ static void a_lock_let_go_a_moment_later_is_waited_for(void **state)
     disk_end(disk);
 }
 
+/* As the kernel keeps it for the writes of a killed node: longer than for a process that lives. */
+static void a_lock_of_a_process_that_is_gone_is_waited_for_longer(void **state)
+{
+    (void)state;
+    disk_end(disk_make(KIND_URING));
+    struct fault fault = {0};
+    assert_int_equal(disk_uring_create(path, DISK_BYTES, &fault), 0);
+    int fd = open(path, O_RDWR);
+    assert_true(fd >= 0);
+    pid_t locker = fork();
+    if (locker == 0) {
+        _exit(flock(fd, LOCK_EX) == 0 ? 0 : CHILD_FAILED);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(locker, &status, 0), locker);
+    assert_int_equal(status, 0);
+    pid_t keeper = fork(); /* Has the open file, and with it the lock. */
+    if (keeper == 0) {
+        struct timespec hold = {.tv_nsec = 3ull * DISK_LOCK_TRIES * DISK_LOCK_WAIT_NS};
+        (void)nanosleep(&hold, NULL);
+        _exit(0);
+    }
+    (void)close(fd);
+    assert_int_equal(mem_open(&mem, REGION_BYTES), 0);
+    struct disk *disk = NULL;
+    struct disk_uring_config config = {.path = path};
+    assert_int_equal(disk_uring_open(&disk, &mem, &config, &fault), 0);
+    assert_int_equal(waitpid(keeper, NULL, 0), keeper);
+    disk_end(disk);
+}
+
 static void memory_filesystems_are_refused_by_name(void **state)
 {
     (void)state;
@@ -627,6 +659,7 @@ int main(void)
         cmocka_unit_test(a_folder_is_refused),
         cmocka_unit_test(a_locked_file_is_refused_and_a_verifier_may_read_it),
         cmocka_unit_test(a_lock_let_go_a_moment_later_is_waited_for),
+        cmocka_unit_test(a_lock_of_a_process_that_is_gone_is_waited_for_longer),
         cmocka_unit_test(memory_filesystems_are_refused_by_name),
         cmocka_unit_test(a_filesystem_without_direct_io_is_refused),
         cmocka_unit_test(creating_refuses_an_existing_file_and_too_little_space),

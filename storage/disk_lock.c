@@ -1,0 +1,157 @@
+/* disk_lock.c: see disk_lock.h. Who has a lock is read from /proc/locks. */
+#define _GNU_SOURCE /* flock, strtok_r */
+#include "storage/disk_lock.h"
+
+#include "engine/base/limits.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <time.h>
+
+enum holder_state {
+    HOLDER_UNSEEN, /* None in /proc/locks, which leaves out those of other PID namespaces. */
+    HOLDER_LIVES,
+    HOLDER_GONE,
+};
+
+struct holder {
+    enum holder_state state;
+    long pid;
+};
+
+/* Columns of /proc/locks: number, FLOCK, ADVISORY, WRITE, PID, device:inode, begin, end. */
+enum { LOCK_KIND = 1, LOCK_PID = 4, LOCK_INODE = 5, LOCK_COLUMNS };
+
+/* The PID of a line that tells of a flock() of `inode`, or 0. */
+static long line_pid(char *line, const char *inode)
+{
+    char *columns[LOCK_COLUMNS];
+    char *rest = line;
+    for (uint32_t i = 0; i < LOCK_COLUMNS; i++) {
+        columns[i] = strtok_r(rest, " ", &rest);
+        if (columns[i] == NULL) {
+            return 0;
+        }
+    }
+    bool is_ours = strcmp(columns[LOCK_KIND], "FLOCK") == 0 && /* One that waits has "->" there. */
+                   strcmp(columns[LOCK_INODE], inode) == 0;
+    return is_ours ? strtol(columns[LOCK_PID], NULL, 10) : 0;
+}
+
+/* Whether the process is one that runs: neither ended nor ended without its parent having asked. */
+static bool process_lives(long pid)
+{
+    char path[64];
+    char text[256] = {0};
+    (void)snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        return false;
+    }
+    const char *state = fgets(text, sizeof(text), file) == NULL ? NULL : strrchr(text, ')');
+    (void)fclose(file);
+    return state != NULL && strncmp(state, ") Z", 3) != 0 && strncmp(state, ") X", 3) != 0;
+}
+
+/* One of them who lives, if there is one. */
+static struct holder holder_of(const struct stat *status)
+{
+    struct holder holder = {.state = HOLDER_UNSEEN};
+    char inode[64];
+    char line[256];
+    (void)snprintf(inode, sizeof(inode), "%02x:%02x:%ju", major(status->st_dev),
+                   minor(status->st_dev), (uintmax_t)status->st_ino);
+    FILE *locks = fopen("/proc/locks", "re");
+    while (locks != NULL && holder.state != HOLDER_LIVES &&
+           fgets(line, sizeof(line), locks) != NULL) {
+        long pid = line_pid(line, inode);
+        if (pid > 0) {
+            holder.state = process_lives(pid) ? HOLDER_LIVES : HOLDER_GONE;
+            holder.pid = pid;
+        }
+    }
+    if (locks != NULL) {
+        (void)fclose(locks);
+    }
+    return holder;
+}
+
+static void wait_a_moment(void)
+{
+    const struct timespec pause = {.tv_nsec = DISK_LOCK_WAIT_NS};
+    (void)nanosleep(&pause, NULL);
+}
+
+static void lock_refuse(const char *path, const struct holder *holder, struct fault *fault)
+{
+    switch (holder->state) {
+    case HOLDER_LIVES:
+        fault_set(fault, FAULT_ENVIRONMENT, "%s is locked by another process, %ld; stop it first",
+                  path, holder->pid);
+        break;
+    case HOLDER_GONE:
+        fault_set(
+            fault, FAULT_ENVIRONMENT,
+            "%s is still locked by process %ld, which is gone: its writes have not ended, and "
+            "the disk may hang; try again once it answers",
+            path, holder->pid);
+        break;
+    case HOLDER_UNSEEN:
+        fault_set(fault, FAULT_ENVIRONMENT,
+                  "%s is locked by another process, which /proc/locks does not show here; stop it "
+                  "first (`fuser -v %s` names it, from outside of containers)",
+                  path, path);
+        break;
+    }
+}
+
+int disk_lock_take(int fd, const char *path, enum disk_access access, struct fault *fault)
+{
+    ASSERT(fd >= 0);
+    if (access == DISK_ACCESS_READ_SHARED) {
+        return 0;
+    }
+    int operation = (access == DISK_ACCESS_WRITE ? LOCK_EX : LOCK_SH) | LOCK_NB;
+    for (uint32_t try = 0;; try++) {
+        struct stat status;
+        if (flock(fd, operation) == 0) {
+            return 0;
+        }
+        if (errno != EWOULDBLOCK || fstat(fd, &status) != 0) {
+            int error = errno;
+            fault_set(fault, FAULT_ENVIRONMENT, "cannot lock %s: %s", path, strerror(error));
+            return -error;
+        }
+        struct holder holder = holder_of(&status);
+        if (try >= (holder.state == HOLDER_LIVES ? DISK_LOCK_TRIES : DISK_LOCK_GONE)) {
+            lock_refuse(path, &holder, fault);
+            return -EBUSY;
+        }
+        wait_a_moment();
+    }
+}
+
+int disk_lock_open(const char *path, int flags)
+{
+    for (uint32_t try = 0;; try++) {
+        int fd = open(path, flags);
+        struct stat status;
+        if (fd >= 0 || errno != EBUSY || stat(path, &status) != 0) {
+            return fd;
+        }
+        struct holder holder = holder_of(&status); /* A mount has no lock. */
+        if (try >= (holder.state == HOLDER_GONE ? DISK_LOCK_GONE : DISK_LOCK_TRIES)) {
+            errno = EBUSY;
+            return -1;
+        }
+        wait_a_moment();
+    }
+}

@@ -1,0 +1,22 @@
+/* disk_lock.h: one process at a time has a log.
+ *
+ * The kernel keeps the lock of a process that is gone until the writes that it had under way have
+ * ended, and a device as long in use. That is what keeps them from a log that another process has
+ * opened since, and it takes as long as the disk does: so whoever starts a killed node again waits.
+ */
+#ifndef STORAGE_DISK_LOCK_H
+#define STORAGE_DISK_LOCK_H
+
+#include "engine/base/assert.h"
+#include "engine/base/fault.h"
+#include "storage/disk_file.h"
+
+/* Lock the open file at `path` as `access` asks. One that a living process has locked is refused
+ * after DISK_LOCK_TRIES, one whose process is gone after DISK_LOCK_GONE. 0, or -errno with the
+ * reason in `fault`: -EBUSY. Blocks. */
+MUST_USE int disk_lock_take(int fd, const char *path, enum disk_access access, struct fault *fault);
+
+/* open(2) of a device with O_EXCL, as patient. A file descriptor, or -1 with errno. Blocks. */
+MUST_USE int disk_lock_open(const char *path, int flags);
+
+#endif
