@@ -239,7 +239,8 @@ static int run_slices(struct run_cluster *run, struct fault *fault)
     while (run->load_ns < run->config.duration_ns && !is_interrupted(run) && result == 0) {
         uint64_t left_ns = run->config.duration_ns - run->load_ns;
         result = load_slice(run, left_ns < SLICE_NS ? left_ns : SLICE_NS, fault);
-        if (result == 0) {
+        bool last = run->load_ns >= run->config.duration_ns;
+        if (result == 0 && slice_floor_is_due(&run->slice, last)) {
             floor_slice(run);
         }
     }

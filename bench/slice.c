@@ -72,6 +72,7 @@ uint64_t slice_load(struct slice *slice, uint64_t length_ns)
     }
     load_stop(&slice->load, now_ns);
     drain(slice);
+    slice->since_floor_ns += now_ns - begin_ns;
     return now_ns - begin_ns;
 }
 
@@ -95,6 +96,7 @@ void slice_floor_rounds(struct slice *slice)
 {
     struct floor_client *client = &slice->floor_client;
     struct load *load = &slice->floor_load;
+    slice->since_floor_ns = 0;
     uint64_t begin_ns = clock_now_ns();
     uint64_t now_ns = begin_ns;
     load_resume(load, begin_ns);

@@ -30,6 +30,7 @@ struct slice {
     struct verify *verify; /* NULL: nobody is told of acknowledgements. */
     struct idle idle;
     const volatile sig_atomic_t *interrupted;
+    uint64_t since_floor_ns; /* Length of the load since the floor's rounds. */
     uint32_t record_bytes;
     bool (*is_full)(void *context); /* The load must wait for the verifier. */
     void *context;
@@ -38,6 +39,14 @@ struct slice {
 /* A slice of load of at most `length_ns`, and the answers to what it sent. Returns how long it was,
  * the wait for the last answers left out. */
 uint64_t slice_load(struct slice *slice, uint64_t length_ns);
+
+/* Whether the floor is to be measured before there is more load: after each half of a slice of it,
+ * for one that ends early, again and again, must not spend its time on floors; and after the last.
+ */
+static inline bool slice_floor_is_due(const struct slice *slice, bool last)
+{
+    return last || slice->since_floor_ns >= SLICE_NS / 2;
+}
 
 /* A short part of floor: echoes of the client, or nothing while the nodes measure. */
 void slice_floor_part(struct slice *slice, bool echo);

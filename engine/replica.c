@@ -527,14 +527,16 @@ static void seal_before_transfer(struct replica *r)
 /* The own disk's health, and time that was lost (design D11). */
 static void watch(struct replica *r)
 {
-    if (r->now_ns > r->expected_ns && r->now_ns - r->expected_ns > r->config.election_min_ns / 2) {
+    uint64_t lost_ns = r->now_ns > r->expected_ns ? r->now_ns - r->expected_ns : 0;
+    if (lost_ns > r->config.election_min_ns / 2) {
         r->counters.time_lost++;
+        stall_time_lost(&r->stall, r->now_ns, lost_ns);
         tell(r, (struct raft_event){.kind = RAFT_EVENT_TIME_LOST});
     }
     uint64_t oldest = wal_oldest_write_ns(r->wal);
     uint64_t oldest_read = wal_oldest_read_ns(r->wal);
     oldest = oldest_read < oldest ? oldest_read : oldest;
-    uint64_t age = oldest < r->now_ns ? r->now_ns - oldest : 0;
+    uint64_t age = stall_age_ns(&r->stall, r->now_ns, oldest);
     bool stalled = age > r->config.disk_stall_ns;
     if (raft_is_leader(r->raft)) {
         uint64_t waiting = r->log.end_position - wal_durable(r->wal).position;

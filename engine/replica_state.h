@@ -12,6 +12,7 @@
 #include "engine/reader.h"
 #include "engine/replica.h"
 #include "engine/scrub.h"
+#include "engine/stall.h"
 #include "engine/stats.h"
 #include "engine/stream.h"
 #include "engine/waiting.h"
@@ -90,6 +91,7 @@ struct replica {
     struct fault fault; /* What failed after the start, if it is more than a number. */
     uint64_t now_ns;
     uint64_t expected_ns;
+    struct stall stall;
     replica_apply_hook apply_hook;
     void *apply_context;
     bool tracing;

@@ -59,7 +59,7 @@ ENGINE_ORDER = [
     ['engine/assembly.[ch]'],
     ['engine/asker.[ch]', 'engine/suspects.[ch]'],
     ['engine/stream*', 'engine/mender.[ch]', 'engine/intake.[ch]', 'engine/reader.[ch]',
-     'engine/waiting.[ch]', 'engine/scrub*'],
+     'engine/waiting.[ch]', 'engine/scrub*', 'engine/stall.[ch]'],
     ['engine/replica*'],
     ['engine/*'],  # The poll loop, the configuration, the client, the programs.
 ]

@@ -91,7 +91,8 @@ class Run(PortsCase):
         self.need_root()
         self.valid("af_xdp,mtu=3000")
 
-    def test_interfaces_that_are_there_are_taken_by_their_numbers(self):
+    def bridged(self):
+        """Interfaces p0 to p3 on a bridge in a namespace, and how to run a command there."""
         self.need_root()
         net = network.Network(["home"])
         self.addCleanup(net.close)
@@ -100,12 +101,26 @@ class Run(PortsCase):
             words += (f"link add p{number} type veth peer name b{number}\n"
                       f"link set b{number} master br0 up\nlink set p{number} up\n")
         net.do(net["home"], ["ip", "-batch", "-"], words)
-        inside = ["nsenter", f"--net={net.namespaces['home']}", "--"]
+        return net, ["nsenter", f"--net={net.namespaces['home']}", "--"]
+
+    def test_interfaces_that_are_there_are_taken_by_their_numbers(self):
+        net, inside = self.bridged()
         self.valid("af_packet:p%d", before=inside)
         net.do(net["home"], ["ip", "-batch", "-"], "link set b2 nomaster\n")
         done = self.run_here("bench", "run", "--local", "3", "--net", "af_packet:p%d", *SHORT,
                              before=inside)
         self.assert_exit(done, 3, "do not hear")
+        self.assertEqual(os.listdir(self.folder), [])
+
+    def test_replicas_that_elect_nobody_exit_4(self):
+        net, inside = self.bridged()
+        # The ports hear each other, the nodes do not: whose datagrams begin with THOF.
+        net.do(net["home"], ["nft", "-f", "-"],
+               "table bridge deaf { chain forward { type filter hook forward priority 0; "
+               "ether type ip meta l4proto udp @th,64,32 0x54484f46 drop; }; }\n")
+        done = self.run_here("bench", "run", "--local", "3", "--net", "af_packet:p%d", *SHORT,
+                             before=inside)
+        self.assert_exit(done, 4, "no leader was elected within 10 s")
         self.assertEqual(os.listdir(self.folder), [])
 
 

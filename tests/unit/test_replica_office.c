@@ -72,6 +72,32 @@ static void replica_whose_disk_never_answers_fails_with_its_reason(void **state)
     world_close(w);
 }
 
+/* As a process that is stopped comes back to it: the kernel's threads stood still too. */
+static void time_in_which_nobody_ran_is_not_the_disks(void **state)
+{
+    (void)state;
+    struct world *w = world_open(1472, 0);
+    uint32_t old = world_wait_leader(w);
+    world_run(w, 3000);
+    w->disk[old].held = true;
+    world_send_record(w, old, 1, 100);
+    world_run_by(w, 600, WORLD_MS);
+    for (uint32_t i = 0; i < 3; i++) {
+        w->now_ns += 15000 * WORLD_MS;
+        world_run_by(w, 100, WORLD_MS);
+    }
+    assert_int_equal(replica_counters(w->replica[old])->time_lost, 3);
+    assert_int_equal(replica_counters(w->replica[old])->disk_stalls, 0);
+    assert_int_equal(status_of(w, old).failed, 0);
+    world_run_by(w, 200, WORLD_MS); /* What it did see of the disk is not forgotten. */
+    assert_int_equal(replica_counters(w->replica[old])->disk_stalls, 1);
+    world_run_by(w, 8800, WORLD_MS);
+    assert_int_equal(status_of(w, old).failed, 0);
+    world_run_by(w, 500, WORLD_MS);
+    assert_int_equal(status_of(w, old).failed, -ETIMEDOUT);
+    world_close(w);
+}
+
 static void follower_whose_disk_never_answers_fails_too(void **state)
 {
     (void)state;
@@ -303,6 +329,7 @@ int main(void)
         cmocka_unit_test(follower_that_is_stopped_stops_at_once),
         cmocka_unit_test(leader_whose_disk_holds_a_write_longer_than_its_limit_steps_down),
         cmocka_unit_test(replica_whose_disk_never_answers_fails_with_its_reason),
+        cmocka_unit_test(time_in_which_nobody_ran_is_not_the_disks),
         cmocka_unit_test(follower_whose_disk_never_answers_fails_too),
         cmocka_unit_test(leader_with_half_its_ring_not_durable_steps_down),
     };

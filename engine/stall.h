@@ -1,0 +1,24 @@
+/* stall.h: for how long the node's disk owes an answer.
+ *
+ * Only time in which the node ran counts. A process that is stopped, or a machine that is paused,
+ * stops the kernel's threads that carry requests out as well, and comes back to requests as old as
+ * its absence, which the disk may not even have been asked.
+ */
+#ifndef ENGINE_STALL_H
+#define ENGINE_STALL_H
+
+#include <stdint.h>
+
+/* All 0: no time was lost. */
+struct stall {
+    uint64_t lost_ns; /* While the oldest request that is under way was, or before it. */
+    uint64_t lost_at_ns;
+};
+
+/* The node runs again at `now_ns`, and did not for `lost_ns`. */
+void stall_time_lost(struct stall *stall, uint64_t now_ns, uint64_t lost_ns);
+
+/* Age of the oldest request under way, begun at `oldest_ns`, in ns; UINT64_MAX: there is none. */
+uint64_t stall_age_ns(struct stall *stall, uint64_t now_ns, uint64_t oldest_ns);
+
+#endif
