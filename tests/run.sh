@@ -2,17 +2,18 @@
 # run.sh: everything that must hold before a change is done. Needs no privilege but apt's, and that
 # only where a Debian package is missing.
 #
-#     tests/run.sh          format and the rules of tests/tidy.py; the gcc build runs every suite
-#                           but `long`; beside that lint, the clang build runs the suites `unit`
-#                           and `trace` and the short simulator, and must give the same hash for
-#                           a seed, and the sanitizers' build runs `unit`, `trace` and `fuzz`
-#     tests/run.sh --all    the gcc build also runs the suite `long`, and the static analyzer of
-#                           clang-tidy goes deep
+#     tests/run.sh          format and the rules of tests/tidy.py; the gcc build runs the suite
+#                           `alone`, then every other but `long`; beside these lint, the clang
+#                           build runs the suites `unit` and `trace` and the short simulator, and
+#                           must give the same hash for a seed, and the sanitizers' build runs
+#                           `unit`, `trace` and `fuzz`
+#     tests/run.sh --all    the gcc build also runs the suite `long`, the fuzz targets of libFuzzer
+#                           are built, and the static analyzer of clang-tidy goes deep
 #
-# Prints a line a step and a test, the output of what failed, and last, alone on its line,
-# `N passed, N failed, N skipped`. A passed step or test program counts once; of a program that
-# passed, each case that skipped itself is shown and counts as skipped too. Exits 1 when anything
-# failed, 2 for a wrong option, 3 when the machine lacks what is needed.
+# Prints a line a step and a test, the output of what failed, at once and again at the end, and
+# last, alone on its line, `N passed, N failed, N skipped`. A passed step or test program counts
+# once; of a program that passed, each case that skipped itself is shown and counts as skipped too.
+# Exits 1 when anything failed, 2 for a wrong option, 3 when the machine lacks what is needed.
 set -u -o pipefail
 cd "$(dirname "$0")/.." || exit 3
 source tests/packages.sh
@@ -46,8 +47,10 @@ verdict() {
         echo "PASS $1 ($2 s)"
         passed=$((passed + 1))
     else
-        echo "FAIL $1 ($2 s): exit code $3"
-        tail -n 200 "$4" | sed 's/^/    /'
+        {
+            echo "FAIL $1 ($2 s): exit code $3"
+            tail -n 200 "$4" | sed 's/^/    /'
+        } | tee -a "$scratch/failures"
         failed=$((failed + 1))
     fi
     return "$3"
@@ -131,9 +134,9 @@ meson_tell() {
         fi
         return
     fi
-    if ! python3 - "$label" "$log" "$scratch/counts" <<'PYTHON'; then
+    if ! python3 - "$label" "$log" "$scratch/counts" "$scratch/failures" <<'PYTHON'; then
 import json, re, sys
-label, log, counts_path = sys.argv[1:]
+label, log, counts_path, failures_path = sys.argv[1:]
 
 def cases_skipped(words):
     """The cases within a program that skipped themselves: cmocka's and unittest's."""
@@ -151,11 +154,15 @@ for line in open(log, encoding='utf-8', errors='replace'):
     test = json.loads(line)
     verdict = verdicts.get(test['result'], 'FAIL')
     counts[verdict] += 1
-    print(f"{verdict} {label}: {test['name']} ({test['duration']:.1f} s)")
+    title = f"{verdict} {label}: {test['name']} ({test['duration']:.1f} s)"
+    print(title)
     words = (test.get('stdout') or '') + (test.get('stderr') or '')
     if verdict == 'FAIL':
-        print(f"    {test['result']}, exit code {test.get('returncode')}")
-        print(''.join('    ' + w + '\n' for w in words.splitlines()[-100:]), end='')
+        why = [f"{test['result']}, exit code {test.get('returncode')}", *words.splitlines()[-100:]]
+        why = ''.join(f'    {line}\n' for line in why)
+        print(why, end='')
+        with open(failures_path, 'a', encoding='utf-8') as failures:
+            failures.write(f'{title}\n{why}')
     elif verdict == 'SKIP' and words.strip():
         print('    ' + words.strip().splitlines()[-1])
     elif verdict == 'PASS':
@@ -229,15 +236,15 @@ step "tidy" tests/tidy.py
 step "tidy self-test" tests/tidy.py --self-test
 step "clang-format" clang_format
 
-suites=(--no-suite device --no-suite alone --no-suite planted --no-suite long)
+suites=(--no-suite alone --no-suite planted --no-suite long)
 if $all; then
-    suites=(--no-suite device --no-suite alone --no-suite planted)
+    suites=(--no-suite alone --no-suite planted)
 fi
 built_gcc=false
 if step "build with gcc" build build gcc; then
     built_gcc=true
     step "every suite has its tests" suites_are_complete
-    meson_run alone build --suite device --suite alone --no-suite long
+    meson_run alone build --suite alone --no-suite long
     meson_tell alone build gcc
 fi
 # The sanitizers are clang's and not gcc's, because its undefined-behaviour sanitizer sees more.
@@ -255,6 +262,9 @@ set -m # A group of its own, so that it ends with this script.
         --timeout-multiplier 10
     beside sim meson_run sim build-clang sim --timeout-multiplier 10
     beside hashes same_hashes
+    if $all; then
+        beside fuzzers ninja -C build-clang fuzzers
+    fi
     beside planted meson_run planted build --suite planted --timeout-multiplier 10
 ) </dev/null &
 behind=$!
@@ -275,6 +285,9 @@ if await clang "build with clang"; then
     else
         skip "simulator: same hashes with gcc and clang: not built with gcc"
     fi
+    if $all; then
+        await fuzzers "fuzz targets of libFuzzer"
+    fi
 else
     skip "clang-tidy: not built with clang"
     skip "tests with clang: not built"
@@ -285,6 +298,10 @@ else
     skip "tests with sanitizers: not built"
 fi
 
+if [ -s "$scratch/failures" ]; then
+    echo "What failed, once more:"
+    cat "$scratch/failures"
+fi
 echo "in $((SECONDS / 60)) min $((SECONDS % 60)) s"
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ]
