@@ -534,6 +534,11 @@ static void check_raft(struct parse *parse)
         refuse(parse, line_of(parse, given ? KEY_DISK_STALL : KEY_ELECTION),
                "`disk_stall` must be at least the longest election timeout: %s", text);
     }
+    if (config->disk_stall_ns > DISK_DEAD_NS / 2) { /* With it, the longest sleep of a loop. */
+        units_format_duration(DISK_DEAD_NS / 2, text);
+        refuse(parse, line_of(parse, KEY_DISK_STALL),
+               "`disk_stall` must be at most %s: a disk is given up after twice that", text);
+    }
 }
 
 static void set_defaults(struct config *config)

@@ -2,7 +2,8 @@
  *
  * Only time in which the node ran counts. A process that is stopped, or a machine that is paused,
  * stops the kernel's threads that carry requests out as well, and comes back to requests as old as
- * its absence, which the disk may not even have been asked.
+ * its absence, which the disk may not even have been asked. (A call that keeps the loop itself is
+ * such an absence too: what it waited for answered at last.)
  */
 #ifndef ENGINE_STALL_H
 #define ENGINE_STALL_H
@@ -11,8 +12,8 @@
 
 /* All 0: no time was lost. */
 struct stall {
-    uint64_t lost_ns; /* While the oldest request that is under way was, or before it. */
-    uint64_t lost_at_ns;
+    uint64_t lost_ns;    /* At least what the oldest request that is under way has lost. */
+    uint64_t lost_at_ns; /* When the node ran again last. */
 };
 
 /* The node runs again at `now_ns`, and did not for `lost_ns`. */

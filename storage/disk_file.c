@@ -63,6 +63,9 @@ static void open_fault(const char *path, int error, struct fault *fault)
                   "%s is in use: mounted, or opened by another process; see", path);
         fault_mend(fault, "lsblk %s", path);
         return;
+    case ETIMEDOUT:
+        disk_lock_gone_refuse(path, fault);
+        return;
     default:
         fault_set(fault, FAULT_ENVIRONMENT, "cannot open %s: %s", path, strerror(error));
         return;
@@ -427,7 +430,7 @@ int disk_file_probe(const char *path, struct fault *fault)
         int error = errno;
         if (error == EINVAL) {
             filesystem_no_direct(path, fault);
-        } else if (error == EBUSY) {
+        } else if (error == EBUSY || error == ETIMEDOUT) {
             open_fault(path, error, fault);
         } else {
             fault_set(fault, FAULT_ENVIRONMENT,

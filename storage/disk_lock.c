@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <time.h>
+#include <unistd.h>
 
 enum holder_state {
     HOLDER_UNSEEN, /* None in /proc/locks, which leaves out those of other PID namespaces. */
@@ -46,19 +48,23 @@ static long line_pid(char *line, const char *inode)
     return is_ours ? strtol(columns[LOCK_PID], NULL, 10) : 0;
 }
 
-/* Whether the process is one that runs: neither ended nor ended without its parent having asked. */
+/* Whether the process runs: it has not ended, not even without its parent having asked. What cannot
+ * be read is another user's, and lives. */
 static bool process_lives(long pid)
 {
+    if (kill((pid_t)pid, 0) != 0 && errno == ESRCH) {
+        return false;
+    }
     char path[64];
     char text[256] = {0};
     (void)snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
     FILE *file = fopen(path, "re");
     if (file == NULL) {
-        return false;
+        return true;
     }
     const char *state = fgets(text, sizeof(text), file) == NULL ? NULL : strrchr(text, ')');
     (void)fclose(file);
-    return state != NULL && strncmp(state, ") Z", 3) != 0 && strncmp(state, ") X", 3) != 0;
+    return state == NULL || (strncmp(state, ") Z", 3) != 0 && strncmp(state, ") X", 3) != 0);
 }
 
 /* One of them who lives, if there is one. */
@@ -90,27 +96,25 @@ static void wait_a_moment(void)
     (void)nanosleep(&pause, NULL);
 }
 
-static void lock_refuse(const char *path, const struct holder *holder, struct fault *fault)
+static void busy_refuse(const char *path, const struct holder *holder, struct fault *fault)
 {
-    switch (holder->state) {
-    case HOLDER_LIVES:
+    if (holder->state == HOLDER_LIVES) {
         fault_set(fault, FAULT_ENVIRONMENT, "%s is locked by another process, %ld; stop it first",
                   path, holder->pid);
-        break;
-    case HOLDER_GONE:
-        fault_set(
-            fault, FAULT_ENVIRONMENT,
-            "%s is still locked by process %ld, which is gone: its writes have not ended, and "
-            "the disk may hang; try again once it answers",
-            path, holder->pid);
-        break;
-    case HOLDER_UNSEEN:
+    } else {
         fault_set(fault, FAULT_ENVIRONMENT,
                   "%s is locked by another process, which /proc/locks does not show here; stop it "
                   "first (`fuser -v %s` names it, from outside of containers)",
                   path, path);
-        break;
     }
+}
+
+void disk_lock_gone_refuse(const char *path, struct fault *fault)
+{
+    fault_set(fault, FAULT_ENVIRONMENT,
+              "%s is still locked by a process that is gone: its writes have not ended, and the "
+              "disk may hang; try again once it answers",
+              path);
 }
 
 int disk_lock_take(int fd, const char *path, enum disk_access access, struct fault *fault)
@@ -131,25 +135,44 @@ int disk_lock_take(int fd, const char *path, enum disk_access access, struct fau
             return -error;
         }
         struct holder holder = holder_of(&status);
-        if (try >= (holder.state == HOLDER_LIVES ? DISK_LOCK_TRIES : DISK_LOCK_GONE)) {
-            lock_refuse(path, &holder, fault);
-            return -EBUSY;
+        if (try < (holder.state == HOLDER_LIVES ? DISK_LOCK_TRIES : DISK_LOCK_TRIES_GONE)) {
+            wait_a_moment();
+            continue;
         }
-        wait_a_moment();
+        if (holder.state == HOLDER_GONE) {
+            disk_lock_gone_refuse(path, fault);
+            return -ETIMEDOUT;
+        }
+        busy_refuse(path, &holder, fault);
+        return -EBUSY;
     }
+}
+
+/* Whether a device that is in use is a log's, of a process that does not live: a mount has no lock.
+ */
+static bool device_waits(const char *path)
+{
+    struct stat status;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool locked = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    bool waits = locked && fstat(fd, &status) == 0 && holder_of(&status).state != HOLDER_LIVES;
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return waits;
 }
 
 int disk_lock_open(const char *path, int flags)
 {
+    bool waits = false; /* The lock goes first, then the use. */
     for (uint32_t try = 0;; try++) {
         int fd = open(path, flags);
-        struct stat status;
-        if (fd >= 0 || errno != EBUSY || stat(path, &status) != 0) {
+        if (fd >= 0 || errno != EBUSY) {
             return fd;
         }
-        struct holder holder = holder_of(&status); /* A mount has no lock. */
-        if (try >= (holder.state == HOLDER_GONE ? DISK_LOCK_GONE : DISK_LOCK_TRIES)) {
-            errno = EBUSY;
+        waits = waits || device_waits(path);
+        if (try >= (waits ? DISK_LOCK_TRIES_GONE : DISK_LOCK_TRIES)) {
+            errno = waits ? ETIMEDOUT : EBUSY;
             return -1;
         }
         wait_a_moment();

@@ -12,11 +12,16 @@
 #include "storage/disk_file.h"
 
 /* Lock the open file at `path` as `access` asks. One that a living process has locked is refused
- * after DISK_LOCK_TRIES, one whose process is gone after DISK_LOCK_GONE. 0, or -errno with the
- * reason in `fault`: -EBUSY. Blocks. */
+ * after DISK_LOCK_TRIES, any other after DISK_LOCK_TRIES_GONE. 0, or -errno with the reason in
+ * `fault`: -EBUSY; -ETIMEDOUT, the process is gone and its writes have not ended. Blocks. */
 MUST_USE int disk_lock_take(int fd, const char *path, enum disk_access access, struct fault *fault);
 
-/* open(2) of a device with O_EXCL, as patient. A file descriptor, or -1 with errno. Blocks. */
+/* open(2) of a device with O_EXCL, as patient; one without a lock is mounted, and is refused like
+ * one of a living process. A file descriptor, or -1 with errno, EBUSY and ETIMEDOUT as above.
+ * Blocks. */
 MUST_USE int disk_lock_open(const char *path, int flags);
+
+/* Tell the -ETIMEDOUT of either. */
+void disk_lock_gone_refuse(const char *path, struct fault *fault);
 
 #endif

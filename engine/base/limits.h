@@ -165,15 +165,20 @@
 #define IDLE_NAP_NS         100000u        /* Longest nap where a port has no descriptor. */
 #define IDLE_BUSY_NS        10000000u      /* Of `auto`: client work this young means yield. */
 #define DISK_SLOW_NS_MAX    60000000000ull /* Longest delay of a disk that is slowed on request. */
-#define DISK_LOCK_WAIT_NS   50000000u      /* Between tries to lock a log. */
-#define DISK_LOCK_TRIES     5u             /* Of a log that a process which lives has locked, and */
-#define DISK_LOCK_GONE      200u /* of one whose process is gone: as long as a write may take. */
+
+/* A lock that is taken is asked for again: one of a process that lives not for long, one of a
+ * process that is gone for as long as its writes may take. */
+#define DISK_LOCK_WAIT_NS    50000000u /* Between two tries. */
+#define DISK_LOCK_TRIES      5u
+#define DISK_LOCK_TRIES_GONE 200u
 
 /* Of the thread of a disk that does without io_uring. */
 #define DISK_POSIX_STACK_BYTES (256u * 1024u)
 
 /* A write that has not completed after this long never will: the node exits with its reason. */
 #define DISK_DEAD_NS 10000000000ull
+_Static_assert(1ull * DISK_LOCK_TRIES_GONE * DISK_LOCK_WAIT_NS >= DISK_DEAD_NS,
+               "the writes of a process that is gone are waited for");
 
 /* A capture of what passes through a port, and what a node tells of itself. */
 #define CAPTURE_BUFFERS       2048u         /* Packets that wait for the capture's writer. */

@@ -1,4 +1,5 @@
 /* restore_place.c: see restore_place.h. */
+#define _GNU_SOURCE /* renameat2 */
 #include "engine/cli/restore_place.h"
 
 #include "engine/cli/command.h"
@@ -8,6 +9,7 @@
 #include "storage/superblock.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -135,8 +137,13 @@ static int part_restore(struct restore *restore,
         (void)unlink(part);
         return fault->code;
     }
-    if (rename(part, path) != 0 || command_sync_folder(path) != 0) {
+    /* Whoever formatted a log there meanwhile keeps it. */
+    if (renameat2(AT_FDCWD, part, AT_FDCWD, path, RENAME_NOREPLACE) != 0) {
         fault_set(fault, FAULT_ENVIRONMENT, "cannot give %.200s its name: %s", path,
+                  strerror(errno));
+        (void)unlink(part);
+    } else if (command_sync_folder(path) != 0) {
+        fault_set(fault, FAULT_ENVIRONMENT, "cannot make the name %.200s durable: %s", path,
                   strerror(errno));
     }
     return fault->code;

@@ -292,6 +292,23 @@ class Backups(Records):
         path, _ = self.backup(made)
         self.assert_exit(thole("restore", "-c", tight.path, path), 3, "size")
 
+    def test_what_comes_in_the_way_meanwhile_is_left_alone(self):
+        _, path, _ = self.small_backup()
+        new = self.new_cluster(size="256MiB")
+        log = os.path.join(new[1].data, "log")
+        with subprocess.Popen([cluster.THOLE, "restore", "-c", new.path, path],
+                              stderr=subprocess.PIPE, text=True) as process:
+            new.wait(lambda: os.path.exists(f"{log}.restoring") or process.poll() is not None,
+                     "the log is being made")
+            with open(log, "xb") as file:
+                file.write(b"mine")
+            said = process.stderr.read()
+        self.assertEqual(process.returncode, 3, said)
+        self.assertIn(f"{log} its name: File exists", said)
+        with open(log, "rb") as file:
+            self.assertEqual(file.read(), b"mine")
+        self.assertFalse(os.path.exists(f"{log}.restoring"))
+
     def test_a_backup_streams_to_stdout_and_an_empty_log_is_one_too(self):
         made, _ = self.healthy()
         done = subprocess.run([cluster.THOLE, "backup", "-c", made.path], capture_output=True,

@@ -461,61 +461,54 @@ static void a_locked_file_is_refused_and_a_verifier_may_read_it(void **state)
     disk_end(disk);
 }
 
-static void a_lock_let_go_a_moment_later_is_waited_for(void **state)
+/* A log that a child has open, and so keeps its lock, for `hold_ms`; taken by this process, which
+ * lives, or by one that is gone. Then this process opens it. */
+static void open_after_a_lock(bool gone, uint32_t hold_ms)
 {
-    (void)state;
-    disk_end(disk_make(KIND_URING));
-    struct fault fault = {0};
-    assert_int_equal(disk_uring_create(path, DISK_BYTES, &fault), 0);
-    pid_t pid = fork();
-    if (pid == 0) {
-        int fd = open(path, O_RDWR);
-        struct timespec hold = {.tv_nsec = 80000000};
-        if (fd < 0 || flock(fd, LOCK_EX) != 0) {
-            _exit(CHILD_FAILED);
-        }
-        (void)nanosleep(&hold, NULL);
-        _exit(0);
-    }
-    struct timespec begin = {.tv_nsec = 20000000};
-    (void)nanosleep(&begin, NULL);
-    assert_int_equal(mem_open(&mem, REGION_BYTES), 0);
-    struct disk *disk = NULL;
-    struct disk_uring_config config = {.path = path};
-    assert_int_equal(disk_uring_open(&disk, &mem, &config, &fault), 0);
-    assert_int_equal(waitpid(pid, NULL, 0), pid);
-    disk_end(disk);
-}
-
-/* As the kernel keeps it for the writes of a killed node: longer than for a process that lives. */
-static void a_lock_of_a_process_that_is_gone_is_waited_for_longer(void **state)
-{
-    (void)state;
     disk_end(disk_make(KIND_URING));
     struct fault fault = {0};
     assert_int_equal(disk_uring_create(path, DISK_BYTES, &fault), 0);
     int fd = open(path, O_RDWR);
     assert_true(fd >= 0);
-    pid_t locker = fork();
+    pid_t locker = gone ? fork() : 0;
     if (locker == 0) {
-        _exit(flock(fd, LOCK_EX) == 0 ? 0 : CHILD_FAILED);
+        int result = flock(fd, LOCK_EX);
+        if (gone) {
+            _exit(result == 0 ? 0 : CHILD_FAILED);
+        }
+        assert_int_equal(result, 0);
+    } else {
+        int status = 0;
+        assert_int_equal(waitpid(locker, &status, 0), locker);
+        assert_int_equal(status, 0);
     }
-    int status = 0;
-    assert_int_equal(waitpid(locker, &status, 0), locker);
-    assert_int_equal(status, 0);
-    pid_t keeper = fork(); /* Has the open file, and with it the lock. */
+    pid_t keeper = fork();
     if (keeper == 0) {
-        struct timespec hold = {.tv_nsec = 3ull * DISK_LOCK_TRIES * DISK_LOCK_WAIT_NS};
-        (void)nanosleep(&hold, NULL);
-        _exit(0);
+        struct timespec hold = {.tv_sec = hold_ms / 1000, .tv_nsec = hold_ms % 1000 * 1000000};
+        _exit(nanosleep(&hold, NULL) == 0 ? 0 : CHILD_FAILED);
     }
     (void)close(fd);
     assert_int_equal(mem_open(&mem, REGION_BYTES), 0);
     struct disk *disk = NULL;
     struct disk_uring_config config = {.path = path};
     assert_int_equal(disk_uring_open(&disk, &mem, &config, &fault), 0);
-    assert_int_equal(waitpid(keeper, NULL, 0), keeper);
+    int status = 0;
+    assert_int_equal(waitpid(keeper, &status, 0), keeper);
+    assert_int_equal(status, 0);
     disk_end(disk);
+}
+
+static void a_lock_let_go_a_moment_later_is_waited_for(void **state)
+{
+    (void)state;
+    open_after_a_lock(false, 80);
+}
+
+/* As the kernel keeps it for the writes of a killed node: longer than for a process that lives. */
+static void a_lock_of_a_process_that_is_gone_is_waited_for_longer(void **state)
+{
+    (void)state;
+    open_after_a_lock(true, (uint32_t)(3ull * DISK_LOCK_TRIES * DISK_LOCK_WAIT_NS / 1000000));
 }
 
 static void memory_filesystems_are_refused_by_name(void **state)

@@ -280,6 +280,7 @@ static void clusters_that_cannot_work_are_refused(void **state)
             "at most a tenth of the shortest election timeout: 1 ms");
     refused(SHORTEST "[raft]\ndisk_stall = 200ms\n", 6,
             "at least the longest election timeout: 300 ms");
+    refused(SHORTEST "[raft]\ndisk_stall = 6s\n", 6, "`disk_stall` must be at most 5 s");
 }
 
 static void node_is_found_by_its_number(void **state)

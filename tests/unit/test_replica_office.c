@@ -1,5 +1,6 @@
 /* test_replica_office.c: how an office is lost and handed on: sick disks, transfers, clean stops.
  */
+#include "engine/stall.h"
 #include "tests/support/replica_world.h"
 
 #include <errno.h>
@@ -96,6 +97,22 @@ static void time_in_which_nobody_ran_is_not_the_disks(void **state)
     world_run_by(w, 500, WORLD_MS);
     assert_int_equal(status_of(w, old).failed, -ETIMEDOUT);
     world_close(w);
+}
+
+/* Requests that overlap, on a machine that loses time: what one lost is not the next one's. */
+static void stall_is_counted_from_each_requests_own_begin(void **state)
+{
+    (void)state;
+    struct stall stall = {0};
+    assert_int_equal(stall_age_ns(&stall, 5, UINT64_MAX), 0);
+    assert_int_equal(stall_age_ns(&stall, 1000, 400), 600);
+    stall_time_lost(&stall, 2000, 900);
+    assert_int_equal(stall_age_ns(&stall, 2000, 400), 700);
+    stall_time_lost(&stall, 3000, 500); /* After a second one began, at 2100. */
+    assert_int_equal(stall_age_ns(&stall, 3100, 400), 1300);
+    assert_int_equal(stall_age_ns(&stall, 3200, 2100), 200); /* At most what lies between. */
+    assert_int_equal(stall_age_ns(&stall, 3300, 3000), 300);
+    assert_int_equal(stall_age_ns(&stall, 3300, 2100), 1200); /* The account is closed. */
 }
 
 static void follower_whose_disk_never_answers_fails_too(void **state)
@@ -330,6 +347,7 @@ int main(void)
         cmocka_unit_test(leader_whose_disk_holds_a_write_longer_than_its_limit_steps_down),
         cmocka_unit_test(replica_whose_disk_never_answers_fails_with_its_reason),
         cmocka_unit_test(time_in_which_nobody_ran_is_not_the_disks),
+        cmocka_unit_test(stall_is_counted_from_each_requests_own_begin),
         cmocka_unit_test(follower_whose_disk_never_answers_fails_too),
         cmocka_unit_test(leader_with_half_its_ring_not_durable_steps_down),
     };
