@@ -92,14 +92,46 @@ skip() {
     skipped=$((skipped + 1))
 }
 
-# build FOLDER COMPILER OPTION...: configure it if it is new, then build.
-build() {
+# configure FOLDER COMPILER OPTION...: if it is new.
+configure() {
     local folder=$1 compiler=$2
     shift 2
-    if [ ! -f "$folder/build.ninja" ]; then
-        CC=$compiler meson setup "$folder" "$@" || return 1
-    fi
-    ninja -C "$folder" -j "$jobs"
+    [ -f "$folder/build.ninja" ] || CC=$compiler meson setup "$folder" "$@"
+}
+
+# build FOLDER COMPILER OPTION...: configure it, then build.
+build() {
+    configure "$@" && ninja -C "$1" -j "$jobs"
+}
+
+# The sanitizers' build makes what its suites need. They are clang's and not gcc's, because its
+# undefined-behaviour sanitizer sees more. b_lundef: their symbols come with the executable.
+sanitized_suites=(unit trace fuzz)
+build_sanitized() {
+    configure build-asan clang -Db_sanitize=address,undefined -Db_lundef=false \
+        -Dc_args=-fno-sanitize-recover=all &&
+        targets_of build-asan "${sanitized_suites[@]}" >"$scratch/targets" &&
+        xargs ninja -C build-asan -j "$jobs" <"$scratch/targets"
+}
+
+# targets_of FOLDER SUITE...: the files that the tests of these suites need, one a line.
+targets_of() {
+    python3 - "$@" <<'PYTHON'
+import json, os, subprocess, sys
+folder, suites = sys.argv[1], {f'thole:{name}' for name in sys.argv[2:]}
+
+def introspect(what):
+    told = subprocess.run(['meson', 'introspect', folder, what], check=True, capture_output=True)
+    return json.loads(told.stdout)
+
+files = {target['id']: target['filename'] for target in introspect('--targets')}
+needed = {target for test in introspect('--tests') if suites & set(test['suite'])
+          for target in test['depends']}
+assert needed, 'no test of these suites'
+for target in sorted(needed):
+    for path in files[target]:
+        print(os.path.relpath(path, os.path.realpath(folder)))
+PYTHON
 }
 
 # await_tests NAME FOLDER LABEL: the same for tests.
@@ -182,17 +214,20 @@ PYTHON
     skipped=$((skipped + test_skipped))
 }
 
-# The C files of the compile database of $1, one a line.
+# compiled_files FOLDER INTO: the C files of its compile database, one a line; the folder INTO gets
+# a database with the first unit of each, as many are compiled again for a test, with a sanitizer.
 compiled_files() {
-    python3 - "$1" <<'PYTHON'
+    mkdir -p "$2" && python3 - "$@" <<'PYTHON'
 import json, os, sys
-folder = sys.argv[1]
-names = set()
+folder, into = sys.argv[1:]
+units = {}
 for unit in json.load(open(os.path.join(folder, 'compile_commands.json'))):
     name = os.path.relpath(os.path.join(unit['directory'], unit['file']))
     if name.startswith(('engine/', 'net/', 'storage/', 'bench/', 'tests/')):
-        names.add(name)
-print('\n'.join(sorted(names)))
+        units.setdefault(name, unit)
+with open(os.path.join(into, 'compile_commands.json'), 'w') as out:
+    json.dump(list(units.values()), out)
+print('\n'.join(sorted(units)))
 PYTHON
 }
 
@@ -205,9 +240,9 @@ clang_format() {
 clang_tidy() {
     local mode=shallow
     $all && mode=deep
-    compiled_files build-clang >"$scratch/files" || return 1
+    compiled_files build-clang "$scratch/units" >"$scratch/files" || return 1
     test -s "$scratch/files" || return 1
-    xargs -P "$jobs" -n 1 clang-tidy --quiet -p build-clang --extra-arg=-Xclang \
+    xargs -P "$jobs" -n 1 clang-tidy --quiet -p "$scratch/units" --extra-arg=-Xclang \
         --extra-arg=-analyzer-config --extra-arg=-Xclang --extra-arg=mode=$mode \
         <"$scratch/files" 2>&1 |
         sed '/^[0-9]* warnings\{0,1\} generated\.$/d'
@@ -247,16 +282,13 @@ if step "build with gcc" build build gcc; then
     meson_run alone build --suite alone --no-suite long
     meson_tell alone build gcc
 fi
-# The sanitizers are clang's and not gcc's, because its undefined-behaviour sanitizer sees more.
-# b_lundef: their symbols come with the executable.
 set -m # A group of its own, so that it ends with this script.
 (
     chrt --idle --pid 0 "$BASHPID"
     beside clang build build-clang clang
     beside lint clang_tidy
-    beside sanitizers build build-asan clang -Db_sanitize=address,undefined -Db_lundef=false \
-        -Dc_args=-fno-sanitize-recover=all
-    beside sanitized meson_run sanitized build-asan --suite unit --suite trace --suite fuzz \
+    beside sanitizers build_sanitized
+    beside sanitized meson_run sanitized build-asan "${sanitized_suites[@]/#/--suite=}" \
         --no-suite long --timeout-multiplier 10
     beside pure meson_run pure build-clang --suite unit --suite trace --no-suite long \
         --timeout-multiplier 10
