@@ -492,7 +492,8 @@ static void check_storage(struct parse *parse)
         units_format_size(config->segment_bytes * SEGMENTS_MAX, most);
         uint32_t line = line_of(parse, parse->key_lines[0][KEY_SIZE] != 0 ? KEY_SIZE : KEY_SEGMENT);
         refuse(parse, line,
-               "`size` must be %u to %u segments and what stands beside them: %s to %s",
+               "`size` must be %u to %u segments and what stands beside them: %s to %s; `segment` "
+               "sets how large one is",
                SEGMENTS_MIN, SEGMENTS_MAX, least, most);
         return;
     }

@@ -58,14 +58,6 @@ static void open_fault(const char *path, int error, struct fault *fault)
     case EINVAL:
         filesystem_no_direct(path, fault);
         return;
-    case EBUSY:
-        fault_set(fault, FAULT_ENVIRONMENT,
-                  "%s is in use: mounted, or opened by another process; see", path);
-        fault_mend(fault, "lsblk %s", path);
-        return;
-    case ETIMEDOUT:
-        disk_lock_gone_refuse(path, fault);
-        return;
     default:
         fault_set(fault, FAULT_ENVIRONMENT, "cannot open %s: %s", path, strerror(error));
         return;
@@ -161,11 +153,12 @@ int disk_file_open(const char *path,
         flags |= O_EXCL; /* For a device: not while it is mounted. */
     }
     file->bytes = 0;
-    file->fd = disk_lock_open(path, flags);
+    file->fd = disk_lock_open(path, flags, fault);
     if (file->fd < 0) {
-        int error = errno;
-        open_fault(path, error, fault);
-        return -error;
+        if (!disk_lock_is_told(file->fd)) {
+            open_fault(path, -file->fd, fault);
+        }
+        return file->fd;
     }
     int result = file_check(file, path, access, fault);
     if (result != 0) {
@@ -402,43 +395,37 @@ int disk_file_create(const char *path, uint64_t bytes, struct fault *fault)
 }
 
 /* A scratch file in the folder, without its name; or the device, for reading. */
-static int probe_open(const char *path, bool device)
+static int probe_open(const char *path, bool device, struct fault *fault)
 {
     char scratch[PATH_MAX];
     if (device) {
-        return disk_lock_open(path, O_RDONLY | O_DIRECT | O_EXCL | O_CLOEXEC);
+        return disk_lock_open(path, O_RDONLY | O_DIRECT | O_EXCL | O_CLOEXEC, fault);
     }
     int bytes = snprintf(scratch, sizeof(scratch), "%s/.thole-probe-%ld", path, (long)getpid());
     if (bytes < 0 || (size_t)bytes >= sizeof(scratch)) {
-        errno = ENAMETOOLONG;
-        return -1;
+        return -ENAMETOOLONG;
     }
     int fd = open(scratch, O_RDWR | O_CREAT | O_EXCL | O_DIRECT | O_DSYNC | O_CLOEXEC, 0600);
     int error = errno;
     if (fd >= 0 || error == EINVAL) {
         (void)unlink(scratch); /* Without O_DIRECT the kernel makes the file, then refuses it. */
     }
-    errno = error;
-    return fd;
+    return fd < 0 ? -error : fd;
 }
 
 int disk_file_probe(const char *path, struct fault *fault)
 {
     bool device = path_is_block_device(path);
-    int fd = probe_open(path, device);
+    int fd = probe_open(path, device, fault);
     if (fd < 0) {
-        int error = errno;
-        if (error == EINVAL) {
+        if (fd == -EINVAL) {
             filesystem_no_direct(path, fault);
-        } else if (error == EBUSY || error == ETIMEDOUT) {
-            open_fault(path, error, fault);
-        } else {
+        } else if (!disk_lock_is_told(fd)) {
             fault_set(fault, FAULT_ENVIRONMENT,
-                      "may not write to %s (%s); see its owner and mode with", path,
-                      strerror(error));
+                      "may not write to %s (%s); see its owner and mode with", path, strerror(-fd));
             fault_mend(fault, "ls -ld %s", path);
         }
-        return -error;
+        return fd;
     }
     int result = direct_check(fd, path, fault);
     if (result != 0) {

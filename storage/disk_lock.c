@@ -109,7 +109,7 @@ static void busy_refuse(const char *path, const struct holder *holder, struct fa
     }
 }
 
-void disk_lock_gone_refuse(const char *path, struct fault *fault)
+static void gone_refuse(const char *path, struct fault *fault)
 {
     fault_set(fault, FAULT_ENVIRONMENT,
               "%s is still locked by a process that is gone: its writes have not ended, and the "
@@ -140,7 +140,7 @@ int disk_lock_take(int fd, const char *path, enum disk_access access, struct fau
             continue;
         }
         if (holder.state == HOLDER_GONE) {
-            disk_lock_gone_refuse(path, fault);
+            gone_refuse(path, fault);
             return -ETIMEDOUT;
         }
         busy_refuse(path, &holder, fault);
@@ -148,33 +148,55 @@ int disk_lock_take(int fd, const char *path, enum disk_access access, struct fau
     }
 }
 
-/* Whether a device that is in use is a log's, of a process that does not live: a mount has no lock.
- */
-static bool device_waits(const char *path)
+/* Who has locked a device that is in use. Of the other namespaces nobody is seen, nor of a mount,
+ * which has no lock. */
+static struct holder device_holder(const char *path)
 {
+    struct holder holder = {.state = HOLDER_UNSEEN};
     struct stat status;
+    if (stat(path, &status) == 0) {
+        holder = holder_of(&status);
+    }
+    return holder;
+}
+
+static bool device_is_locked(const char *path)
+{
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     bool locked = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-    bool waits = locked && fstat(fd, &status) == 0 && holder_of(&status).state != HOLDER_LIVES;
     if (fd >= 0) {
         (void)close(fd);
     }
-    return waits;
+    return locked;
 }
 
-int disk_lock_open(const char *path, int flags)
+int disk_lock_open(const char *path, int flags, struct fault *fault)
 {
-    bool waits = false; /* The lock goes first, then the use. */
+    bool gone = false; /* The lock goes first, then the use. */
     for (uint32_t try = 0;; try++) {
         int fd = open(path, flags);
         if (fd >= 0 || errno != EBUSY) {
-            return fd;
+            return fd >= 0 ? fd : -errno;
         }
-        waits = waits || device_waits(path);
-        if (try >= (waits ? DISK_LOCK_TRIES_GONE : DISK_LOCK_TRIES)) {
-            errno = waits ? ETIMEDOUT : EBUSY;
-            return -1;
+        struct holder holder = device_holder(path);
+        bool locked = device_is_locked(path);
+        gone = gone || (locked && holder.state == HOLDER_GONE);
+        bool unseen = locked && holder.state == HOLDER_UNSEEN;
+        if (try < (gone || unseen ? DISK_LOCK_TRIES_GONE : DISK_LOCK_TRIES)) {
+            wait_a_moment();
+            continue;
         }
-        wait_a_moment();
+        if (gone) {
+            gone_refuse(path, fault);
+            return -ETIMEDOUT;
+        }
+        if (locked) {
+            busy_refuse(path, &holder, fault);
+        } else {
+            fault_set(fault, FAULT_ENVIRONMENT,
+                      "%s is in use: mounted, or opened by another process; see", path);
+            fault_mend(fault, "lsblk %s", path);
+        }
+        return -EBUSY;
     }
 }

@@ -11,17 +11,22 @@
 #include "engine/base/fault.h"
 #include "storage/disk_file.h"
 
+#include <errno.h>
+#include <stdbool.h>
+
 /* Lock the open file at `path` as `access` asks. One that a living process has locked is refused
  * after DISK_LOCK_TRIES, any other after DISK_LOCK_TRIES_GONE. 0, or -errno with the reason in
  * `fault`: -EBUSY; -ETIMEDOUT, the process is gone and its writes have not ended. Blocks. */
 MUST_USE int disk_lock_take(int fd, const char *path, enum disk_access access, struct fault *fault);
 
-/* open(2) of a device with O_EXCL, as patient; one without a lock is mounted, and is refused like
- * one of a living process. A file descriptor, or -1 with errno, EBUSY and ETIMEDOUT as above.
- * Blocks. */
-MUST_USE int disk_lock_open(const char *path, int flags);
+/* open(2) with O_EXCL in `flags`, of a device as patient; one without a lock is mounted, and is
+ * refused as soon as one of a living process. A file descriptor, or -errno; the reason is in
+ * `fault` if disk_lock_is_told(). Blocks. */
+MUST_USE int disk_lock_open(const char *path, int flags, struct fault *fault);
 
-/* Tell the -ETIMEDOUT of either. */
-void disk_lock_gone_refuse(const char *path, struct fault *fault);
+static inline bool disk_lock_is_told(int result)
+{
+    return result == -EBUSY || result == -ETIMEDOUT;
+}
 
 #endif

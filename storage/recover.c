@@ -124,8 +124,9 @@ static int length_check(uint64_t file_bytes, uint64_t needed_bytes, struct fault
     if (file_bytes < needed_bytes) {
         fault_set(fault, FAULT_ENVIRONMENT,
                   "the log is truncated: the file has %" PRIu64 " bytes and its superblock says "
-                  "%" PRIu64 "; restore it, nothing was written",
-                  file_bytes, needed_bytes);
+                  "%" PRIu64 "; make it as long again (`truncate -s %" PRIu64 " FILE`), and what was "
+                  "lost comes back from the other nodes",
+                  file_bytes, needed_bytes, needed_bytes);
         return -ENOTSUP;
     }
     return 0;
@@ -159,7 +160,7 @@ static void watermarks_read(struct survey *survey)
 }
 
 /* The small state at the start of a trimmed log. */
-static void state_read(struct survey *survey)
+static void start_state_read(struct survey *survey)
 {
     const struct recovery *found = survey->found;
     const struct recover_visitor *visitor = survey->visitor;
@@ -171,11 +172,10 @@ static void state_read(struct survey *survey)
         .store = found->store,
         .segment = segment_number(&survey->scan.log.geometry, found->start.position),
     };
-    uint64_t at = state_at(&survey->scan.log.geometry, owner.segment);
     uint32_t byte_count = 0;
-    if (disk_read(survey->scan.log.disk, at, STATE_BYTES, survey->scan.buffer) != 0 ||
-        state_check(survey->scan.buffer, &owner, &found->start, &byte_count) != NULL) {
-        survey->state_bad = true;
+    survey->state_bad = state_read(survey->scan.log.disk, &survey->scan.log.geometry, &owner,
+                                   &found->start, survey->scan.buffer, &byte_count) != NULL;
+    if (survey->state_bad) {
         return;
     }
     if (visitor != NULL && visitor->state != NULL) {
@@ -522,7 +522,7 @@ int recover(struct disk *disk,
     }
     scan_init(&survey.scan, &log, config->buffer, recovery->start.position, recovery->start.last);
     watermarks_read(&survey);
-    state_read(&survey);
+    start_state_read(&survey);
     prefix_read(&survey);
     witnesses_compare(&survey);
     survey_above(&survey);

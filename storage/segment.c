@@ -1,4 +1,4 @@
-/* segment.c: the ring's arithmetic and the encoding of small states. Reads and writes no disk. */
+/* segment.c: the ring's arithmetic, and small states: how they are encoded and read. */
 #include "storage/segment.h"
 
 #include "engine/base/crc.h"
@@ -165,6 +165,30 @@ const char *state_check(const uint8_t *pages,
     }
     *byte_count = header.byte_count;
     return NULL;
+}
+
+const char *state_read(struct disk *disk,
+                       const struct geometry *geometry,
+                       const struct state_owner *owner,
+                       const struct log_start *boundary,
+                       uint8_t *pages,
+                       uint32_t *byte_count)
+{
+    uint64_t at = state_at(geometry, owner->segment);
+    if (disk_read(disk, at, PAGE_BYTES, pages) != 0) {
+        return "unreadable";
+    }
+    struct state_header header;
+    memcpy(&header, pages, sizeof header);
+    bool has_bytes = layout_page_valid(pages) && header.byte_count > 0 &&
+                     header.byte_count <= STATE_BYTES - PAGE_BYTES;
+    if (has_bytes) {
+        uint32_t used = (header.byte_count + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+        if (disk_read(disk, at + PAGE_BYTES, used, pages + PAGE_BYTES) != 0) {
+            return "unreadable";
+        }
+    }
+    return state_check(pages, owner, boundary, byte_count);
 }
 
 uint64_t geometry_retention_max(const struct geometry *geometry)

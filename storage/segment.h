@@ -11,6 +11,7 @@
 #define STORAGE_SEGMENT_H
 
 #include "engine/base/assert.h"
+#include "storage/disk.h"
 #include "storage/layout.h"
 #include "storage/recover.h"
 
@@ -87,5 +88,14 @@ const char *state_check(const uint8_t *pages,
                         const struct state_owner *owner,
                         const struct log_start *boundary,
                         uint32_t *byte_count);
+
+/* Read a small state into `pages` (STATE_BYTES, page aligned), of its place only what it uses, and
+ * check it. Its bytes stand behind the first page. NULL, or what is wrong. Blocks. */
+const char *state_read(struct disk *disk,
+                       const struct geometry *geometry,
+                       const struct state_owner *owner,
+                       const struct log_start *boundary,
+                       uint8_t *pages,
+                       uint32_t *byte_count);
 
 #endif

@@ -135,12 +135,9 @@ static const char *state_look(struct ls *ls, const struct walk *walk, const stru
     if (owner.segment == 0) {
         return "none needed";
     }
-    if (disk_read(ls->offline.disk, state_at(geometry, owner.segment), STATE_BYTES, ls->pages) !=
-        0) {
-        return "unreadable";
-    }
     uint32_t byte_count = 0;
-    const char *wrong = state_check(ls->pages, &owner, &boundary, &byte_count);
+    const char *wrong =
+        state_read(ls->offline.disk, geometry, &owner, &boundary, ls->pages, &byte_count);
     return wrong == NULL ? "ok" : wrong;
 }
 

@@ -146,6 +146,10 @@ static void judge_layout(const struct doctor_facts *facts, struct doctor_rows *r
                      units_format_size(disk->layout_bytes, bytes),
                      shared ? "are shared with another file: a write there copies first"
                             : "were never written: a first write there costs a journal commit");
+    if (disk->log_locked) { /* A copy would lack what is written meanwhile. */
+        doctor_mend(row, "stop the node, then ask again");
+        return;
+    }
     const char *name = strrchr(plan->log, '/');
     name = name == NULL ? plan->log : name + 1;
     doctor_mend(row, "cd %s && dd if=%s of=%s.new bs=1M conv=fsync && mv %s.new %s", plan->data,

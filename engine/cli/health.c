@@ -70,6 +70,18 @@ find_leader(struct health *health, const struct config *config, const struct ask
     return leader;
 }
 
+/* Every node is there, and each waits for what another would have to have. */
+static bool none_can_lead(const struct config *config, const struct ask_answer *answers)
+{
+    for (uint32_t i = 0; i < config->node_count; i++) {
+        const struct wire_status_reply *status = &answers[i].status;
+        if (!answers[i].reachable || !(status->faulty || status->bounded)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Whom the nodes of the newest term follow, if the file does not have it. */
 static uint8_t
 find_unnamed(uint64_t term, const struct config *config, const struct ask_answer *answers)
@@ -146,8 +158,9 @@ static void note_leader(struct health *health,
     if (leader->regressed != 0) {
         note(health,
              "the log of %s lacks entries that it had acknowledged (its disk lied, or is an old "
-             "copy): its votes and acks do not count; format it anew on another disk",
-             health_name_nodes(leader->regressed, names));
+             "copy): its votes and acks do not count while node %u leads; once its disk is in order "
+             "and it has caught up, `thole leader transfer` counts it again",
+             health_name_nodes(leader->regressed, names), health->leader);
     }
     if (leader->strangers != 0) {
         note(health,
@@ -211,6 +224,10 @@ void health_judge(struct health *health,
              "node %u leads, by the word of who answers, but the configuration file has no [node "
              "%u]: add it, with its address",
              health->unnamed, health->unnamed);
+    } else if (leader == NULL && none_can_lead(config, answers)) {
+        note(health, "nobody can lead: every node answers, and each has lost something of its log "
+                     "that it waits for; bring back a copy of a disk, accept the loss of the ends "
+                     "(`thole start --discard-suspect`), or restore a backup");
     } else if (leader == NULL) {
         note(health, "nobody leads: a majority of the voters must be up and reach each other");
     } else {

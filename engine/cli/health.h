@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #define HEALTH_NOTES_MAX  33u
-#define HEALTH_NOTE_BYTES 192u
+#define HEALTH_NOTE_BYTES 256u
 
 struct health {
     uint8_t leader;  /* Who leads and says so itself; 0: nobody does. */
@@ -46,7 +46,7 @@ raft_set health_posix(const struct config *config, const struct ask_answer *answ
 const char *health_name_nodes(raft_set nodes, char text[HEALTH_NAMES_BYTES]);
 
 /* One line without a newline: the verdict and what it stands on. */
-#define HEALTH_LINE_BYTES 256u
+#define HEALTH_LINE_BYTES (256u + HEALTH_NOTES_MAX * (HEALTH_NOTE_BYTES + 2u))
 const char *health_line(const struct health *health, char line[HEALTH_LINE_BYTES]);
 
 #endif

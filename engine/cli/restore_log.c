@@ -5,7 +5,7 @@
 #include "engine/base/units.h"
 #include "engine/cli/make_log.h"
 #include "engine/machine.h"
-#include "storage/disk_uring.h"
+#include "storage/disk_posix.h"
 #include "storage/segment.h"
 #include "storage/superblock.h"
 
@@ -363,7 +363,7 @@ int restore_log_write(struct restore *restore,
     scribe.node =
         (struct node_header){.node = format->node, .store = format->store, .epoch = RESTORE_EPOCH};
     struct mem mem;
-    if (mem_open(&mem, disk_uring_memory_bytes() + machine_memory_bytes() + RESTORE_BATCH_BYTES +
+    if (mem_open(&mem, disk_posix_memory_bytes() + machine_memory_bytes() + RESTORE_BATCH_BYTES +
                            STATE_BYTES + 8 * PAGE_BYTES) != 0) {
         fault_set(fault, FAULT_ENVIRONMENT, "no memory to restore %.200s", path);
         return fault->code;
@@ -371,8 +371,8 @@ int restore_log_write(struct restore *restore,
     scribe.batch = mem_take(&mem, "restored entries", 1, RESTORE_BATCH_BYTES, PAGE_BYTES);
     scribe.pages = mem_take(&mem, "restored state", 1, STATE_BYTES, PAGE_BYTES);
     bool closed = true;
-    const struct disk_uring_config disk = {.path = path, .access = DISK_ACCESS_WRITE};
-    if (disk_uring_open(&scribe.disk, &mem, &disk, fault) == 0) {
+    const struct disk_posix_config disk = {.path = path, .access = DISK_ACCESS_WRITE};
+    if (disk_posix_open(&scribe.disk, &mem, &disk, fault) == 0) {
         bool fits = geometry_fit(&scribe.geometry, format->log_bytes, format->segment_bytes,
                                  WRITE_WINDOW_BYTES);
         ASSERT(fits);

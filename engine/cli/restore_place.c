@@ -5,7 +5,7 @@
 #include "engine/cli/command.h"
 #include "engine/cli/make_log.h"
 #include "storage/disk_content.h"
-#include "storage/disk_uring.h"
+#include "storage/disk_posix.h"
 #include "storage/superblock.h"
 
 #include <errno.h>
@@ -48,7 +48,7 @@ static int place_look(const char *path, const struct format_config *format, stru
         return 0;
     }
     struct mem mem;
-    if (mem_open(&mem, disk_uring_memory_bytes() + 4 * PAGE_BYTES) != 0) {
+    if (mem_open(&mem, disk_posix_memory_bytes() + 4 * PAGE_BYTES) != 0) {
         fault_set(fault, FAULT_ENVIRONMENT, "no memory to open %.200s", path);
         return -1;
     }
@@ -58,8 +58,8 @@ static int place_look(const char *path, const struct format_config *format, stru
     int found = -1;
     bool closed = true;
     struct disk *disk = NULL;
-    const struct disk_uring_config config = {.path = path, .access = DISK_ACCESS_READ_SHARED};
-    if (disk_uring_open(&disk, &mem, &config, fault) == 0) {
+    const struct disk_posix_config config = {.path = path, .access = DISK_ACCESS_READ_SHARED};
+    if (disk_posix_open(&disk, &mem, &config, fault) == 0) {
         bool readable = superblock_load(disk, page, &set, &unread) == 0;
         if (readable && set.newest.cluster == format->cluster && set.newest.node == format->node &&
             set.newest.store == format->store) {
@@ -130,7 +130,7 @@ static int part_restore(struct restore *restore,
                         const struct format_config *format)
 {
     uint64_t bytes = restore->config->size_bytes / PAGE_BYTES * PAGE_BYTES;
-    if (disk_file_remove(part, fault) != 0 || disk_uring_create(part, bytes, fault) != 0) {
+    if (disk_file_remove(part, fault) != 0 || disk_file_create(part, bytes, fault) != 0) {
         return fault->code;
     }
     if (restore_log_write(restore, part, format, fault) != 0) {
@@ -186,7 +186,7 @@ int restore_node(struct restore *restore, const struct config_node *node, struct
         return folder_restore(restore, node, &format, fault);
     }
     uint64_t bytes = restore->config->size_bytes / PAGE_BYTES * PAGE_BYTES;
-    if (disk_uring_create(node->data, bytes, fault) != 0) {
+    if (disk_file_create(node->data, bytes, fault) != 0) {
         return fault->code;
     }
     return restore_log_write(restore, node->data, &format, fault);

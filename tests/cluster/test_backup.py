@@ -12,6 +12,7 @@ import subprocess
 import cluster
 from cluster import main, thole
 from logfile import crc32c
+from sick import forbidden
 from test_reads import Writer
 from test_records import Records
 
@@ -291,6 +292,12 @@ class Backups(Records):
         self.append(made, 6000)
         path, _ = self.backup(made)
         self.assert_exit(thole("restore", "-c", tight.path, path), 3, "size")
+
+    def test_a_restore_needs_no_io_uring(self):
+        _, path, wanted = self.small_backup()
+        new = self.new_cluster()
+        self.assert_exit(thole("restore", "-c", new.path, path, place=forbidden()), 0)
+        self.check_restored(new, wanted)
 
     def test_what_comes_in_the_way_meanwhile_is_left_alone(self):
         _, path, _ = self.small_backup()

@@ -154,10 +154,14 @@ class Raw(Devices):
 
     def test_a_device_that_a_node_has_open_is_refused_to_others(self):
         devices, made = self.cluster_on(512)
-        in_use = f"{devices[0].path} is in use"
+        in_use = f"{devices[0].path} is locked by another process, {made[1].process.pid};"
         self.assert_exit(thole("format", "-c", made.path, "--node", "1"), 3, in_use)
         self.assert_exit(thole("format", "-c", made.path, "--node", "1", "--force"), 3, in_use)
         self.assert_exit(thole("start", "-c", made.path, "--node", "1"), 3, in_use)
+        elsewhere = ["unshare", "--pid", "--fork", "--mount-proc", cluster.THOLE]
+        done = subprocess.run([*elsewhere, "start", "-c", made.path, "--node", "1"], text=True,
+                              capture_output=True, check=False, timeout=60)
+        self.assert_exit(done, 3, "another process, which /proc/locks does not show here")
         self.assert_exit(thole("log", "verify", devices[0].path), 3, "thole read -c FILE --node 1")
         rows, _ = self.look(made)
         self.assertIn("log in use", rows)

@@ -88,6 +88,27 @@ static void node_that_lost_an_end_and_one_whose_disk_went_back_are_named(void **
     assert_true(says(&w, "the log of node 3 lacks entries that it had acknowledged"));
 }
 
+static void nodes_of_which_none_can_ever_lead_are_told_what_is_left(void **state)
+{
+    (void)state;
+    struct world w = sound();
+    for (uint32_t i = 0; i < w.config.node_count; i++) {
+        bool faulty = i == 0;
+        w.answers[i].status = (struct wire_status_reply){
+            .faulty = faulty, .bounded = !faulty, .voters = VOTERS, .term = 5};
+    }
+    judge(&w);
+    assert_false(w.health.available);
+    assert_true(says(&w, "nobody can lead"));
+    assert_true(says(&w, "--discard-suspect"));
+    char line[HEALTH_LINE_BYTES];
+    assert_non_null(strstr(health_line(&w.health, line), "node 3 has lost an end of its log"));
+    w.answers[2].reachable = false; /* It may have what the others wait for. */
+    judge(&w);
+    assert_false(says(&w, "nobody can lead"));
+    assert_true(says(&w, "nobody leads"));
+}
+
 static void node_whose_log_rotted_and_waits_is_named_and_serves(void **state)
 {
     (void)state;
@@ -306,6 +327,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(damaged_node_is_faulty_and_named_with_whom_it_waits_for),
         cmocka_unit_test(node_that_lost_an_end_and_one_whose_disk_went_back_are_named),
+        cmocka_unit_test(nodes_of_which_none_can_ever_lead_are_told_what_is_left),
         cmocka_unit_test(node_whose_log_rotted_and_waits_is_named_and_serves),
         cmocka_unit_test(three_sound_nodes_are_healthy),
         cmocka_unit_test(voter_that_does_not_answer_leaves_it_available_and_not_healthy),
