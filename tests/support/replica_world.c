@@ -52,8 +52,8 @@ static struct replica_config config_of(const struct world *w, uint32_t i, uint64
                                     .election_max_ns = 300000000,
                                     .heartbeat_ns = 15000000,
                                     .catchup_bytes_per_s = CATCHUP_BYTES_PER_S,
-                                    .scrub_bytes_per_s = SCRUB_BYTES_PER_S,
-                                    .scrub_every_ns = 100000000,
+                                    .scrub_bytes_per_s = w->scrub_bytes_per_s,
+                                    .scrub_every_ns = w->scrub_every_ns,
                                     .disk_stall_ns = 1000000000,
                                     .log_memory_bytes = LOG_MEMORY_MIN,
                                     .retention_bytes = retention_bytes,
@@ -83,12 +83,20 @@ static void replica_begin(struct world *w, uint32_t i, uint64_t retention_bytes)
     assert_int_equal(result, 0);
 }
 
-struct world *world_open_sizes(uint32_t frame_bytes_max,
-                               uint64_t retention_bytes,
-                               const uint64_t disk_bytes[WORLD_NODES])
+static struct world *world_new(uint64_t scrub_bytes_per_s, uint64_t scrub_every_ns)
 {
     struct world *w = calloc(1, sizeof *w);
     assert_non_null(w);
+    w->scrub_bytes_per_s = scrub_bytes_per_s;
+    w->scrub_every_ns = scrub_every_ns;
+    return w;
+}
+
+static void world_begin(struct world *w,
+                        uint32_t frame_bytes_max,
+                        uint64_t retention_bytes,
+                        const uint64_t disk_bytes[WORLD_NODES])
+{
     loop_net_open(&w->net, WORLD_NODES + 1, frame_bytes_max);
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < WORLD_NODES; i++) {
@@ -110,14 +118,31 @@ struct world *world_open_sizes(uint32_t frame_bytes_max,
         replica_begin(w, i, retention_bytes);
     }
     free(page);
+}
+
+struct world *world_open_sizes(uint32_t frame_bytes_max,
+                               uint64_t retention_bytes,
+                               const uint64_t disk_bytes[WORLD_NODES])
+{
+    struct world *w = world_new(SCRUB_BYTES_PER_S, 100ull * WORLD_MS);
+    world_begin(w, frame_bytes_max, retention_bytes, disk_bytes);
     return w;
 }
 
+static const uint64_t equal_disks[WORLD_NODES] = {WORLD_DISK_BYTES, WORLD_DISK_BYTES,
+                                                  WORLD_DISK_BYTES};
+
 struct world *world_open(uint32_t frame_bytes_max, uint64_t retention_bytes)
 {
-    static const uint64_t disk_bytes[WORLD_NODES] = {WORLD_DISK_BYTES, WORLD_DISK_BYTES,
-                                                     WORLD_DISK_BYTES};
-    return world_open_sizes(frame_bytes_max, retention_bytes, disk_bytes);
+    return world_open_sizes(frame_bytes_max, retention_bytes, equal_disks);
+}
+
+struct world *
+world_open_scrub(uint32_t frame_bytes_max, uint64_t scrub_bytes_per_s, uint64_t scrub_every_ns)
+{
+    struct world *w = world_new(scrub_bytes_per_s, scrub_every_ns);
+    world_begin(w, frame_bytes_max, 0, equal_disks);
+    return w;
 }
 
 void world_restart(struct world *w, uint64_t retention_bytes)

@@ -37,6 +37,8 @@ struct world {
     struct held_disk disk[WORLD_NODES];
     struct replica *replica[WORLD_NODES];
     struct replica_config config[WORLD_NODES];
+    uint64_t scrub_bytes_per_s;
+    uint64_t scrub_every_ns;
     uint64_t now_ns;
     struct answer answers[4096];
     uint32_t answer_count;
@@ -60,6 +62,10 @@ struct world *world_open(uint32_t frame_bytes_max, uint64_t retention_bytes);
 struct world *world_open_sizes(uint32_t frame_bytes_max,
                                uint64_t retention_bytes,
                                const uint64_t disk_bytes[WORLD_NODES]);
+
+/* The same, whose logs are scrubbed at this rate and so often. */
+struct world *
+world_open_scrub(uint32_t frame_bytes_max, uint64_t scrub_bytes_per_s, uint64_t scrub_every_ns);
 
 /* All processes end where they are, and begin again on what is on the disks, with this retention.
  */

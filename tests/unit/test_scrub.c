@@ -12,7 +12,9 @@
 
 #include <cmocka.h>
 
-#define RECORDS 40u
+#define RECORDS       40u
+#define LARGE_RECORDS 70u /* More than memory holds. */
+#define LARGE_BYTES   50000u
 
 /* ---- Suspects. ---- */
 
@@ -149,6 +151,36 @@ static void a_whole_log_is_read_again_and_again_and_nothing_is_written(void **st
     world_close(w);
 }
 
+/* ---- Its rate. ---- */
+
+static void send_large(struct world *w, uint32_t leader)
+{
+    for (uint32_t k = 0; k < LARGE_RECORDS; k++) {
+        world_send_record(w, leader, k, LARGE_BYTES);
+        world_run(w, 50);
+    }
+}
+
+static void a_pass_reads_as_much_as_its_rate_allows_and_no_more(void **state)
+{
+    (void)state;
+    const uint64_t bytes_per_s = 256u << 10;
+    struct world *w = world_open_scrub(8192, bytes_per_s, 100ull * WORLD_MS);
+    send_large(w, world_wait_leader(w));
+    uint64_t before[WORLD_NODES];
+    for (uint32_t i = 0; i < WORLD_NODES; i++) {
+        before[i] = replica_counters(w->replica[i])->scrub_bytes;
+    }
+    for (uint32_t s = 1; s <= 4; s++) {
+        world_run_by(w, 1000, WORLD_MS);
+        for (uint32_t i = 0; i < WORLD_NODES; i++) {
+            uint64_t bytes = replica_counters(w->replica[i])->scrub_bytes - before[i];
+            assert_in_range(bytes, s * bytes_per_s / 2, s * bytes_per_s + ENTRY_BYTES_MAX);
+        }
+    }
+    world_close(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -157,6 +189,7 @@ int main(void)
         cmocka_unit_test(a_full_table_of_suspects_forgets_what_comes),
         cmocka_unit_test(what_memory_holds_is_put_back_without_a_question),
         cmocka_unit_test(a_whole_log_is_read_again_and_again_and_nothing_is_written),
+        cmocka_unit_test(a_pass_reads_as_much_as_its_rate_allows_and_no_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
