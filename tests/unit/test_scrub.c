@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #define RECORDS       40u
+#define SMALL_RECORDS 8u
 #define LARGE_RECORDS 70u /* More than memory holds. */
 #define LARGE_BYTES   50000u
 
@@ -181,6 +182,153 @@ static void a_pass_reads_as_much_as_its_rate_allows_and_no_more(void **state)
     world_close(w);
 }
 
+/* ---- Who meets a bad page first. ---- */
+
+static bool
+lose_apart(void *context, struct nic_address from, struct nic_address to, const uint8_t *data)
+{
+    const struct world *w = context;
+    (void)data;
+    if (w->apart == WORLD_NODES) {
+        return false;
+    }
+    struct nic_address apart = w->net.ports[w->apart].nic.self;
+    return nic_address_equal(from, apart) || nic_address_equal(to, apart);
+}
+
+/* Three nodes whose first entries are on disk alone, those of one page first; one of the nodes has
+ * been away, if `away` says so. */
+static struct world *world_of_large_records(uint32_t *leader, uint64_t every_ns, bool away)
+{
+    struct world *w = world_open_scrub(8192, SCRUB_BYTES_PER_S, every_ns);
+    w->net.lose = lose_apart;
+    w->net.context = w;
+    w->apart = WORLD_NODES;
+    *leader = world_wait_leader(w);
+    world_run_by(w, 100, WORLD_MS);
+    for (uint32_t k = 0; k < SMALL_RECORDS; k++) {
+        world_send_record(w, *leader, LARGE_RECORDS + k, 100);
+        world_run(w, 50);
+    }
+    w->apart = away ? (*leader + 1) % WORLD_NODES : WORLD_NODES;
+    send_large(w, *leader);
+    world_run_by(w, 100, WORLD_MS);
+    assert_int_equal(w->answer_count, SMALL_RECORDS + LARGE_RECORDS);
+    return w;
+}
+
+static struct entry_header entry_of(struct world *w, uint32_t node, uint64_t index)
+{
+    static _Alignas(PAGE_BYTES) uint8_t page[PAGE_BYTES];
+    uint64_t position = 0;
+    for (uint64_t i = 1;; i++) {
+        page_get(w, node, position, page);
+        assert_int_equal(entry_header_of(page)->index, i);
+        if (i == index) {
+            return *entry_header_of(page);
+        }
+        position += (uint64_t)entry_header_of(page)->pages * PAGE_BYTES;
+    }
+}
+
+static uint64_t end_of(const struct entry_header *entry)
+{
+    return entry->position + (uint64_t)entry->pages * PAGE_BYTES;
+}
+
+/* Ask in the name of another node for an entry. */
+static void ask_for(struct world *w, uint32_t node, uint32_t as, const struct entry_header *entry)
+{
+    struct replica_status status;
+    replica_status(w->replica[as], &status);
+    struct wire_frame frame = {
+        .header = {.kind = WIRE_MEND_ASK,
+                   .to = (uint8_t)(node + 1),
+                   .from = (uint8_t)(as + 1),
+                   .cluster = WORLD_CLUSTER,
+                   .from_store = status.store,
+                   .from_boot = status.boot,
+                   .term = status.term,
+                   .token = 1},
+        .mend_ask = {.id = {.term = entry->term, .index = entry->index},
+                     .end_position = end_of(entry)},
+    };
+    uint8_t head[WIRE_HEAD_BYTES_MAX];
+    uint32_t head_bytes = wire_encode(&frame, head);
+    struct nic_send send = {
+        .to = w->net.ports[node].nic.self, .head = head, .head_bytes = head_bytes};
+    assert_int_equal(nic_tx_burst(&w->net.ports[as].nic, &send, 1), 1);
+}
+
+static void what_a_catch_up_finds_bad_is_put_back_though_no_pass_is_due(void **state)
+{
+    (void)state;
+    uint32_t leader;
+    struct world *w = world_of_large_records(&leader, SCRUB_EVERY_NS, true);
+    uint32_t away = (leader + 1) % WORLD_NODES;
+    uint32_t other = (leader + 2) % WORLD_NODES;
+    uint64_t body = entry_of(w, leader, 20).position + 3ull * PAGE_BYTES;
+    uint64_t head = entry_of(w, leader, 30).position;
+    page_flip(w, leader, body, 300);
+    page_flip(w, leader, head, NODE_HEADER_BYTES + 5);
+    const struct replica_counters *counters = replica_counters(w->replica[leader]);
+    world_run_by(w, 1000, WORLD_MS);
+    assert_int_equal(counters->scrub_bad, 0); /* Nobody has met it. */
+    w->apart = WORLD_NODES;
+    world_run_by(w, 2000, WORLD_MS);
+    assert_int_equal(counters->scrub_passes, 0);
+    assert_true(counters->fetches_failed >= 2);
+    assert_int_equal(counters->entries_mended, 2);
+    assert_true(page_is_as_on(w, leader, other, body));
+    assert_true(page_is_as_on(w, leader, other, head));
+    assert_int_equal(world_leader(w), leader);
+    assert_int_equal(world_commit_index(w, away), world_commit_index(w, leader));
+    world_close(w);
+}
+
+static void what_another_nodes_question_finds_bad_is_put_back_though_no_pass_is_due(void **state)
+{
+    (void)state;
+    uint32_t leader;
+    struct world *w = world_of_large_records(&leader, SCRUB_EVERY_NS, false);
+    uint32_t node = (leader + 1) % WORLD_NODES;
+    struct entry_header entry = entry_of(w, node, 20);
+    uint64_t body = entry.position + 3ull * PAGE_BYTES;
+    page_flip(w, node, body, 300);
+    const struct replica_counters *counters = replica_counters(w->replica[node]);
+    world_run_by(w, 1000, WORLD_MS);
+    assert_int_equal(counters->scrub_bad, 0); /* Nobody has met it. */
+    ask_for(w, node, leader, &entry);
+    world_run_by(w, 1000, WORLD_MS);
+    assert_int_equal(counters->scrub_passes, 0);
+    assert_int_equal(counters->scrub_bad, 1);
+    assert_int_equal(counters->entries_mended, 1);
+    assert_true(page_is_as_on(w, node, leader, body));
+    world_close(w);
+}
+
+/* One asks more than is answered; reads of 64 KiB, one a millisecond. */
+static void other_nodes_questions_are_read_for_at_the_rate_of_the_catch_up(void **state)
+{
+    (void)state;
+    const uint32_t duration_ms = 50;
+    uint32_t leader;
+    struct world *w = world_of_large_records(&leader, SCRUB_EVERY_NS, false);
+    uint32_t node = (leader + 1) % WORLD_NODES;
+    struct entry_header entry = entry_of(w, node, 20);
+    const struct replica_counters *counters = replica_counters(w->replica[node]);
+    uint64_t fetches = counters->disk_fetches;
+    for (uint32_t i = 0; i < duration_ms * 10; i++) {
+        ask_for(w, node, leader, &entry);
+        world_run_by(w, 1, WORLD_MS / 10);
+    }
+    uint64_t bytes = (counters->disk_fetches - fetches) * ENTRY_BYTES_MAX;
+    uint64_t allowed = CATCHUP_BYTES_PER_S / 1000 * duration_ms;
+    assert_in_range(bytes, allowed / 2, allowed + ENTRY_BYTES_MAX);
+    assert_true(counters->mend_answers > 0);
+    world_close(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -190,6 +338,9 @@ int main(void)
         cmocka_unit_test(what_memory_holds_is_put_back_without_a_question),
         cmocka_unit_test(a_whole_log_is_read_again_and_again_and_nothing_is_written),
         cmocka_unit_test(a_pass_reads_as_much_as_its_rate_allows_and_no_more),
+        cmocka_unit_test(what_a_catch_up_finds_bad_is_put_back_though_no_pass_is_due),
+        cmocka_unit_test(what_another_nodes_question_finds_bad_is_put_back_though_no_pass_is_due),
+        cmocka_unit_test(other_nodes_questions_are_read_for_at_the_rate_of_the_catch_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
