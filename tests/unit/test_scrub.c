@@ -14,6 +14,7 @@
 
 #define RECORDS       40u
 #define SMALL_RECORDS 8u
+#define FIRST_SMALL   2u  /* Its entry. */
 #define LARGE_RECORDS 70u /* More than memory holds. */
 #define LARGE_BYTES   50000u
 
@@ -329,6 +330,35 @@ static void other_nodes_questions_are_read_for_at_the_rate_of_the_catch_up(void 
     world_close(w);
 }
 
+/* ---- What nobody has. ---- */
+
+/* Each of these places costs a rest of the one who asks: looked at every second, they would take
+ * all of its time. */
+static void the_log_behind_places_that_nobody_can_mend_is_scrubbed_all_the_same(void **state)
+{
+    (void)state;
+    uint32_t leader;
+    struct world *w = world_of_large_records(&leader, 100ull * WORLD_MS, false);
+    for (uint64_t i = 0; i < SMALL_RECORDS; i++) {
+        struct entry_header entry = entry_of(w, leader, FIRST_SMALL + i);
+        assert_int_equal(entry.pages, 1);
+        for (uint32_t n = 0; n < WORLD_NODES; n++) {
+            page_flip(w, n, entry.position, 300);
+        }
+    }
+    world_run_by(w, 5000, WORLD_MS);
+    const struct replica_counters *counters = replica_counters(w->replica[leader]);
+    assert_int_equal(counters->scrub_waiting, SMALL_RECORDS);
+    assert_int_equal(counters->entries_mended, 0);
+    uint64_t behind = entry_of(w, leader, 30).position + 3ull * PAGE_BYTES;
+    page_flip(w, leader, behind, 300);
+    world_run_by(w, 15000, WORLD_MS);
+    assert_int_equal(counters->scrub_waiting, SMALL_RECORDS);
+    assert_int_equal(counters->entries_mended, 1);
+    assert_true(page_is_as_on(w, leader, (leader + 1) % WORLD_NODES, behind));
+    world_close(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -341,6 +371,7 @@ int main(void)
         cmocka_unit_test(what_a_catch_up_finds_bad_is_put_back_though_no_pass_is_due),
         cmocka_unit_test(what_another_nodes_question_finds_bad_is_put_back_though_no_pass_is_due),
         cmocka_unit_test(other_nodes_questions_are_read_for_at_the_rate_of_the_catch_up),
+        cmocka_unit_test(the_log_behind_places_that_nobody_can_mend_is_scrubbed_all_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
