@@ -124,8 +124,8 @@ static int length_check(uint64_t file_bytes, uint64_t needed_bytes, struct fault
     if (file_bytes < needed_bytes) {
         fault_set(fault, FAULT_ENVIRONMENT,
                   "the log is truncated: the file has %" PRIu64 " bytes and its superblock says "
-                  "%" PRIu64 "; make it as long again (`truncate -s %" PRIu64 " FILE`), and what was "
-                  "lost comes back from the other nodes",
+                  "%" PRIu64 "; make it as long again (`truncate -s %" PRIu64 " FILE`), and what "
+                  "was lost comes back from the other nodes",
                   file_bytes, needed_bytes, needed_bytes);
         return -ENOTSUP;
     }

@@ -202,8 +202,8 @@ static void unformatted(const struct start_arguments *arguments,
                         struct fault *fault)
 {
     fault_set(fault, FAULT_ENVIRONMENT,
-              "there is no log in %.160s; make it with `thole format -c %.160s --node %u` (if there was "
-              "one, its beginning is gone: bring back a copy)",
+              "there is no log in %.160s; make it with `thole format -c %.160s --node %u` (if "
+              "there was one, its beginning is gone: bring back a copy)",
               self->data, arguments->path, self->id);
 }
 

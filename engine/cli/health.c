@@ -158,8 +158,8 @@ static void note_leader(struct health *health,
     if (leader->regressed != 0) {
         note(health,
              "the log of %s lacks entries that it had acknowledged (its disk lied, or is an old "
-             "copy): its votes and acks do not count while node %u leads; once its disk is in order "
-             "and it has caught up, `thole leader transfer` counts it again",
+             "copy): its votes and acks do not count while node %u leads; once its disk is in "
+             "order and it has caught up, `thole leader transfer` counts it again",
              health_name_nodes(leader->regressed, names), health->leader);
     }
     if (leader->strangers != 0) {

@@ -27,6 +27,7 @@
 #define EVERY_PAGES_MAX  3u /* So many pages: all combinations. */
 #define SOME_IMAGES      3u
 #define TORN_IMAGES      1u
+#define MORE_IMAGES      64u /* Of either kind. */
 #define OPENED_ONE_IN    8u
 #define DEATH_WRITES_MAX 8u
 #define TEAR_PPM         400000u
@@ -214,7 +215,10 @@ static void image_try(uint64_t cut, const struct platter_image *image)
 /* The images of one cut. The floor is the first one: the others are held against it. */
 static void cut_try(uint64_t cut)
 {
-    uint64_t more = rig.images / rig.event_count; /* A short journal is cut into more of them. */
+    /* A short journal is cut into more of them: those missing so far, half of either kind. */
+    uint64_t wanted = rig.images * cut / rig.event_count;
+    uint64_t more = wanted > rig.counts.images ? (wanted - rig.counts.images) / 2 : 0;
+    more = more < MORE_IMAGES ? more : MORE_IMAGES;
     uint64_t pages = 0;
     for (uint32_t i = 0; i < rig.count; i++) {
         pages += rig.platters[i].pending_pages;

@@ -346,7 +346,7 @@ static void the_log_behind_places_that_nobody_can_mend_is_scrubbed_all_the_same(
             page_flip(w, n, entry.position, 300);
         }
     }
-    world_run_by(w, 5000, WORLD_MS);
+    world_run_by(w, 10000, WORLD_MS);
     const struct replica_counters *counters = replica_counters(w->replica[leader]);
     assert_int_equal(counters->scrub_waiting, SMALL_RECORDS);
     assert_int_equal(counters->entries_mended, 0);
