@@ -173,8 +173,9 @@ static void start_state_read(struct survey *survey)
         .segment = segment_number(&survey->scan.log.geometry, found->start.position),
     };
     uint32_t byte_count = 0;
-    survey->state_bad = state_read(survey->scan.log.disk, &survey->scan.log.geometry, &owner,
-                                   &found->start, survey->scan.buffer, &byte_count) != NULL;
+    const struct state_place place = {survey->scan.log.disk, &survey->scan.log.geometry};
+    survey->state_bad =
+        state_read(&place, &owner, &found->start, survey->scan.buffer, &byte_count) != NULL;
     if (survey->state_bad) {
         return;
     }

@@ -167,15 +167,14 @@ const char *state_check(const uint8_t *pages,
     return NULL;
 }
 
-const char *state_read(struct disk *disk,
-                       const struct geometry *geometry,
+const char *state_read(const struct state_place *place,
                        const struct state_owner *owner,
                        const struct log_start *boundary,
                        uint8_t *pages,
                        uint32_t *byte_count)
 {
-    uint64_t at = state_at(geometry, owner->segment);
-    if (disk_read(disk, at, PAGE_BYTES, pages) != 0) {
+    uint64_t at = state_at(place->geometry, owner->segment);
+    if (disk_read(place->disk, at, PAGE_BYTES, pages) != 0) {
         return "unreadable";
     }
     struct state_header header;
@@ -184,7 +183,7 @@ const char *state_read(struct disk *disk,
                      header.byte_count <= STATE_BYTES - PAGE_BYTES;
     if (has_bytes) {
         uint32_t used = (header.byte_count + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
-        if (disk_read(disk, at + PAGE_BYTES, used, pages + PAGE_BYTES) != 0) {
+        if (disk_read(place->disk, at + PAGE_BYTES, used, pages + PAGE_BYTES) != 0) {
             return "unreadable";
         }
     }

@@ -136,8 +136,8 @@ static const char *state_look(struct ls *ls, const struct walk *walk, const stru
         return "none needed";
     }
     uint32_t byte_count = 0;
-    const char *wrong =
-        state_read(ls->offline.disk, geometry, &owner, &boundary, ls->pages, &byte_count);
+    const struct state_place place = {ls->offline.disk, geometry};
+    const char *wrong = state_read(&place, &owner, &boundary, ls->pages, &byte_count);
     return wrong == NULL ? "ok" : wrong;
 }
 
