@@ -82,8 +82,11 @@ void slice_floor_part(struct slice *slice, bool echo)
     client->echo_began_ns = 0;
     uint64_t begin_ns = clock_now_ns();
     uint64_t now_ns = begin_ns;
-    while (now_ns - begin_ns < SLICE_FLOOR_PART_NS && !slice_is_interrupted(slice)) {
+    uint64_t length_ns = SLICE_FLOOR_PART_NS;
+    while (now_ns - begin_ns < length_ns && !slice_is_interrupted(slice)) {
         if (echo) {
+            /* On a busy machine none may come back in time: then the first is waited for. */
+            length_ns = client->echo_ns->count > 0 ? SLICE_FLOOR_PART_NS : SLICE_DRAIN_NS;
             floor_client_echo(client, now_ns);
         }
         uint32_t work = floor_client_poll(client, now_ns);

@@ -20,7 +20,8 @@
 #define SLICE_NS            1000000000u
 #define SLICE_FLOOR_NS      500000000u /* Of the floor's rounds; its parts below come before. */
 #define SLICE_FLOOR_PART_NS 20000000u
-#define SLICE_DRAIN_NS      1000000000u /* Longest wait for an answer. */
+#define SLICE_FLOOR_DUE_NS  (SLICE_NS / 2) /* Of load, after which it is measured again. */
+#define SLICE_DRAIN_NS      1000000000u    /* Longest wait for an answer. */
 
 struct slice {
     struct client *client;
@@ -40,15 +41,15 @@ struct slice {
  * the wait for the last answers left out. */
 uint64_t slice_load(struct slice *slice, uint64_t length_ns);
 
-/* Whether the floor is to be measured before there is more load: after each half of a slice of it,
- * for one that ends early, again and again, must not spend its time on floors; and after the last.
- */
+/* Whether the floor is to be measured before there is more load: not yet where slices end early
+ * again and again, or a run would spend its time on floors; always after the last. */
 static inline bool slice_floor_is_due(const struct slice *slice, bool last)
 {
-    return last || slice->since_floor_ns >= SLICE_NS / 2;
+    return last || slice->since_floor_ns >= SLICE_FLOOR_DUE_NS;
 }
 
-/* A short part of floor: echoes of the client, or nothing while the nodes measure. */
+/* A short part of floor: echoes of the client, at least one if any comes back within
+ * SLICE_DRAIN_NS, or nothing while the nodes measure. */
 void slice_floor_part(struct slice *slice, bool echo);
 
 /* The floor's rounds, for SLICE_FLOOR_NS. */

@@ -19,9 +19,9 @@
  * `fault`: -EBUSY; -ETIMEDOUT, the process is gone and its writes have not ended. Blocks. */
 MUST_USE int disk_lock_take(int fd, const char *path, enum disk_access access, struct fault *fault);
 
-/* open(2) with O_EXCL in `flags`, of a device as patient; one without a lock is mounted, and is
- * refused as soon as one of a living process. A file descriptor, or -errno; the reason is in
- * `fault` if disk_lock_is_told(). Blocks. */
+/* open(2). Where O_EXCL among `flags` finds a device in use, it is as patient; one without a lock
+ * is mounted, and is refused as soon as one of a living process. A file descriptor, or -errno; the
+ * reason is in `fault` if disk_lock_is_told(). Blocks. */
 MUST_USE int disk_lock_open(const char *path, int flags, struct fault *fault);
 
 static inline bool disk_lock_is_told(int result)

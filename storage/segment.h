@@ -89,12 +89,14 @@ const char *state_check(const uint8_t *pages,
                         const struct log_start *boundary,
                         uint32_t *byte_count);
 
-/* Read a small state into `pages` (STATE_BYTES, page aligned), of its place only what it uses, and
- * check it. Its bytes stand behind the first page. NULL, or what is wrong. Blocks. */
+/* The log that a small state is read from. */
 struct state_place {
     struct disk *disk;
     const struct geometry *geometry;
 };
+
+/* Read a small state into `pages` (STATE_BYTES, page aligned), of its place only what it uses, and
+ * check it. Its bytes stand behind the first page. NULL, or what is wrong. Blocks. */
 const char *state_read(const struct state_place *place,
                        const struct state_owner *owner,
                        const struct log_start *boundary,

@@ -240,9 +240,7 @@ class Result(Case):
         for wrong in ["lost", "duplicated", "out_of_order", "damaged"]:
             self.assertEqual(found["verify"][wrong], 0)
         self.assertGreaterEqual(found["verify"]["records"], found["verify"]["acked"])
-        if found["floors_ns"]["client_echo_p50"] is not None:  # None came back on a busy machine.
-            self.assertGreater(found["floors_ns"]["commit_p50"],
-                               found["floors_ns"]["client_echo_p50"])
+        self.assertGreater(found["floors_ns"]["commit_p50"], found["floors_ns"]["client_echo_p50"])
         # 5,000 samples have five beyond p99.9 and none beyond p99.99.
         self.assertIsNone(found["latency_ns"]["response"]["p99_99"])
         self.assertIsNotNone(found["latency_ns"]["response"]["p50"])

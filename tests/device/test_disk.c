@@ -501,7 +501,7 @@ static void open_after_a_lock(bool gone, uint32_t hold_ms)
 static void a_lock_let_go_a_moment_later_is_waited_for(void **state)
 {
     (void)state;
-    open_after_a_lock(false, 80);
+    open_after_a_lock(false, DISK_LOCK_WAIT_NS / 1000000);
 }
 
 /* As the kernel keeps it for the writes of a killed node: longer than for a process that lives. */

@@ -19,6 +19,17 @@ static struct replica_status status_of(struct world *w, uint32_t node)
     return status;
 }
 
+/* A leader whose disk has begun a write that does not end. */
+static struct world *world_of_a_held_write(uint32_t *leader)
+{
+    struct world *w = world_open(1472, 0);
+    *leader = world_wait_leader(w);
+    world_run(w, 3000);
+    w->disk[*leader].held = true;
+    world_send_record(w, *leader, 1, 100);
+    return w;
+}
+
 /* The rest of the cluster goes on, with another leader. */
 static void another_leader_takes_over(struct world *w, uint32_t old)
 {
@@ -33,11 +44,8 @@ static void another_leader_takes_over(struct world *w, uint32_t old)
 static void leader_whose_disk_holds_a_write_longer_than_its_limit_steps_down(void **state)
 {
     (void)state;
-    struct world *w = world_open(1472, 0);
-    uint32_t old = world_wait_leader(w);
-    world_run(w, 3000);
-    w->disk[old].held = true;
-    world_send_record(w, old, 1, 100);
+    uint32_t old;
+    struct world *w = world_of_a_held_write(&old);
     world_run_by(w, 990, WORLD_MS);
     /* Within the limit a stall costs nothing: the others' disks commit. */
     assert_int_equal(w->answer_count, 1);
@@ -58,11 +66,8 @@ static void leader_whose_disk_holds_a_write_longer_than_its_limit_steps_down(voi
 static void replica_whose_disk_never_answers_fails_with_its_reason(void **state)
 {
     (void)state;
-    struct world *w = world_open(1472, 0);
-    uint32_t old = world_wait_leader(w);
-    world_run(w, 3000);
-    w->disk[old].held = true;
-    world_send_record(w, old, 1, 100);
+    uint32_t old;
+    struct world *w = world_of_a_held_write(&old);
     world_run_by(w, 9990, WORLD_MS);
     assert_int_equal(status_of(w, old).failed, 0);
     world_run_by(w, 30, WORLD_MS);
@@ -77,11 +82,8 @@ static void replica_whose_disk_never_answers_fails_with_its_reason(void **state)
 static void time_in_which_nobody_ran_is_not_the_disks(void **state)
 {
     (void)state;
-    struct world *w = world_open(1472, 0);
-    uint32_t old = world_wait_leader(w);
-    world_run(w, 3000);
-    w->disk[old].held = true;
-    world_send_record(w, old, 1, 100);
+    uint32_t old;
+    struct world *w = world_of_a_held_write(&old);
     world_run_by(w, 600, WORLD_MS);
     for (uint32_t i = 0; i < 3; i++) {
         w->now_ns += 15000 * WORLD_MS;
