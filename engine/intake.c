@@ -103,7 +103,7 @@ static enum wire_status open_entry(struct intake *intake, const struct intake_co
     struct log *log = context->log;
     uint64_t end = log->end_position + ENTRY_BYTES_MAX;
     if (end + LOG_RESERVE_BYTES > context->space_position) {
-        return WIRE_FULL;
+        return context->trims ? WIRE_BUSY : WIRE_FULL; /* A trim makes room soon. */
     }
     if (end + LOG_RESERVE_BYTES > context->durable_position + log->ring_bytes) {
         return WIRE_BUSY;

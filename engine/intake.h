@@ -66,6 +66,7 @@ struct intake_context {
     uint64_t durable_position;
     uint64_t space_position; /* Of the smallest log among the voters. */
     uint64_t make_position;  /* What is not the clients' may go so far in the own one. */
+    bool trims;              /* There is a retention: no log stays full. */
     bool closed;             /* The replica stops: nothing new is taken. */
 };
 

@@ -321,6 +321,7 @@ struct intake_context replica_intake_context(struct replica *r)
         .sessions = &r->machine.sessions,
         .space_position = space,
         .make_position = own_space - (trims(r) ? 0 : LOG_TRIM_RESERVE_BYTES),
+        .trims = trims(r),
         .closed = r->stopping,
     };
 }

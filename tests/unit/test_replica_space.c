@@ -31,9 +31,9 @@ static struct replica_status status_of(struct world *w, uint32_t node)
     return status;
 }
 
-/* Send records one after the other to whoever leads until one is refused as full, or `most` were
- * taken; how many were. */
-static uint32_t fill(struct world *w, uint32_t most)
+/* Send records one after the other to whoever leads until one is refused with `refusal`, or `most`
+ * were taken; how many were. */
+static uint32_t fill_until(struct world *w, uint32_t most, enum wire_status refusal)
 {
     for (uint32_t taken = 0; taken < most; taken++) {
         uint32_t answers = w->answer_count = 0;
@@ -42,12 +42,17 @@ static uint32_t fill(struct world *w, uint32_t most)
             world_run(w, 20);
         }
         assert_int_equal(w->answer_count, answers + 1);
-        if (w->answers[answers].status == WIRE_FULL) {
+        if (w->answers[answers].status == refusal) {
             return taken;
         }
         assert_int_equal(w->answers[answers].status, WIRE_OK);
     }
     return most;
+}
+
+static uint32_t fill(struct world *w, uint32_t most)
+{
+    return fill_until(w, most, WIRE_FULL);
 }
 
 /* All nodes have the same log, durably. */
@@ -102,6 +107,25 @@ static void a_retention_beyond_the_smallest_log_trims_for_its_sake(void **state)
         assert_true(kept + 2 * ENTRY_BYTES_MAX > geometry_retention_max(&small));
         world_close(w);
     }
+}
+
+/* Its client comes again, and is taken: what it would be told is full is about to be trimmed. */
+static void a_voter_that_has_not_followed_a_trim_yet_makes_busy_and_not_full(void **state)
+{
+    (void)state;
+    struct world *w = world_open_sizes(8192, 10ull << 20, one_is_small);
+    while (world_wait_leader(w) == 1) {
+        transfer_away(w);
+    }
+    (void)fill(w, 100);
+    check_in_step(w);
+    w->disk[1].held = true;
+    uint32_t taken = fill_until(w, 400, WIRE_BUSY);
+    assert_in_range(taken, 1, 399);
+    w->disk[1].held = false;
+    check_in_step(w);
+    assert_int_equal(fill(w, 400), 400);
+    world_close(w);
 }
 
 /* The largest that a configuration may ask for, too: no log is small then. */
@@ -169,6 +193,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(full_is_judged_by_the_smallest_log_among_the_voters),
         cmocka_unit_test(a_retention_beyond_the_smallest_log_trims_for_its_sake),
+        cmocka_unit_test(a_voter_that_has_not_followed_a_trim_yet_makes_busy_and_not_full),
         cmocka_unit_test(a_retention_is_kept_where_it_fits),
         cmocka_unit_test(a_full_log_has_room_for_elections),
         cmocka_unit_test(elections_without_end_leave_room_for_a_leader_that_trims),
