@@ -14,8 +14,8 @@
 _Static_assert(sizeof(struct header_layout) == WIRE_HEADER_BYTES, "no padding in the header");
 _Static_assert(offsetof(struct header_layout, cluster) == 24, "integers are aligned");
 _Static_assert(sizeof(struct vote_layout) == 24, "no padding");
-_Static_assert(sizeof(struct vote_reply_layout) == 8, "no padding");
-_Static_assert(sizeof(struct append_layout) == 32, "no padding");
+_Static_assert(sizeof(struct vote_reply_layout) == 16, "no padding");
+_Static_assert(sizeof(struct append_layout) == 40, "no padding");
 _Static_assert(sizeof(struct entry_layout) == 72, "no padding");
 _Static_assert(sizeof(struct ack_layout) == 80, "no padding");
 _Static_assert(sizeof(struct timeout_now_layout) == 16, "no padding");
@@ -37,7 +37,7 @@ _Static_assert(WIRE_HEADER_BYTES + sizeof(struct entry_layout) + FRAGMENT_BYTES_
 _Static_assert(sizeof(struct stats_layout) == 8, "no padding");
 _Static_assert(sizeof(struct stats_reply_layout) == 8, "no padding");
 _Static_assert(sizeof(struct head_layout) <= WIRE_HEAD_BYTES_MAX, "a head fits its buffer");
-_Static_assert(WIRE_HEADER_BYTES + sizeof(struct vote_reply_layout) == FRAME_BYTES_MIN,
+_Static_assert(WIRE_HEADER_BYTES + sizeof(struct probe_layout) == FRAME_BYTES_MIN,
                "the shortest frame is a header and the shortest fixed part");
 _Static_assert((int)WIRE_PRE_VOTE == (int)RAFT_PRE_VOTE + 1, "raft kinds are the wire's, less 1");
 _Static_assert((int)WIRE_APPEND == (int)RAFT_APPEND + 1, "raft kinds are the wire's, less 1");

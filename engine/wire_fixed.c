@@ -53,17 +53,19 @@ static enum wire_reason timeout_now_decode(const struct head_layout *head, struc
 static enum wire_reason vote_reply_decode(const struct head_layout *head, struct wire_frame *out)
 {
     const struct vote_reply_layout *fixed = &head->vote_reply;
-    if (fixed->granted > 1 || !wire_all_zero(fixed->reserved, sizeof fixed->reserved)) {
+    if (fixed->granted > 1 || (fixed->regressed & 1u) != 0 ||
+        !wire_all_zero(fixed->reserved, sizeof fixed->reserved)) {
         return WIRE_DROP_bad_field;
     }
     out->message.vote_reply.granted = fixed->granted == 1;
+    out->message.vote_reply.regressed = fixed->regressed;
     return WIRE_DROP_ok;
 }
 
 static enum wire_reason append_decode(const struct head_layout *head, struct wire_frame *out)
 {
     const struct append_layout *fixed = &head->append;
-    if (fixed->commit_index >= NUMBER_LIMIT) {
+    if (fixed->commit_index >= NUMBER_LIMIT || (fixed->regressed & 1u) != 0) {
         return WIRE_DROP_bad_field;
     }
     struct raft_entry_id prev = {fixed->prev_term, fixed->prev_index};
@@ -71,6 +73,7 @@ static enum wire_reason append_decode(const struct head_layout *head, struct wir
     out->message.append.prev = prev;
     out->message.append.commit_index = fixed->commit_index;
     out->message.append.heard_boot = fixed->heard_boot;
+    out->message.append.regressed = fixed->regressed;
     return id_check(prev, head->header.term);
 }
 
@@ -327,6 +330,7 @@ void wire_fixed_encode(const struct wire_frame *frame, struct head_layout *head)
     case WIRE_PRE_VOTE_REPLY:
     case WIRE_VOTE_REPLY:
         head->vote_reply.granted = frame->message.vote_reply.granted ? 1 : 0;
+        head->vote_reply.regressed = frame->message.vote_reply.regressed;
         return;
     case WIRE_APPEND:
         head->append.session = frame->message.append.session;
@@ -334,6 +338,7 @@ void wire_fixed_encode(const struct wire_frame *frame, struct head_layout *head)
         head->append.prev_index = frame->message.append.prev.index;
         head->append.commit_index = frame->message.append.commit_index;
         head->append.heard_boot = frame->message.append.heard_boot;
+        head->append.regressed = frame->message.append.regressed;
         return;
     case WIRE_ENTRY:
         entry_encode(&frame->entry, &head->entry);

@@ -61,6 +61,7 @@ struct vote_layout {
 struct vote_reply_layout {
     uint8_t granted;
     uint8_t reserved[7];
+    uint64_t regressed;
 };
 
 struct append_layout {
@@ -69,6 +70,7 @@ struct append_layout {
     uint64_t prev_term;
     uint64_t prev_index;
     uint64_t commit_index;
+    uint64_t regressed;
 };
 
 struct entry_layout {

@@ -66,7 +66,7 @@ local HEADER = {
     {"tag", 16, {zero = true}},
 }
 local VOTE = {{"last_term", 8}, {"last_index", 8}, {"transfer", 1}, zero(7)}
-local VOTE_REPLY = {{"granted", 1}, zero(7)}
+local VOTE_REPLY = {{"granted", 1}, zero(7), {"regressed", 8, {set = true}}}
 local ENTRY = {
     {"session", 4}, {"fragment_bytes", 2}, {"pages", 1}, zero(1), {"used_bytes", 4},
     {"offset", 4}, {"term", 8}, {"index", 8}, {"previous_term", 8}, {"position", 8},
@@ -83,7 +83,7 @@ local KINDS = {
     [4] = {"VOTE_REPLY", "vote_reply", VOTE_REPLY, tells = {"granted"}},
     [5] = {"APPEND", "append", {
         {"session", 4}, {"heard_boot", 4}, {"prev_term", 8}, {"prev_index", 8},
-        {"commit_index", 8},
+        {"commit_index", 8}, {"regressed", 8, {set = true}},
     }, tells = {"prev_index", "commit_index"}},
     [6] = {"ENTRY", "entry", ENTRY, payload = "fragment",
         tells = {"index", "offset", "commit_index"}},

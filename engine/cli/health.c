@@ -139,6 +139,26 @@ static void note_nodes(struct health *health,
     }
 }
 
+/* By the leader's word; without one, by anybody's who has heard it. */
+static void note_regressed(struct health *health,
+                           const struct config *config,
+                           const struct ask_answer *answers,
+                           const struct wire_status_reply *leader)
+{
+    raft_set regressed = leader != NULL ? leader->regressed : 0;
+    for (uint32_t i = 0; i < config->node_count && leader == NULL; i++) {
+        regressed |= answers[i].reachable ? answers[i].status.regressed : 0;
+    }
+    if (regressed != 0) {
+        char names[HEALTH_NAMES_BYTES];
+        note(health,
+             "the log of %s lacks entries that it had acknowledged (its disk lied, or is an old "
+             "copy): its votes and acks do not count; see to its disk, then start it again: it "
+             "counts once it has caught up",
+             health_name_nodes(regressed, names));
+    }
+}
+
 static void note_leader(struct health *health,
                         const struct config *config,
                         const struct wire_status_reply *leader)
@@ -154,13 +174,6 @@ static void note_leader(struct health *health,
              health_name_nodes(leader->waiting, names));
     } else if (!leader->takes_proposals) {
         note(health, "node %u leads and takes no appends yet", health->leader);
-    }
-    if (leader->regressed != 0) {
-        note(health,
-             "the log of %s lacks entries that it had acknowledged (its disk lied, or is an old "
-             "copy): its votes and acks do not count while node %u leads; once its disk is in "
-             "order and it has caught up, `thole leader transfer` counts it again",
-             health_name_nodes(leader->regressed, names), health->leader);
     }
     if (leader->strangers != 0) {
         note(health,
@@ -233,6 +246,7 @@ void health_judge(struct health *health,
     } else {
         note_leader(health, config, leader);
     }
+    note_regressed(health, config, answers, leader);
     note_nodes(health, config, answers, leader);
     health->healthy = health->available && health->note_count == 0;
 }

@@ -99,6 +99,12 @@ static raft_set election_others(const struct raft *r)
     return membership_voters(r) & r->members;
 }
 
+/* Also a vote that came before its voter was accused does not count. */
+static bool election_is_granted(const struct raft *r)
+{
+    return quorum_agrees(&r->configuration, r->granted & ~r->regressed);
+}
+
 static void election_campaign(struct raft *r)
 {
     ASSERT(r->cut == CUT_NONE);
@@ -133,7 +139,7 @@ static void election_pre_campaign(struct raft *r)
     r->owed_pre_vote = election_others(r);
     r->resend_due_ns = r->now_ns + r->config.heartbeat_ns;
     r->counters.pre_votes_started++;
-    if (quorum_agrees(&r->configuration, r->granted)) {
+    if (election_is_granted(r)) {
         election_campaign(r);
     }
 }
@@ -160,18 +166,18 @@ void election_state_durable(struct raft *r)
     r->attempt_token = ++r->token;
     r->owed_vote = election_others(r);
     r->resend_due_ns = r->now_ns + r->config.heartbeat_ns;
-    if (quorum_agrees(&r->configuration, r->granted)) {
+    if (election_is_granted(r)) {
         election_win(r);
     }
 }
 
 /* Learners, removed nodes and nodes with a sick disk wait; so does one whose log is being cut: a
- * leader's log only grows. A node that has lost an end of its log does not know what a leader of it
- * would have to know. */
+ * leader's log only grows. So does one whose disk went back, by the leader's word. A node that has
+ * lost an end of its log does not know what a leader of it would have to know. */
 bool election_may_campaign(const struct raft *r)
 {
     return membership_votes(r, r->config.self) && !r->unhealthy && r->cut == CUT_NONE &&
-           r->state.vote_bound.index == 0;
+           r->state.vote_bound.index == 0 && !regressed_is(r, r->config.self);
 }
 
 void election_tick(struct raft *r)
@@ -215,14 +221,16 @@ static bool election_up_to_date(const struct raft *r, struct raft_entry_id last)
 /* This node would vote for `id` in its own, current term. */
 static bool election_vote_is_free(const struct raft *r, uint8_t id)
 {
-    return r->state.vote == id || (r->state.vote == RAFT_NOBODY && r->term_leader == RAFT_NOBODY);
+    bool free = r->state.vote == RAFT_NOBODY && r->term_leader == RAFT_NOBODY;
+    return r->state.vote == id || (free && !regressed_is(r, r->config.self));
 }
 
 /* Nothing changes here but what is owed: a pre-vote promises nothing. */
 void election_on_pre_vote(struct raft *r, const struct raft_message *m)
 {
     struct peer *peer = &r->peers[m->from];
-    bool free = m->term > r->state.term || election_vote_is_free(r, m->from);
+    bool newer = m->term > r->state.term && !regressed_is(r, r->config.self);
+    bool free = newer || election_vote_is_free(r, m->from);
     bool granted = m->term >= r->state.term && free && !election_sticky(r) &&
                    election_up_to_date(r, m->vote.last);
 
@@ -238,11 +246,12 @@ void election_on_pre_vote_reply(struct raft *r, const struct raft_message *m)
         return;
     }
     r->answered |= set_of(m->from);
+    regressed_learn(r, m->vote_reply.regressed);
     if (!m->vote_reply.granted || m->term != r->state.term + 1) {
         return;
     }
     r->granted |= set_of(m->from);
-    if (quorum_agrees(&r->configuration, r->granted)) {
+    if (election_is_granted(r)) {
         election_campaign(r);
     }
 }
@@ -283,11 +292,12 @@ void election_on_vote_reply(struct raft *r, const struct raft_message *m)
     ASSERT(set_has(r->granted, r->config.self)); /* Nobody was asked before. */
     r->answered |= set_of(m->from);
     membership_pin(r, m->from, m->from_store);
+    regressed_learn(r, m->vote_reply.regressed);
     if (!m->vote_reply.granted) {
         return;
     }
     r->granted |= set_of(m->from);
-    if (quorum_agrees(&r->configuration, r->granted)) {
+    if (election_is_granted(r)) {
         election_win(r);
     }
 }

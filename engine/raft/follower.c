@@ -120,6 +120,7 @@ void follower_on_append(struct raft *r, const struct raft_message *m)
     }
     election_follow(r, m->from);
     election_heard(r);
+    regressed_follow(r, m->append.regressed);
     r->append_token = m->token;
     r->append_session = m->append.session;
     r->append_prev = m->append.prev;

@@ -58,6 +58,8 @@ struct peer {
     uint64_t boot_token;  /* Newest token made before `boot` was heard of. */
     uint64_t
         acked_index; /* Highest acked as durable to this leader, over all sessions and boots. */
+    uint64_t regain_index; /* Regressed: with so much it counts again; UINT64_MAX: first it has to
+                              be started again. */
     struct owed_reply vote_reply;
     struct owed_reply pre_vote_reply;
     struct owed_reply stale_reply; /* To an APPEND of an older term (rule A6). */
@@ -250,11 +252,20 @@ void follower_meet_bound(struct raft *r);
 void follower_cut_durable(struct raft *r, uint64_t epoch);
 
 /* progress.c */
-void progress_regressed(struct raft *r, uint8_t id);
 void progress_probe(struct raft *r, uint8_t id, uint64_t index);
 bool progress_contradicts(const struct raft *r, const struct raft_message *m);
 void progress_on_reply(struct raft *r, const struct raft_message *m, bool fresh);
 void progress_build_append(struct raft *r, uint8_t id, struct raft_message *append);
+
+/* regressed.c */
+bool regressed_is(const struct raft *r, uint8_t id);
+void regressed_accuse(struct raft *r, uint8_t id);
+void regressed_follow(struct raft *r, raft_set regressed);
+void regressed_learn(struct raft *r, raft_set regressed);
+void regressed_lead(struct raft *r);
+void regressed_started(struct raft *r, uint8_t id);
+void regressed_regain(struct raft *r);
+uint64_t regressed_quorum_value(const struct raft *r, const uint64_t *values, bool all);
 
 /* membership.c */
 void membership_init(struct raft *r, const struct raft_recovered *recovered);

@@ -20,6 +20,7 @@ void leader_begin(struct raft *r)
         r->heard_ns[set_first(rest)] = r->now_ns;
         r->peers[set_first(rest)].acked_index = 0;
     }
+    regressed_lead(r);
     r->match[r->config.self] = r->durable_index;
     r->heard_ns[r->config.self] = UINT64_MAX;
     r->owed_make = true;
@@ -28,7 +29,7 @@ void leader_begin(struct raft *r)
 /* A quorum has been heard within the shortest election timeout (rules B5, B6). */
 static bool leader_has_quorum(const struct raft *r)
 {
-    uint64_t heard_ns = quorum_value(&r->configuration, r->heard_ns);
+    uint64_t heard_ns = regressed_quorum_value(r, r->heard_ns, false);
 
     return heard_ns >= r->now_ns || r->now_ns - heard_ns < r->config.election_min_ns;
 }
@@ -67,9 +68,7 @@ void leader_time_lost(struct raft *r)
 void leader_update_commit(struct raft *r)
 {
     ASSERT(r->role == RAFT_LEADER);
-    uint64_t index = LIKELY(r->state.bootstrapped)
-                         ? quorum_value(&r->configuration, r->match)
-                         : quorum_value_of_all(&r->configuration, r->match);
+    uint64_t index = regressed_quorum_value(r, r->match, UNLIKELY(!r->state.bootstrapped));
 
     if (index <= r->commit_index || index < r->term_first_index) {
         return;
@@ -104,6 +103,7 @@ void leader_on_append_reply(struct raft *r, const struct raft_message *m)
         r->state.bootstrapped = true;
     }
     progress_on_reply(r, m, fresh);
+    regressed_regain(r);
     leader_update_commit(r);
     transfer_advance(r);
 }

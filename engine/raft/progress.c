@@ -64,17 +64,6 @@ static void progress_on_probe_reply(struct raft *r, const struct raft_message *m
     }
 }
 
-/* It has acknowledged more than it has, and does not say that it lost it: nothing that it says of
- * its log is evidence any more (rule M7). */
-void progress_regressed(struct raft *r, uint8_t id)
-{
-    ASSERT(r->role == RAFT_LEADER);
-    ASSERT(!set_has(r->regressed, id));
-    r->regressed |= set_of(id);
-    r->counters.regressions++;
-    progress_probe(r, id, r->terms.last_index);
-}
-
 /* It claims entries that this leader has not got: nobody has verified them with it. */
 bool progress_contradicts(const struct raft *r, const struct raft_message *m)
 {
@@ -112,7 +101,7 @@ void progress_on_reply(struct raft *r, const struct raft_message *m, bool fresh)
     }
     peer->bounded = m->append_reply.bounded;
     if (UNLIKELY(progress_went_back(r, m, fresh))) {
-        progress_regressed(r, m->from);
+        regressed_accuse(r, m->from);
         return;
     }
     switch (peer->progress) {
@@ -152,5 +141,6 @@ void progress_build_append(struct raft *r, uint8_t id, struct raft_message *appe
     append->append.prev = (struct raft_entry_id){raft_term_of(r, index), index};
     append->append.commit_index = r->commit_index;
     append->append.heard_boot = (uint32_t)peer->boot;
+    append->append.regressed = r->regressed;
     ASSERT((append->append.prev.term == 0) == (index == 0));
 }

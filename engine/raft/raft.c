@@ -142,7 +142,9 @@ static void raft_on_older_boot(struct raft *r, const struct raft_message *m)
                  m->term == r->state.term && m->token > peer->boot_token &&
                  m->token <= peer->sent_token;
     if (alive && set_has(r->members, m->from)) {
-        progress_regressed(r, m->from);
+        r->peers[m->from].boot = m->from_boot; /* It is this one that is spoken to from now on. */
+        r->peers[m->from].boot_token = r->token;
+        regressed_accuse(r, m->from);
     }
 }
 
@@ -164,6 +166,7 @@ static bool raft_accept_boot(struct raft *r, const struct raft_message *m)
     peer->boot_token = r->token;
     if (restarted && r->role == RAFT_LEADER && set_has(r->members, m->from)) {
         progress_probe(r, m->from, r->terms.last_index);
+        regressed_started(r, m->from);
     }
     return true;
 }
@@ -274,10 +277,10 @@ static bool raft_contradicts(const struct raft *r, const struct raft_message *m)
     return false;
 }
 
-static bool raft_is_reply(const struct raft_message *m)
+static bool raft_is_of_election(const struct raft_message *m)
 {
-    return m->kind == RAFT_PRE_VOTE_REPLY || m->kind == RAFT_VOTE_REPLY ||
-           m->kind == RAFT_APPEND_REPLY;
+    return m->kind == RAFT_PRE_VOTE || m->kind == RAFT_PRE_VOTE_REPLY || m->kind == RAFT_VOTE ||
+           m->kind == RAFT_VOTE_REPLY;
 }
 
 static void raft_on_message(struct raft *r, const struct raft_message *m)
@@ -290,7 +293,7 @@ static void raft_on_message(struct raft *r, const struct raft_message *m)
         r->counters.absurd_term++;
         return;
     }
-    if (UNLIKELY(set_has(r->regressed, m->from)) && raft_is_reply(m)) {
+    if (regressed_is(r, m->from) && raft_is_of_election(m)) {
         r->counters.regressed_ignored++;
         return;
     }

@@ -127,6 +127,7 @@ struct raft_message {
         } vote;            /* PRE_VOTE, VOTE */
         struct {
             bool granted;
+            raft_set regressed; /* See raft_regressed(). */
         } vote_reply; /* PRE_VOTE_REPLY, VOTE_REPLY. The term of a granted PRE_VOTE_REPLY is the
                          request's, that of every other message the sender's own. */
         struct {
@@ -135,6 +136,7 @@ struct raft_message {
             uint64_t commit_index;
             uint32_t heard_boot; /* Low half of the newest boot of the receiver that the sender
                                     has heard; 0: none. No ack of an older one counts. */
+            raft_set regressed;  /* See raft_regressed(). */
         } append;
         struct {
             uint32_t session;  /* Echoed. */
@@ -300,7 +302,8 @@ struct raft_replication {
     X(votes_granted) X(votes_refused) X(stale_term) X(stale_token) X(stale_session) \
     X(unknown_sender) X(wrong_store) X(absurd_term) X(sticky_ignored) X(stale_durable) \
     X(quorum_lost) X(transfers_started) X(transfers_aborted) X(transfer_campaigns) X(read_rounds) \
-    X(read_rounds_confirmed) X(contradictions) X(bounds_met) X(regressions) X(regressed_ignored)
+    X(read_rounds_confirmed) X(contradictions) X(bounds_met) X(regressions) X(regressed_ignored) \
+    X(regained)
 /* clang-format on */
 COUNTERS_DECLARE(raft, RAFT_COUNTERS);
 
@@ -356,8 +359,9 @@ bool raft_bootstrapped(const struct raft *r);
  * and does not stand. Over when a leader's word shows that all it may have acknowledged is here
  * again. */
 struct raft_entry_id raft_vote_bound(const struct raft *r);
-/* Peers that lack what they acknowledged to this leader, and do not say so: their disk has lied, or
- * is an old copy. Their votes and acks do not count here, while this process lives. */
+/* Nodes that lack what they acknowledged to a leader, and do not say so: their disk has lied, or is
+ * an old copy. Their votes and acks do not count, and nobody votes for them, until they were
+ * started again and have caught up. Known from the leader; this node may be among them. */
 raft_set raft_regressed(const struct raft *r);
 bool raft_cut_pending(const struct raft *r);
 /* A leader whose first entry of the term is in its log and that is not handing over: client entries

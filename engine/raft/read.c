@@ -21,7 +21,8 @@ static bool read_round_under_way(const struct raft *r)
 /* Enough voters have answered the round under way. The leader is its own witness, if it votes. */
 static bool read_round_proven(const struct raft *r)
 {
-    return quorum_agrees(&r->configuration, r->read_heard | set_of(r->config.self));
+    raft_set heard = r->read_heard & ~r->regressed;
+    return quorum_agrees(&r->configuration, heard | set_of(r->config.self));
 }
 
 static void read_begin_round(struct raft *r)

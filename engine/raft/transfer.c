@@ -19,7 +19,8 @@ static raft_set transfer_candidates(const struct raft *r)
 {
     raft_set candidates = 0;
 
-    for (raft_set rest = r->configuration.voters & r->members; rest != 0; rest &= rest - 1) {
+    for (raft_set rest = r->configuration.voters & r->members & ~r->regressed; rest != 0;
+         rest &= rest - 1) {
         uint8_t id = set_first(rest);
         bool heard = r->now_ns - r->heard_ns[id] < r->config.election_min_ns;
         candidates |= heard && !r->peers[id].bounded ? set_of(id) : 0;

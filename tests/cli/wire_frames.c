@@ -134,6 +134,7 @@ static void put_message(const struct wire_frame *frame)
     case RAFT_PRE_VOTE_REPLY:
     case RAFT_VOTE_REPLY:
         put("vote_reply.granted", message->vote_reply.granted);
+        put("vote_reply.regressed", message->vote_reply.regressed);
         return;
     case RAFT_APPEND:
         put("append.session", message->append.session);
@@ -141,6 +142,7 @@ static void put_message(const struct wire_frame *frame)
         put("append.prev_term", message->append.prev.term);
         put("append.prev_index", message->append.prev.index);
         put("append.commit_index", message->append.commit_index);
+        put("append.regressed", message->append.regressed);
         return;
     case RAFT_TIMEOUT_NOW:
         put("timeout_now.last_term", message->timeout_now.last.term);

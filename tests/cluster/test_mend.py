@@ -196,8 +196,9 @@ class Mending(cluster.Case):
         self.assert_exit(thole("start", "-c", self.made.path, "--node", "1", "--discard-damaged"),
                          2, "is for a cluster of one")
 
-    def test_an_old_copy_of_a_disk_is_noticed_and_counts_no_more(self):
-        """What it lacks, it has acknowledged to the leader; which says so and goes on without."""
+    def test_an_old_copy_of_a_disk_counts_no_more_until_it_was_started_again(self):
+        """What it lacks, it has acknowledged to the leader; which says so and goes on without. So
+        does the next leader. Started again, the node counts as soon as it has caught up."""
         for node in self.made.nodes:
             node.start(waits=False)
         leader = self.made.wait_healthy()["leader"]
@@ -218,6 +219,22 @@ class Mending(cluster.Case):
         self.assertEqual((found["healthy"], found["available"], found["leader"]),
                          (False, True, leader))
         self.append(b"goes on\n")
+        other = ({1, 2, 3} - {leader, victim}).pop()
+        self.assert_exit(thole("leader", "transfer", "-c", self.made.path), 0)
+        found = self.made.wait_status(lambda found: found["leader"] == other, "the third leads")
+        found = self.made.wait_status(lambda found: words in found["notes"], "it knows, too")
+        self.made[leader].kill()
+        self.made.wait_status(lambda found: not found["available"], "the accused is no majority")
+        self.assertIn(words, self.made.status()["notes"])
+        self.made[leader].start(waits=False)
+        self.made.wait_status(lambda found: found["available"], "a majority without the accused")
+        self.append(b"still without it\n")
+        self.assertIn(words, self.made.status()["notes"])
+        self.assertEqual(self.made[victim].stop(), 0)
+        self.made[victim].start()
+        self.assertNotIn(words, self.made.wait_healthy()["notes"])
+        self.made[self.made.wait_healthy()["leader"]].kill()
+        self.made.wait_status(lambda found: found["available"], "its vote counts again")
 
     def test_a_stranger_without_the_entries_mends_nobody(self):
         LogFile(self.made[2].data).flip(self.entries[4]["position"] + 200)

@@ -380,6 +380,7 @@ static void append_random(struct prng *prng, struct raft_message *message, uint6
 {
     message->append.session = (uint32_t)prng_next(prng);
     message->append.heard_boot = (uint32_t)prng_next(prng);
+    message->append.regressed = prng_next(prng) & ~1ull;
     message->append.prev = id_random(prng, term, true);
     message->append.commit_index = number(prng, 0, NUMBER_LIMIT - 1);
 }
@@ -402,6 +403,7 @@ void frame_random(struct prng *prng,
     case WIRE_PRE_VOTE_REPLY:
     case WIRE_VOTE_REPLY:
         frame->message.vote_reply.granted = prng_chance(prng, 500000);
+        frame->message.vote_reply.regressed = prng_next(prng) & ~1ull;
         return;
     case WIRE_APPEND:
         append_random(prng, &frame->message, frame->header.term);
@@ -516,12 +518,14 @@ static bool message_equal(const struct wire_frame *a, const struct wire_frame *b
                x->vote.transfer == y->vote.transfer;
     case RAFT_PRE_VOTE_REPLY:
     case RAFT_VOTE_REPLY:
-        return x->vote_reply.granted == y->vote_reply.granted;
+        return x->vote_reply.granted == y->vote_reply.granted &&
+               x->vote_reply.regressed == y->vote_reply.regressed;
     case RAFT_APPEND:
         return x->append.session == y->append.session &&
                memcmp(&x->append.prev, &y->append.prev, sizeof x->append.prev) == 0 &&
                x->append.commit_index == y->append.commit_index &&
-               x->append.heard_boot == y->append.heard_boot;
+               x->append.heard_boot == y->append.heard_boot &&
+               x->append.regressed == y->append.regressed;
     case RAFT_TIMEOUT_NOW:
         return memcmp(&x->timeout_now, &y->timeout_now, sizeof x->timeout_now) == 0;
     case RAFT_APPEND_REPLY:

@@ -81,6 +81,7 @@ void cluster_set_log(struct cluster *c, uint8_t id, const uint64_t *terms, uint3
     for (uint32_t i = 0; i < first.member_count; i++) {
         first.members[i].store = c->nodes[first.members[i].id].store;
     }
+    disk->went_back = count < disk->durable_index;
     for (uint32_t i = 1; i <= count; i++) {
         disk->entries[i] = (struct cluster_entry){terms[i - 1], 0};
         disk->entry_term = terms[i - 1];
@@ -402,7 +403,8 @@ static void cluster_stream(struct cluster *c, uint8_t id, uint8_t peer)
     }
     check(c, replication.match_index < replication.next_index || replication.match_index > 0, id,
           "match lies below next");
-    check(c, replication.match_index <= c->nodes[peer].disk.durable_index, id,
+    const struct cluster_disk *disk = &c->nodes[peer].disk;
+    check(c, disk->went_back || replication.match_index <= disk->durable_index, id,
           "match is durable at the peer");
     if (stream->session != replication.session) {
         stream->session = replication.session;

@@ -4,7 +4,7 @@
  * timeout-now.
  *
  *   nodes N [voters=IDS] [outgoing=IDS]      empty disks; the other nodes are learners
- *   log ID TERM... [term=TERM]               what an earlier life left on the disk
+ *   log ID TERM... [term=TERM]               what an earlier life left on the disk, or an old copy
  *   start [IDS]                              from the disk
  *   crash ID [written=INDEX] [state] [cut]   what else has reached the disk
  *   timeout ID                               time goes to the node's deadline; it alone ticks
@@ -51,6 +51,16 @@ static const char *packet_kind(const struct cluster_packet *packet)
     return packet->is_entry ? "entry" : kind_names[packet->message.kind];
 }
 
+static void print_regressed(raft_set regressed)
+{
+    const char *before = " regressed ";
+
+    for (raft_set rest = regressed; rest != 0; rest &= rest - 1) {
+        trace_print("%s%u", before, set_first(rest));
+        before = ",";
+    }
+}
+
 static void print_message(const struct raft_message *m)
 {
     trace_print("%u -> %u %s term %" PRIu64 " token %u", m->from, m->to, kind_names[m->kind],
@@ -67,12 +77,15 @@ static void print_message(const struct raft_message *m)
         break;
     case RAFT_PRE_VOTE_REPLY:
     case RAFT_VOTE_REPLY:
-        trace_print(" %s\n", m->vote_reply.granted ? "granted" : "refused");
+        trace_print(" %s", m->vote_reply.granted ? "granted" : "refused");
+        print_regressed(m->vote_reply.regressed);
+        trace_print("\n");
         break;
     case RAFT_APPEND:
-        trace_print(" session %u prev (%" PRIu64 ",%" PRIu64 ") commit %" PRIu64 "\n",
-                    m->append.session, m->append.prev.term, m->append.prev.index,
-                    m->append.commit_index);
+        trace_print(" session %u prev (%" PRIu64 ",%" PRIu64 ") commit %" PRIu64, m->append.session,
+                    m->append.prev.term, m->append.prev.index, m->append.commit_index);
+        print_regressed(m->append.regressed);
+        trace_print("\n");
         break;
     case RAFT_APPEND_REPLY:
         trace_print(" session %u", m->append_reply.session);
@@ -451,11 +464,13 @@ static void run_state(void)
         }
         trace_print("%u: %s term %" PRIu64 " vote %u leader %u last (%" PRIu64 ",%" PRIu64
                     ") commit %" PRIu64 " verified %" PRIu64 " durable %" PRIu64 " epoch %" PRIu64
-                    "%s%s\n",
+                    "%s%s",
                     id, role_names[raft_role(r)], raft_term(r), raft_vote(r), raft_leader(r),
                     raft_last(r).term, raft_last(r).index, raft_commit_index(r),
                     raft_verified_index(r), raft_durable_index(r), raft_epoch(r),
                     raft_bootstrapped(r) ? "" : " newborn", raft_cut_pending(r) ? " cutting" : "");
+        print_regressed(raft_regressed(r));
+        trace_print("\n");
     }
 }
 

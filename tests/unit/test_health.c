@@ -86,6 +86,13 @@ static void node_that_lost_an_end_and_one_whose_disk_went_back_are_named(void **
     assert_false(w.health.healthy);
     assert_int_equal(w.health.note_count, 1);
     assert_true(says(&w, "the log of node 3 lacks entries that it had acknowledged"));
+    w.answers[0].status.regressed = 1u << 1; /* Of a follower: the leader's word is newer. */
+    judge(&w);
+    assert_int_equal(w.health.note_count, 1);
+    w.answers[1].reachable = false;
+    judge(&w);
+    assert_false(w.health.available);
+    assert_true(says(&w, "the log of node 1 lacks entries that it had acknowledged"));
 }
 
 static void nodes_of_which_none_can_ever_lead_are_told_what_is_left(void **state)

@@ -1,5 +1,4 @@
-/* test_raft_lost.c: a node that has lost an end of its log, and a peer whose disk went back (rules
- * M2, M7). */
+/* test_raft_lost.c: a node that has lost an end of its log (rule M2). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -170,145 +169,6 @@ static void word_of_the_leader_before_does_not_meet_the_bound(void **state)
     assert_int_equal(raft_vote_bound(core.raft).index, 6);
 }
 
-/* Node 2 has acknowledged entry 4, and then says in another boot that its log ends earlier. */
-static void go_back(uint64_t boot, bool says_so)
-{
-    core_lead(&core);
-    core_acks(&core, 4);
-    struct raft_message append = core_heartbeat(&core, 2);
-    struct raft_message reply = core_ack(&append, false, 0);
-    reply.from_boot = boot;
-    reply.append_reply.bounded = says_so;
-    core_receive(&core, &reply); /* The restart is seen: a new session. */
-    append = core_heartbeat(&core, 2);
-    reply = core_ack(&append, false, 0);
-    reply.from_boot = boot;
-    reply.append_reply.bounded = says_so;
-    reply.append_reply.hint = id(2, 3);
-    core_receive(&core, &reply);
-}
-
-/* M7 */
-static void peer_that_lacks_what_it_acked_counts_no_more(void **state)
-{
-    (void)state;
-    go_back(2, false);
-    assert_int_equal(raft_regressed(core.raft), set_of(2));
-    assert_int_equal(core_propose(&core, NULL), RAFT_TAKEN);
-    struct raft_message append = core_heartbeat(&core, 2);
-    struct raft_message reply = core_ack(&append, true, 5);
-    reply.from_boot = 2;
-    core_receive(&core, &reply);
-    assert_int_equal(raft_commit_index(core.raft), 4);
-    assert_int_equal(raft_counters(core.raft)->regressed_ignored, 1);
-    assert_false(raft_replication(core.raft, 2).active);
-    append = core_heartbeat(&core, 3);
-    reply = core_ack(&append, true, 5);
-    core_receive(&core, &reply);
-    assert_int_equal(raft_commit_index(core.raft), 5);
-}
-
-static void vote_of_such_a_peer_counts_no_more_either(void **state)
-{
-    (void)state;
-    go_back(2, false);
-    for (uint32_t i = 0; i < 40 && raft_is_leader(core.raft); i++) { /* Nobody answers. */
-        core_elapse(&core, HEARTBEAT_NS);
-        core_settle(&core);
-    }
-    assert_false(raft_is_leader(core.raft));
-    core_pre_campaign(&core);
-    struct raft_message yes = core_reply(core_sent(&core, RAFT_PRE_VOTE, 2), true);
-    yes.from_boot = 2;
-    core_receive(&core, &yes);
-    assert_int_equal(raft_role(core.raft), RAFT_PRE_CANDIDATE);
-    yes = core_reply(core_sent(&core, RAFT_PRE_VOTE, 3), true);
-    core_receive(&core, &yes);
-    assert_int_equal(raft_role(core.raft), RAFT_CANDIDATE);
-}
-
-static void bounded_peer_is_not_taken_for_a_liar(void **state)
-{
-    (void)state;
-    go_back(2, true);
-    assert_int_equal(raft_regressed(core.raft), 0);
-    struct raft_message append = core_heartbeat(&core, 2);
-    assert_int_equal(append.append.heard_boot, 2);
-    struct raft_message reply = core_ack(&append, true, append.append.prev.index);
-    reply.from_boot = 2;
-    core_receive(&core, &reply);
-    assert_true(raft_replication(core.raft, 2).active);
-}
-
-/* Its boot is the same: the copy is of just before the life that acknowledged. */
-static void old_copy_of_the_same_boot_is_known_by_what_it_lacks(void **state)
-{
-    (void)state;
-    core_lead(&core);
-    core_acks(&core, 4);
-    struct raft_message append = core_heartbeat(&core, 2);
-    struct raft_message reply = core_ack(&append, false, 0);
-    reply.append_reply.hint = id(2, 3);
-    core_receive(&core, &reply);
-    assert_int_equal(raft_regressed(core.raft), set_of(2));
-}
-
-/* What it has said to be lost is not held against it later, though its bound was met without it. */
-static void peer_that_was_bounded_may_start_again_before_it_has_all(void **state)
-{
-    (void)state;
-    go_back(2, true);
-    struct raft_message append = core_heartbeat(&core, 2);
-    struct raft_message reply = core_ack(&append, true, 3);
-    reply.from_boot = 2; /* The bound is met. */
-    core_receive(&core, &reply);
-    append = core_heartbeat(&core, 2);
-    reply = core_ack(&append, true, 3);
-    reply.from_boot = 3;
-    core_receive(&core, &reply); /* A new session: it starts at the log's end. */
-    append = core_heartbeat(&core, 2);
-    reply = core_ack(&append, false, 3);
-    reply.from_boot = 3;
-    reply.append_reply.hint = id(2, 3);
-    core_receive(&core, &reply);
-    assert_int_equal(raft_regressed(core.raft), 0);
-}
-
-static void refusal_that_was_overtaken_accuses_nobody(void **state)
-{
-    (void)state;
-    core_lead(&core);
-    struct raft_message append = core_heartbeat(&core, 2);
-    struct raft_message late = core_ack(&append, false, 0);
-    late.append_reply.hint = id(1, 2);
-    struct raft_message reply = core_ack(&append, false, 4);
-    core_receive(&core, &reply);
-    core_receive(&core, &late);
-    assert_int_equal(raft_regressed(core.raft), 0);
-}
-
-static void old_copy_of_a_disk_is_known_by_its_boot(void **state)
-{
-    (void)state;
-    core_lead(&core);
-    core_acks(&core, 4);
-    struct raft_message before = core_heartbeat(&core, 2);
-    struct raft_message reply = core_ack(&before, true, 4);
-    reply.from_boot = 7;
-    core_receive(&core, &reply);
-    struct raft_message late =
-        core_ack(&before, true, 4); /* Of its former life, on its way since. */
-    late.from_boot = 6;
-    core_receive(&core, &late);
-    assert_int_equal(raft_regressed(core.raft), 0);
-    struct raft_message append = core_heartbeat(&core, 2);
-    reply = core_ack(&append, true, 4);
-    reply.from_boot = 6;
-    core_receive(&core, &reply);
-    assert_int_equal(raft_regressed(core.raft), set_of(2));
-    assert_int_equal(raft_counters(core.raft)->regressions, 1);
-}
-
 static void office_is_not_handed_to_a_bounded_peer(void **state)
 {
     (void)state;
@@ -338,18 +198,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(bound_is_met_only_when_it_is_durable_here, bounded, fini),
         cmocka_unit_test_setup_teardown(word_of_the_leader_before_does_not_meet_the_bound, bounded,
                                         fini),
-        cmocka_unit_test_setup_teardown(peer_that_lacks_what_it_acked_counts_no_more, three_nodes,
-                                        fini),
-        cmocka_unit_test_setup_teardown(vote_of_such_a_peer_counts_no_more_either, three_nodes,
-                                        fini),
-        cmocka_unit_test_setup_teardown(bounded_peer_is_not_taken_for_a_liar, three_nodes, fini),
-        cmocka_unit_test_setup_teardown(old_copy_of_the_same_boot_is_known_by_what_it_lacks,
-                                        three_nodes, fini),
-        cmocka_unit_test_setup_teardown(peer_that_was_bounded_may_start_again_before_it_has_all,
-                                        three_nodes, fini),
-        cmocka_unit_test_setup_teardown(refusal_that_was_overtaken_accuses_nobody, three_nodes,
-                                        fini),
-        cmocka_unit_test_setup_teardown(old_copy_of_a_disk_is_known_by_its_boot, three_nodes, fini),
         cmocka_unit_test_setup_teardown(office_is_not_handed_to_a_bounded_peer, three_nodes, fini),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

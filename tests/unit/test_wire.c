@@ -151,15 +151,16 @@ static void messages_stand_where_the_protocol_says(void **state)
 {
     (void)state;
     uint8_t head[WIRE_HEAD_BYTES_MAX];
-    struct wire_frame append = {.message = {.kind = RAFT_APPEND,
-                                            .from = 1,
-                                            .to = 2,
-                                            .from_store = 0xaa,
-                                            .from_boot = 0xbb,
-                                            .term = 5,
-                                            .token = 6,
-                                            .append = {7, {4, 9}, 8}}};
-    assert_int_equal(wire_encode(&append, head), 88 + 32);
+    struct wire_frame append = {
+        .message = {.kind = RAFT_APPEND,
+                    .from = 1,
+                    .to = 2,
+                    .from_store = 0xaa,
+                    .from_boot = 0xbb,
+                    .term = 5,
+                    .token = 6,
+                    .append = {.session = 7, .prev = {4, 9}, .commit_index = 8, .regressed = 10}}};
+    assert_int_equal(wire_encode(&append, head), 88 + 40);
     assert_int_equal(head[6], WIRE_APPEND);
     assert_int_equal(bytes_le(head + 32, 8), 0xaa);
     assert_int_equal(bytes_le(head + 40, 8), 0xbb);
@@ -168,6 +169,16 @@ static void messages_stand_where_the_protocol_says(void **state)
     assert_int_equal(bytes_le(head + 96, 8), 4);
     assert_int_equal(bytes_le(head + 104, 8), 9);
     assert_int_equal(bytes_le(head + 112, 8), 8);
+    assert_int_equal(bytes_le(head + 120, 8), 10);
+
+    struct wire_frame said = {.message = {.kind = RAFT_VOTE_REPLY,
+                                          .from = 1,
+                                          .to = 2,
+                                          .term = 5,
+                                          .vote_reply = {.granted = true, .regressed = 10}}};
+    assert_int_equal(wire_encode(&said, head), 88 + 16);
+    assert_int_equal(bytes_le(head + 88, 8), 1);
+    assert_int_equal(bytes_le(head + 96, 8), 10);
 
     struct wire_frame vote = {
         .message = {.kind = RAFT_VOTE, .from = 1, .to = 2, .term = 5, .vote = {{4, 9}, true}}};

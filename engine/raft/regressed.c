@@ -1,0 +1,108 @@
+/* regressed.c: peers whose disk went back (rule M7).
+ *
+ * A node that lacks what it has acknowledged, and does not say so, runs on an old copy of its disk,
+ * or on a disk that lied. What it has promised, to whomever, is not known any more: so none of its
+ * votes and acks counts, and it gets no vote. The leader that notices tells all with every APPEND,
+ * the accused one too, and whoever votes tells the candidate. So it is forgotten only when all who
+ * knew it have been started anew. Only memory holds it: no disk is asked to vouch for another.
+ *
+ * The leader goes on to bring it what it lacks. Once somebody has seen to its disk and started it
+ * again, it counts again as soon as it holds, durably, all that this leader had when it heard of
+ * that start, and a quorum without it has said since that it still follows this leader. All that is
+ * committed lies below that then: whatever the accused one had acked to another leader, its ack
+ * alone was not enough; and it is asked to vote only in later terms than those it has forgotten.
+ */
+#include "engine/raft/internal.h"
+
+bool regressed_is(const struct raft *r, uint8_t id)
+{
+    return UNLIKELY(set_has(r->regressed, id));
+}
+
+/* Nothing that it has said of its log is evidence any more. */
+void regressed_accuse(struct raft *r, uint8_t id)
+{
+    ASSERT(r->role == RAFT_LEADER);
+    ASSERT(set_has(r->members, id));
+    r->regressed |= set_of(id);
+    r->peers[id].regain_index = UINT64_MAX;
+    r->peers[id].acked_index = 0;
+    r->counters.regressions++;
+    r->owed_append |= r->members; /* All are to know. */
+    progress_probe(r, id, r->terms.last_index);
+}
+
+/* The leader's word, which an accused node itself hears too. */
+void regressed_follow(struct raft *r, raft_set regressed)
+{
+    ASSERT(r->role == RAFT_FOLLOWER);
+    r->regressed = regressed;
+}
+
+/* A voter's word to a candidate. It accuses nobody who asks it: it would not answer. */
+void regressed_learn(struct raft *r, raft_set regressed)
+{
+    r->regressed |= regressed & ~set_of(r->config.self);
+}
+
+/* A leader has to see a start of each of them itself. */
+void regressed_lead(struct raft *r)
+{
+    ASSERT(r->role == RAFT_LEADER);
+    ASSERT(!set_has(r->regressed, r->config.self));
+    for (raft_set rest = r->regressed; rest != 0; rest &= rest - 1) {
+        r->peers[set_first(rest)].regain_index = UINT64_MAX;
+    }
+}
+
+/* The leader hears it in a newer boot than the one that was accused. */
+void regressed_started(struct raft *r, uint8_t id)
+{
+    ASSERT(r->role == RAFT_LEADER);
+    if (regressed_is(r, id)) {
+        r->peers[id].regain_index = r->terms.last_index;
+    }
+}
+
+/* A quorum of the others has answered what this leader has asked after `token`. */
+static bool regressed_led_since(const struct raft *r, uint64_t token)
+{
+    raft_set heard = set_of(r->config.self);
+
+    for (raft_set rest = r->members; rest != 0; rest &= rest - 1) {
+        uint8_t id = set_first(rest);
+        heard |= r->peers[id].heard_token > token ? set_of(id) : 0;
+    }
+    return quorum_agrees(&r->configuration, heard & ~r->regressed);
+}
+
+/* Something was heard: whoever has all again counts again. */
+void regressed_regain(struct raft *r)
+{
+    ASSERT(r->role == RAFT_LEADER);
+    for (raft_set rest = r->regressed & r->members; rest != 0; rest &= rest - 1) {
+        uint8_t id = set_first(rest);
+        const struct peer *peer = &r->peers[id];
+        if (r->match[id] >= peer->regain_index && peer->heard_token > peer->boot_token &&
+            regressed_led_since(r, peer->boot_token)) {
+            r->regressed &= ~set_of(id);
+            r->heard_ns[id] = r->now_ns;
+            r->counters.regained++;
+        }
+    }
+}
+
+/* The highest value that a quorum has reached of those that count, or that all voters have. */
+uint64_t regressed_quorum_value(const struct raft *r, const uint64_t *values, bool all)
+{
+    uint64_t counted[NODE_ID_MAX + 1];
+
+    if (UNLIKELY(r->regressed != 0)) {
+        for (uint8_t id = 0; id <= NODE_ID_MAX; id++) {
+            counted[id] = set_has(r->regressed, id) ? 0 : values[id];
+        }
+        values = counted;
+    }
+    return all ? quorum_value_of_all(&r->configuration, values)
+               : quorum_value(&r->configuration, values);
+}

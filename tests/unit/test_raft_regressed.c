@@ -1,0 +1,395 @@
+/* test_raft_regressed.c: a peer whose disk went back (rule M7). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/test_raft_core.h"
+
+static struct core core;
+static const uint64_t old_log[] = {1, 1, 2};
+
+static struct raft_entry_id id(uint64_t term, uint64_t index)
+{
+    return (struct raft_entry_id){term, index};
+}
+
+static int three_nodes(void **state)
+{
+    (void)state;
+    core_prepare_log(&core, 3, old_log, 3);
+    core_start(&core);
+    return 0;
+}
+
+static int fini(void **state)
+{
+    (void)state;
+    core_fini(&core);
+    return 0;
+}
+
+/* Node 2 has acknowledged entry 4, and then says in another boot that its log ends earlier. */
+static void go_back(uint64_t boot, bool says_so)
+{
+    core_lead(&core);
+    core_acks(&core, 4);
+    struct raft_message append = core_heartbeat(&core, 2);
+    struct raft_message reply = core_ack(&append, false, 0);
+    reply.from_boot = boot;
+    reply.append_reply.bounded = says_so;
+    core_receive(&core, &reply); /* The restart is seen: a new session. */
+    append = core_heartbeat(&core, 2);
+    reply = core_ack(&append, false, 0);
+    reply.from_boot = boot;
+    reply.append_reply.bounded = says_so;
+    reply.append_reply.hint = id(2, 3);
+    core_receive(&core, &reply);
+}
+
+/* M7 */
+static void peer_that_lacks_what_it_acked_counts_no_more(void **state)
+{
+    (void)state;
+    go_back(2, false);
+    assert_int_equal(raft_regressed(core.raft), set_of(2));
+    assert_int_equal(core_propose(&core, NULL), RAFT_TAKEN);
+    struct raft_message append = core_heartbeat(&core, 2);
+    struct raft_message reply = core_ack(&append, true, 5);
+    reply.from_boot = 2;
+    core_receive(&core, &reply);
+    assert_int_equal(raft_commit_index(core.raft), 4);
+    assert_true(raft_replication(core.raft, 2).active); /* It is brought what it lacks. */
+    append = core_heartbeat(&core, 3);
+    reply = core_ack(&append, true, 5);
+    core_receive(&core, &reply);
+    assert_int_equal(raft_commit_index(core.raft), 5);
+}
+
+static void vote_of_such_a_peer_counts_no_more_either(void **state)
+{
+    (void)state;
+    go_back(2, false);
+    for (uint32_t i = 0; i < 40 && raft_is_leader(core.raft); i++) { /* Nobody answers. */
+        core_elapse(&core, HEARTBEAT_NS);
+        core_settle(&core);
+    }
+    assert_false(raft_is_leader(core.raft));
+    core_pre_campaign(&core);
+    struct raft_message yes = core_reply(core_sent(&core, RAFT_PRE_VOTE, 2), true);
+    yes.from_boot = 2;
+    core_receive(&core, &yes);
+    assert_int_equal(raft_role(core.raft), RAFT_PRE_CANDIDATE);
+    yes = core_reply(core_sent(&core, RAFT_PRE_VOTE, 3), true);
+    core_receive(&core, &yes);
+    assert_int_equal(raft_role(core.raft), RAFT_CANDIDATE);
+}
+
+static void bounded_peer_is_not_taken_for_a_liar(void **state)
+{
+    (void)state;
+    go_back(2, true);
+    assert_int_equal(raft_regressed(core.raft), 0);
+    struct raft_message append = core_heartbeat(&core, 2);
+    assert_int_equal(append.append.heard_boot, 2);
+    struct raft_message reply = core_ack(&append, true, append.append.prev.index);
+    reply.from_boot = 2;
+    core_receive(&core, &reply);
+    assert_true(raft_replication(core.raft, 2).active);
+}
+
+/* Its boot is the same: the copy is of just before the life that acknowledged. */
+static void old_copy_of_the_same_boot_is_known_by_what_it_lacks(void **state)
+{
+    (void)state;
+    core_lead(&core);
+    core_acks(&core, 4);
+    struct raft_message append = core_heartbeat(&core, 2);
+    struct raft_message reply = core_ack(&append, false, 0);
+    reply.append_reply.hint = id(2, 3);
+    core_receive(&core, &reply);
+    assert_int_equal(raft_regressed(core.raft), set_of(2));
+}
+
+/* What it has said to be lost is not held against it later, though its bound was met without it. */
+static void peer_that_was_bounded_may_start_again_before_it_has_all(void **state)
+{
+    (void)state;
+    go_back(2, true);
+    struct raft_message append = core_heartbeat(&core, 2);
+    struct raft_message reply = core_ack(&append, true, 3);
+    reply.from_boot = 2; /* The bound is met. */
+    core_receive(&core, &reply);
+    append = core_heartbeat(&core, 2);
+    reply = core_ack(&append, true, 3);
+    reply.from_boot = 3;
+    core_receive(&core, &reply); /* A new session: it starts at the log's end. */
+    append = core_heartbeat(&core, 2);
+    reply = core_ack(&append, false, 3);
+    reply.from_boot = 3;
+    reply.append_reply.hint = id(2, 3);
+    core_receive(&core, &reply);
+    assert_int_equal(raft_regressed(core.raft), 0);
+}
+
+static void refusal_that_was_overtaken_accuses_nobody(void **state)
+{
+    (void)state;
+    core_lead(&core);
+    struct raft_message append = core_heartbeat(&core, 2);
+    struct raft_message late = core_ack(&append, false, 0);
+    late.append_reply.hint = id(1, 2);
+    struct raft_message reply = core_ack(&append, false, 4);
+    core_receive(&core, &reply);
+    core_receive(&core, &late);
+    assert_int_equal(raft_regressed(core.raft), 0);
+}
+
+static void old_copy_of_a_disk_is_known_by_its_boot(void **state)
+{
+    (void)state;
+    core_lead(&core);
+    core_acks(&core, 4);
+    struct raft_message before = core_heartbeat(&core, 2);
+    struct raft_message reply = core_ack(&before, true, 4);
+    reply.from_boot = 7;
+    core_receive(&core, &reply);
+    struct raft_message late =
+        core_ack(&before, true, 4); /* Of its former life, on its way since. */
+    late.from_boot = 6;
+    core_receive(&core, &late);
+    assert_int_equal(raft_regressed(core.raft), 0);
+    struct raft_message append = core_heartbeat(&core, 2);
+    reply = core_ack(&append, true, 4);
+    reply.from_boot = 6;
+    core_receive(&core, &reply);
+    assert_int_equal(raft_regressed(core.raft), set_of(2));
+    assert_int_equal(raft_counters(core.raft)->regressions, 1);
+}
+
+/* The leader hears from a peer, in a boot of it, that it has all up to `index` on its disk. */
+static void acks(uint8_t peer, uint64_t boot, uint64_t index)
+{
+    struct raft_message append = core_heartbeat(&core, peer);
+    struct raft_message reply = core_ack(&append, true, index);
+    reply.from_boot = boot;
+    core_receive(&core, &reply);
+}
+
+static void accused_peer_proves_no_office(void **state)
+{
+    (void)state;
+    go_back(2, false);
+    struct raft_event read = {.kind = RAFT_EVENT_READ, .now_ns = core.now_ns};
+    assert_int_equal(core_step(&core, &read), RAFT_TAKEN);
+    uint64_t ticket = raft_read_ticket(core.raft);
+    acks(2, 2, 4);
+    assert_int_equal(raft_read_state(core.raft, ticket), RAFT_READ_PENDING);
+    acks(3, 1, 4);
+    assert_int_equal(raft_read_state(core.raft, ticket), RAFT_READ_CONFIRMED);
+    for (uint32_t i = 0; i < 40 && raft_is_leader(core.raft); i++) { /* It alone answers. */
+        core_elapse(&core, HEARTBEAT_NS);
+        core_settle(&core);
+        const struct raft_message *append = core_sent(&core, RAFT_APPEND, 2);
+        if (append != NULL) {
+            struct raft_message reply = core_ack(append, true, 4);
+            reply.from_boot = 2;
+            core_receive(&core, &reply);
+        }
+    }
+    assert_false(raft_is_leader(core.raft));
+}
+
+static void accused_peer_is_not_handed_the_office(void **state)
+{
+    (void)state;
+    go_back(2, false);
+    acks(2, 2, 4);
+    core_event(&core, RAFT_EVENT_TRANSFER);
+    assert_int_equal(raft_transfer_target(core.raft), 3);
+}
+
+static void accusation_goes_to_everybody(void **state)
+{
+    (void)state;
+    go_back(2, false);
+    for (uint8_t peer = 2; peer <= 3; peer++) {
+        assert_int_equal(core_heartbeat(&core, peer).append.regressed, set_of(2));
+    }
+}
+
+static void accused_peer_that_was_started_again_and_has_all_counts_again(void **state)
+{
+    (void)state;
+    go_back(2, false);
+    acks(2, 2, 4);
+    acks(3, 1, 4);
+    assert_int_equal(raft_regressed(core.raft), set_of(2)); /* It has all, in the same boot. */
+    acks(2, 3, 0);                                          /* Heard in the next one. */
+    acks(2, 3, 4);
+    assert_int_equal(raft_regressed(core.raft), set_of(2)); /* Does 3 still follow? */
+    acks(3, 1, 4);
+    assert_int_equal(raft_regressed(core.raft), 0);
+    assert_int_equal(raft_counters(core.raft)->regained, 1);
+    assert_int_equal(core_propose(&core, NULL), RAFT_TAKEN);
+    core_settle(&core);
+    acks(2, 3, 5);
+    assert_int_equal(raft_commit_index(core.raft), 5);
+}
+
+static void accused_peer_that_was_started_again_counts_no_earlier_than_it_has_all(void **state)
+{
+    (void)state;
+    go_back(2, false);
+    assert_int_equal(core_propose(&core, NULL), RAFT_TAKEN);
+    core_settle(&core);
+    acks(2, 3, 0);
+    acks(3, 1, 4);
+    acks(2, 3, 4);
+    acks(3, 1, 4);
+    assert_int_equal(raft_regressed(core.raft), set_of(2)); /* Entry 5 was there at its start. */
+    acks(2, 3, 5);
+    assert_int_equal(raft_regressed(core.raft), 0);
+}
+
+static void peer_that_goes_back_again_has_to_be_started_again(void **state)
+{
+    (void)state;
+    go_back(2, false);
+    acks(2, 3, 0);
+    acks(2, 3, 4);
+    struct raft_message append = core_heartbeat(&core, 2);
+    struct raft_message reply = core_ack(&append, false, 0);
+    reply.from_boot = 3;
+    reply.append_reply.hint = id(2, 3);
+    core_receive(&core, &reply);
+    assert_int_equal(raft_counters(core.raft)->regressions, 2);
+    acks(2, 3, 4);
+    acks(3, 1, 4);
+    assert_int_equal(raft_regressed(core.raft), set_of(2));
+}
+
+static void old_copy_is_spoken_to_in_its_older_boot(void **state)
+{
+    (void)state;
+    core_lead(&core);
+    acks(2, 7, 4);
+    acks(3, 1, 4);
+    acks(2, 6, 4);
+    assert_int_equal(raft_regressed(core.raft), set_of(2));
+    acks(2, 6, 4);
+    assert_true(raft_replication(core.raft, 2).active);
+    acks(2, 7, 0); /* Started again; 7 was another life. */
+    acks(2, 7, 4);
+    acks(3, 1, 4);
+    assert_int_equal(raft_regressed(core.raft), 0);
+}
+
+/* Node 2 leads in term 3, and says who is accused. */
+static void hear_of(uint64_t token, raft_set regressed)
+{
+    struct raft_message append = core_append(&core, 2, id(2, 3));
+    append.token = token;
+    append.append.regressed = regressed;
+    core_receive(&core, &append);
+    core_settle(&core);
+    assert_int_equal(raft_regressed(core.raft), regressed);
+}
+
+static void accused_node_neither_votes_nor_stands(void **state)
+{
+    (void)state;
+    hear_of(1, set_of(1));
+    for (uint32_t i = 0; i < 10; i++) {
+        core_time_out(&core);
+        core_settle(&core);
+        assert_int_equal(raft_role(core.raft), RAFT_FOLLOWER);
+    }
+    struct raft_message request = core_vote_request(&core, 3, raft_term(core.raft) + 1, id(2, 3));
+    request.kind = RAFT_PRE_VOTE;
+    core_receive(&core, &request);
+    core_settle(&core);
+    assert_false(core_sent(&core, RAFT_PRE_VOTE_REPLY, 3)->vote_reply.granted);
+    request.kind = RAFT_VOTE;
+    core_receive(&core, &request);
+    core_settle(&core);
+    assert_false(core_sent(&core, RAFT_VOTE_REPLY, 3)->vote_reply.granted);
+}
+
+static void follower_knows_it_from_the_leader_and_tells_candidates(void **state)
+{
+    (void)state;
+    hear_of(1, set_of(3));
+    core_elapse(&core, core.config.election_max_ns);
+    core_settle(&core);
+    struct raft_message request = core_vote_request(&core, 3, raft_term(core.raft) + 1, id(2, 3));
+    core_receive(&core, &request);
+    core_settle(&core);
+    assert_null(core_sent(&core, RAFT_VOTE_REPLY, 3)); /* It gets no answer. */
+    assert_int_equal(raft_counters(core.raft)->regressed_ignored, 1);
+    request = core_vote_request(&core, 2, raft_term(core.raft) + 1, id(2, 3));
+    core_receive(&core, &request);
+    core_settle(&core);
+    assert_true(core_sent(&core, RAFT_VOTE_REPLY, 2)->vote_reply.granted);
+    assert_int_equal(core_sent(&core, RAFT_VOTE_REPLY, 2)->vote_reply.regressed, set_of(3));
+}
+
+static void leader_that_lets_somebody_count_again_is_believed(void **state)
+{
+    (void)state;
+    hear_of(1, set_of(3));
+    hear_of(2, 0);
+}
+
+static void candidate_learns_from_its_voters(void **state)
+{
+    (void)state;
+    core_campaign(&core);
+    struct raft_message yes = core_reply(core_sent(&core, RAFT_VOTE, 2), true);
+    yes.vote_reply.regressed = set_of(1) | set_of(2); /* About itself it believes nobody. */
+    core_receive(&core, &yes);
+    assert_int_equal(raft_regressed(core.raft), set_of(2));
+    assert_int_equal(raft_role(core.raft), RAFT_CANDIDATE);
+    yes = core_reply(core_sent(&core, RAFT_VOTE, 3), true);
+    core_receive(&core, &yes);
+    assert_true(raft_is_leader(core.raft));
+    assert_int_equal(raft_regressed(core.raft), set_of(2));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(peer_that_lacks_what_it_acked_counts_no_more, three_nodes,
+                                        fini),
+        cmocka_unit_test_setup_teardown(vote_of_such_a_peer_counts_no_more_either, three_nodes,
+                                        fini),
+        cmocka_unit_test_setup_teardown(bounded_peer_is_not_taken_for_a_liar, three_nodes, fini),
+        cmocka_unit_test_setup_teardown(old_copy_of_the_same_boot_is_known_by_what_it_lacks,
+                                        three_nodes, fini),
+        cmocka_unit_test_setup_teardown(peer_that_was_bounded_may_start_again_before_it_has_all,
+                                        three_nodes, fini),
+        cmocka_unit_test_setup_teardown(refusal_that_was_overtaken_accuses_nobody, three_nodes,
+                                        fini),
+        cmocka_unit_test_setup_teardown(old_copy_of_a_disk_is_known_by_its_boot, three_nodes, fini),
+        cmocka_unit_test_setup_teardown(accused_peer_proves_no_office, three_nodes, fini),
+        cmocka_unit_test_setup_teardown(accused_peer_is_not_handed_the_office, three_nodes, fini),
+        cmocka_unit_test_setup_teardown(accusation_goes_to_everybody, three_nodes, fini),
+        cmocka_unit_test_setup_teardown(
+            accused_peer_that_was_started_again_and_has_all_counts_again, three_nodes, fini),
+        cmocka_unit_test_setup_teardown(
+            accused_peer_that_was_started_again_counts_no_earlier_than_it_has_all, three_nodes,
+            fini),
+        cmocka_unit_test_setup_teardown(peer_that_goes_back_again_has_to_be_started_again,
+                                        three_nodes, fini),
+        cmocka_unit_test_setup_teardown(old_copy_is_spoken_to_in_its_older_boot, three_nodes, fini),
+        cmocka_unit_test_setup_teardown(accused_node_neither_votes_nor_stands, three_nodes, fini),
+        cmocka_unit_test_setup_teardown(follower_knows_it_from_the_leader_and_tells_candidates,
+                                        three_nodes, fini),
+        cmocka_unit_test_setup_teardown(leader_that_lets_somebody_count_again_is_believed,
+                                        three_nodes, fini),
+        cmocka_unit_test_setup_teardown(candidate_learns_from_its_voters, three_nodes, fini),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
