@@ -99,14 +99,26 @@ static void tell_mended(struct node *node, const struct replica_mending *mending
             (unsigned long long)status.vote_bound.term);
 }
 
+/* It has a vote bound that it did not have at its start. */
+static void tell_went_back(struct node *node, const struct replica_status *status)
+{
+    node->bounded = true;
+    fprintf(node->out,
+            "node %u lacks entries that it had acknowledged, by the word of node %u, which leads: "
+            "its disk lied, or is an old copy. Until it has them again it does not stand, and "
+            "votes for nobody whose log ends below entry %llu of term %llu. See to its disk, then "
+            "start it again: before that, its votes and acks do not count\n",
+            node->config.self->id, status->leader, (unsigned long long)status->vote_bound.index,
+            (unsigned long long)status->vote_bound.term);
+}
+
 static void watch_bound(struct node *node)
 {
     struct replica_status status;
     replica_status(node->replica, &status);
     if (status.vote_bound.index == 0) {
         node->bounded = false;
-        fprintf(node->out,
-                "node %u has all again that it may have acknowledged: it counts in full\n",
+        fprintf(node->out, "node %u has all again that it may have acknowledged\n",
                 node->config.self->id);
     }
 }
@@ -139,6 +151,9 @@ static uint32_t task_poll(void *context, uint64_t now_ns)
     }
     struct replica_status status;
     replica_status(node->replica, &status);
+    if (UNLIKELY(status.vote_bound.index != 0) && !node->bounded) {
+        tell_went_back(node, &status);
+    }
     if (UNLIKELY(status.failed != 0)) {
         const struct fault *told = replica_fault(node->replica);
         node->fault = told != NULL ? *told : (struct fault){0};

@@ -257,7 +257,7 @@ static void send_ack(struct replica *r, const struct raft_message *message)
         .session = message->append_reply.session,
         .matched = message->append_reply.matched,
         .bootstrapped = message->append_reply.bootstrapped,
-        .bounded = message->append_reply.bounded,
+        .bound = message->append_reply.bound,
         .hint = message->append_reply.hint,
         .verified_index = message->append_reply.verified_index,
         .durable_index = message->append_reply.durable_index,

@@ -17,7 +17,7 @@ _Static_assert(sizeof(struct vote_layout) == 24, "no padding");
 _Static_assert(sizeof(struct vote_reply_layout) == 16, "no padding");
 _Static_assert(sizeof(struct append_layout) == 40, "no padding");
 _Static_assert(sizeof(struct entry_layout) == 72, "no padding");
-_Static_assert(sizeof(struct ack_layout) == 80, "no padding");
+_Static_assert(sizeof(struct ack_layout) == 96, "no padding");
 _Static_assert(sizeof(struct timeout_now_layout) == 16, "no padding");
 _Static_assert(sizeof(struct probe_layout) == 8, "no padding");
 _Static_assert(sizeof(struct mend_ask_layout) == 24, "no padding");
@@ -386,7 +386,7 @@ void wire_ack_message(const struct wire_frame *frame, struct raft_message *messa
     message->append_reply.session = frame->ack.session;
     message->append_reply.matched = frame->ack.matched;
     message->append_reply.bootstrapped = frame->ack.bootstrapped;
-    message->append_reply.bounded = frame->ack.bounded;
+    message->append_reply.bound = frame->ack.bound;
     message->append_reply.hint = frame->ack.hint;
     message->append_reply.verified_index = frame->ack.verified_index;
     message->append_reply.durable_index = frame->ack.durable_index;

@@ -92,11 +92,11 @@ struct wire_ack {
     uint32_t session;
     bool matched;
     bool bootstrapped;
-    bool bounded;
     bool has_missing;
     uint8_t probe;        /* Number of the last PROBE of this session; 0: none has come. */
     uint16_t frame_bytes; /* Largest frame that the follower's port takes; 0: it does not say. */
     struct raft_entry_id hint;
+    struct raft_entry_id bound;
     uint64_t verified_index;
     uint64_t durable_index;
     uint64_t received_index;  /* Every entry up to here is held whole. */

@@ -184,11 +184,13 @@ static enum wire_reason ack_decode(const struct head_layout *head, struct wire_f
 {
     const struct ack_layout *fixed = &head->ack;
     struct raft_entry_id hint = {fixed->hint_term, fixed->hint_index};
+    struct raft_entry_id bound = {fixed->bound_term, fixed->bound_index};
     enum wire_reason reason = id_check(hint, head->header.term);
+    reason = reason == WIRE_DROP_ok ? id_check(bound, head->header.term) : reason;
     if (reason != WIRE_DROP_ok) {
         return reason;
     }
-    if (fixed->flags > (ACK_MATCHED | ACK_BOOTSTRAPPED | ACK_MISSING | ACK_BOUNDED)) {
+    if (fixed->flags > (ACK_MATCHED | ACK_BOOTSTRAPPED | ACK_MISSING)) {
         return WIRE_DROP_bad_field;
     }
     if (fixed->frame_bytes != 0 &&
@@ -211,11 +213,11 @@ static enum wire_reason ack_decode(const struct head_layout *head, struct wire_f
         .session = fixed->session,
         .matched = (fixed->flags & ACK_MATCHED) != 0,
         .bootstrapped = (fixed->flags & ACK_BOOTSTRAPPED) != 0,
-        .bounded = (fixed->flags & ACK_BOUNDED) != 0,
         .has_missing = has_missing,
         .probe = fixed->probe,
         .frame_bytes = fixed->frame_bytes,
         .hint = hint,
+        .bound = bound,
         .verified_index = fixed->verified_index,
         .durable_index = fixed->durable_index,
         .received_index = fixed->received_index,
@@ -304,7 +306,7 @@ static void ack_encode(const struct wire_ack *ack, struct ack_layout *fixed)
     fixed->session = ack->session;
     fixed->flags =
         (uint8_t)((ack->matched ? ACK_MATCHED : 0) | (ack->bootstrapped ? ACK_BOOTSTRAPPED : 0) |
-                  (ack->has_missing ? ACK_MISSING : 0) | (ack->bounded ? ACK_BOUNDED : 0));
+                  (ack->has_missing ? ACK_MISSING : 0));
     fixed->probe = ack->probe;
     fixed->frame_bytes = ack->frame_bytes;
     fixed->hint_term = ack->hint.term;
@@ -316,6 +318,8 @@ static void ack_encode(const struct wire_ack *ack, struct ack_layout *fixed)
     fixed->space_position = ack->space_position;
     fixed->missing_index = ack->has_missing ? ack->missing_index : 0;
     fixed->missing_bitmap = ack->has_missing ? ack->missing_bitmap : 0;
+    fixed->bound_term = ack->bound.term;
+    fixed->bound_index = ack->bound.index;
 }
 
 void wire_fixed_encode(const struct wire_frame *frame, struct head_layout *head)

@@ -15,7 +15,6 @@
 #define ACK_MATCHED         1u
 #define ACK_BOOTSTRAPPED    2u
 #define ACK_MISSING         4u
-#define ACK_BOUNDED         8u
 #define READ_LINEARIZABLE   1u
 #define READ_WAITS          2u
 #define READ_PARTIAL        1u
@@ -102,6 +101,8 @@ struct ack_layout {
     uint64_t space_position;
     uint64_t missing_index;
     uint64_t missing_bitmap;
+    uint64_t bound_term;
+    uint64_t bound_index;
 };
 
 struct timeout_now_layout {

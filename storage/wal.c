@@ -298,7 +298,7 @@ void wal_set_hard(struct wal *wal, const struct wal_hard *hard)
     ASSERT(hard->entry_term >= wal->current.entry_term);
     ASSERT(hard->entry_term <= hard->term);
     ASSERT(hard->vote <= NODE_ID_MAX);
-    ASSERT(hard->vote_bound.index == 0 || hard->vote_bound.index == wal->current.bound_index);
+    ASSERT(hard->vote_bound.term <= hard->term);
     wal->hard = *hard;
     wal->want_hard = true;
 }

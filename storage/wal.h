@@ -57,8 +57,8 @@ struct wal_hard {
     uint64_t entry_term; /* Highest term of any entry ever owed to the log. */
     uint8_t vote;
     bool bootstrapped;
-    struct log_id vote_bound; /* Not {0, 0}: an end of the log is lost, and none of its entries was
-                                 above this. */
+    struct log_id vote_bound; /* Not {0, 0}: entries of the log are lost, and none of them that
+                                 counts was above this. */
 };
 
 /* Contiguous entries, one write. `bytes` is PAGE_BYTES aligned, in the caller's log memory, and

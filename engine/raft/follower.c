@@ -91,6 +91,7 @@ void follower_meet_bound(struct raft *r)
     }
     ASSERT(r->role == RAFT_FOLLOWER);
     if (raft_term_of(r, r->bound_index) == r->state.term) {
+        r->bound_met = r->state.vote_bound;
         r->state.vote_bound = (struct raft_entry_id){0, 0};
         r->bound_met_term = r->state.term;
         r->counters.bounds_met++;
@@ -120,7 +121,7 @@ void follower_on_append(struct raft *r, const struct raft_message *m)
     }
     election_follow(r, m->from);
     election_heard(r);
-    regressed_follow(r, m->append.regressed);
+    regressed_follow(r, m);
     r->append_token = m->token;
     r->append_session = m->append.session;
     r->append_prev = m->append.prev;
@@ -234,8 +235,10 @@ void follower_build_reply(const struct raft *r, struct raft_message *reply)
     reply->append_reply.bootstrapped = r->state.bootstrapped;
     /* To this leader it may have acked what it has not got again, and its bound may be met before
      * the leader has ever heard of it. */
-    reply->append_reply.bounded =
-        r->state.vote_bound.index != 0 || r->bound_met_term == r->state.term;
+    reply->append_reply.bound = r->state.vote_bound;
+    if (UNLIKELY(r->bound_met_term == r->state.term) && r->state.vote_bound.index == 0) {
+        reply->append_reply.bound = r->bound_met;
+    }
     reply->append_reply.verified_index = r->verified_index;
     reply->append_reply.durable_index = raft_ackable_index(r);
     if (!reply->append_reply.matched) {

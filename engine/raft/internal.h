@@ -119,10 +119,11 @@ struct raft {
     uint64_t append_token; /* Of the newest APPEND; 0: none yet. */
     uint32_t append_session;
     struct raft_entry_id append_prev;
-    uint64_t acked_index;    /* In the newest APPEND_REPLY. */
-    uint64_t bound_met_term; /* In which the vote bound was met in this life; 0: it was not. */
-    uint64_t bound_index;    /* Committed, by the word of a leader that has heard this boot; 0: not
-                                yet. What meets the vote bound, if its entry is of this term. */
+    uint64_t acked_index;           /* In the newest APPEND_REPLY. */
+    uint64_t bound_met_term;        /* In which a vote bound was met in this life; 0: none was. */
+    struct raft_entry_id bound_met; /* That bound. */
+    uint64_t bound_index; /* Committed, by the word of a leader that has heard this boot; 0: not
+                             yet. What meets the vote bound, if its entry is of this term. */
 
     /* A leader. */
     uint64_t heartbeat_due_ns;
@@ -260,7 +261,7 @@ void progress_build_append(struct raft *r, uint8_t id, struct raft_message *appe
 /* regressed.c */
 bool regressed_is(const struct raft *r, uint8_t id);
 void regressed_accuse(struct raft *r, uint8_t id);
-void regressed_follow(struct raft *r, raft_set regressed);
+void regressed_follow(struct raft *r, const struct raft_message *m);
 void regressed_learn(struct raft *r, raft_set regressed);
 void regressed_lead(struct raft *r);
 void regressed_started(struct raft *r, uint8_t id);

@@ -73,6 +73,20 @@ bool progress_contradicts(const struct raft *r, const struct raft_message *m)
            m->append_reply.verified_index > r->terms.last_index;
 }
 
+/* It says that it lost what it has acknowledged, all of it: an old copy of a node that was bound
+ * once has a bound that is too low. */
+static bool progress_owns_up(const struct raft *r, const struct raft_message *m)
+{
+    struct raft_entry_id bound = m->append_reply.bound;
+    if (LIKELY(bound.index == 0)) {
+        return false;
+    }
+    uint64_t acked_index = r->peers[m->from].acked_index;
+    uint64_t acked_term = raft_term_of(r, acked_index);
+    acked_term = acked_term == 0 ? r->start.term : acked_term; /* Trimmed: no later one. */
+    return bound.term > acked_term || (bound.term == acked_term && bound.index >= acked_index);
+}
+
 /* It was asked for an entry that it has acknowledged, or for one above, and its log ends below
  * that. `fresh`: it said so after everything else that was heard of it. */
 static bool progress_went_back(const struct raft *r, const struct raft_message *m, bool fresh)
@@ -82,7 +96,7 @@ static bool progress_went_back(const struct raft *r, const struct raft_message *
                   m->token >= peer->probe_token && peer->probe_index >= peer->acked_index;
     bool replicated = peer->progress == PROGRESS_REPLICATE && r->match[m->from] > 0;
     return fresh && !m->append_reply.matched && (probed || replicated) &&
-           m->append_reply.hint.index < peer->acked_index && !m->append_reply.bounded;
+           m->append_reply.hint.index < peer->acked_index;
 }
 
 /* A reply of this term and session; `fresh`: to a newer request than any answered before. */
@@ -92,14 +106,14 @@ void progress_on_reply(struct raft *r, const struct raft_message *m, bool fresh)
     uint64_t durable_index = m->append_reply.durable_index;
 
     ASSERT(m->append_reply.verified_index <= r->terms.last_index);
-    if (UNLIKELY(m->append_reply.bounded) && fresh) {
-        peer->acked_index = durable_index; /* It has said that it lost what it acked above. */
+    if (fresh && UNLIKELY(progress_owns_up(r, m))) {
+        peer->acked_index = durable_index;
     }
     if (durable_index > r->match[m->from]) {
         r->match[m->from] = durable_index;
         peer->acked_index = raft_max(peer->acked_index, durable_index);
     }
-    peer->bounded = m->append_reply.bounded;
+    peer->bounded = m->append_reply.bound.index != 0;
     if (UNLIKELY(progress_went_back(r, m, fresh))) {
         regressed_accuse(r, m->from);
         return;

@@ -139,14 +139,15 @@ struct raft_message {
             raft_set regressed;  /* See raft_regressed(). */
         } append;
         struct {
-            uint32_t session;  /* Echoed. */
-            bool matched;      /* prev is in the follower's log. */
-            bool bootstrapped; /* The follower knows the first entry to be committed. */
-            bool bounded;      /* The follower has a vote bound: what it acked once may be gone. */
-            struct raft_entry_id hint; /* !matched: largest own (index, term) at or below prev with
-                                          a term not above prev's (rule C8). */
-            uint64_t verified_index;   /* The follower's log equals the leader's up to here. */
-            uint64_t durable_index;    /* min(durable watermark, verified_index): what is acked. */
+            uint32_t session;           /* Echoed. */
+            bool matched;               /* prev is in the follower's log. */
+            bool bootstrapped;          /* The follower knows the first entry to be committed. */
+            struct raft_entry_id bound; /* Not {0,0}: what the follower acked once may be gone, up
+                                           to here: its vote bound, or the one met in this term. */
+            struct raft_entry_id hint;  /* !matched: largest own (index, term) at or below prev with
+                                           a term not above prev's (rule C8). */
+            uint64_t verified_index;    /* The follower's log equals the leader's up to here. */
+            uint64_t durable_index;     /* min(durable watermark, verified_index): what is acked. */
         } append_reply;
         struct {
             struct raft_entry_id last; /* Of the leader's log, which takes no more: an order that
@@ -355,9 +356,9 @@ uint64_t raft_verified_index(const struct raft *r); /* Leader: its last. */
 uint64_t raft_durable_index(const struct raft *r);  /* The own log's watermark. */
 uint64_t raft_epoch(const struct raft *r);
 bool raft_bootstrapped(const struct raft *r);
-/* Not {0,0}: this node has lost an end of its log, votes for nobody whose last entry is below this,
- * and does not stand. Over when a leader's word shows that all it may have acknowledged is here
- * again. */
+/* Not {0,0}: this node has lost an end of its log, or lacks what it had acknowledged: it votes for
+ * nobody whose last entry is below this, and does not stand. Over when a leader's word shows that
+ * all it may have acknowledged is here again. */
 struct raft_entry_id raft_vote_bound(const struct raft *r);
 /* Nodes that lack what they acknowledged to a leader, and do not say so: their disk has lied, or is
  * an old copy. Their votes and acks do not count, and nobody votes for them, until they were

@@ -3,8 +3,9 @@
  * A node that lacks what it has acknowledged, and does not say so, runs on an old copy of its disk,
  * or on a disk that lied. What it has promised, to whomever, is not known any more: so none of its
  * votes and acks counts, and it gets no vote. The leader that notices tells all with every APPEND,
- * the accused one too, and whoever votes tells the candidate. So it is forgotten only when all who
- * knew it have been started anew. Only memory holds it: no disk is asked to vouch for another.
+ * and whoever votes tells the candidate. Only memory holds it: no disk is asked to vouch for
+ * another. The accused node, which hears it too, takes a vote bound like one that has lost an end
+ * of its log: a disk that is only old will keep that, even if all others are started anew.
  *
  * The leader goes on to bring it what it lacks. Once somebody has seen to its disk and started it
  * again, it counts again as soon as it holds, durably, all that this leader had when it heard of
@@ -32,11 +33,29 @@ void regressed_accuse(struct raft *r, uint8_t id)
     progress_probe(r, id, r->terms.last_index);
 }
 
-/* The leader's word, which an accused node itself hears too. */
-void regressed_follow(struct raft *r, raft_set regressed)
+/* What it may have acknowledged, and lacks, is committed by now, or never will be by that ack. */
+static void regressed_bind(struct raft *r, uint64_t commit_index)
 {
+    struct raft_entry_id *bound = &r->state.vote_bound;
+
+    if (commit_index > 0 && (bound->term < r->state.term || bound->index < commit_index)) {
+        *bound = (struct raft_entry_id){r->state.term, commit_index};
+    }
+    r->bound_index = 0; /* A word of before does not meet it. */
+    r->dirty = true;
+}
+
+/* The leader's word, which an accused node itself hears too. */
+void regressed_follow(struct raft *r, const struct raft_message *m)
+{
+    bool accused = regressed_is(r, r->config.self);
+
     ASSERT(r->role == RAFT_FOLLOWER);
-    r->regressed = regressed;
+    ASSERT(m->term == r->state.term);
+    r->regressed = m->append.regressed;
+    if (regressed_is(r, r->config.self) && !accused) {
+        regressed_bind(r, m->append.commit_index);
+    }
 }
 
 /* A voter's word to a candidate. It accuses nobody who asks it: it would not answer. */

@@ -102,11 +102,10 @@ static void put_entry(const struct wire_entry *entry)
 static void put_ack(const struct wire_ack *ack)
 {
     put("ack.session", ack->session);
-    put("ack.flags", (ack->matched ? 1u : 0) | (ack->bootstrapped ? 2u : 0) |
-                         (ack->has_missing ? 4u : 0) | (ack->bounded ? 8u : 0));
+    put("ack.flags",
+        (ack->matched ? 1u : 0) | (ack->bootstrapped ? 2u : 0) | (ack->has_missing ? 4u : 0));
     put("ack.flags.matched", ack->matched);
     put("ack.flags.bootstrapped", ack->bootstrapped);
-    put("ack.flags.bounded", ack->bounded);
     put("ack.flags.missing", ack->has_missing);
     put("ack.probe", ack->probe);
     put("ack.frame_bytes", ack->frame_bytes);
@@ -119,6 +118,8 @@ static void put_ack(const struct wire_ack *ack)
     put("ack.space_position", ack->space_position);
     put("ack.missing_index", ack->missing_index);
     put("ack.missing_bitmap", ack->missing_bitmap);
+    put("ack.bound_term", ack->bound.term);
+    put("ack.bound_index", ack->bound.index);
 }
 
 static void put_message(const struct wire_frame *frame)

@@ -26,6 +26,7 @@ import sys
 import tempfile
 
 BUGS = [
+    "accused_is_not_bound",  # A node that is told that its disk went back takes no vote bound.
     "cut_at_first_bad",  # The log is cut at the first bad record.
     "foreign_frame_believed",  # A frame with the id of a peer counts, wherever it comes from.
     "mended_in_new_epoch",  # An entry is put in its place under an epoch that is not durable.
@@ -56,8 +57,12 @@ RIG_FOLDER = "tests/crash"
 RIG_TOOLS = ["crash_recorder", "crash_replay", "crash_writer"]
 RIG_TARGETS = ["thole", *(f"{RIG_FOLDER}/{tool}" for tool in RIG_TOOLS)]
 SKIPPED = 77
-# Sought where disks rot under nodes that serve (--rot).
-ROTS = ["repair_of_what_stands", "scrub_before_durable"]
+# Sought in another game: disks rot under nodes that serve, one goes back to what it was.
+GAMES = {
+    "accused_is_not_bound": "--back",
+    "repair_of_what_stands": "--rot",
+    "scrub_before_durable": "--rot",
+}
 CHUNK = 25  # Seeds of one call of the simulator: none begins after one that found the bug.
 WORKERS = os.cpu_count() or 1
 TREE = ["engine", "storage", "net", "bench", "tests", "docs", "meson.build", "meson_options.txt"]
@@ -172,7 +177,8 @@ def main():
         must(["meson", "setup", str(folder), str(copy), "--buildtype=release"])
         build(folder, ["tests/sim"])
         sim = folder / "tests" / "sim"
-        clean = violations(sim, 1, CHUNK) + violations(sim, 1, CHUNK, "--rot")
+        clean = [found for game in ([], *([flag] for flag in sorted(set(GAMES.values()))))
+                 for found in violations(sim, 1, CHUNK, *game)]
         if clean:
             sys.exit(f"planted: the unpatched tree shows seed {clean[0][0]}: {clean[0][1]}")
         if set(bugs) & set(RIG_BUGS) and not rig_can_run(copy, folder):
@@ -184,7 +190,7 @@ def main():
             apply = ["patch", "-p1", "-F0", "-d", str(copy), "-i", str(patch)]
             must(apply + ["--no-backup-if-mismatch"])
             rig = patch.stem in RIG_BUGS
-            game = ["--rot"] if patch.stem in ROTS else []
+            game = [GAMES[patch.stem]] if patch.stem in GAMES else []
             build(folder, RIG_TARGETS if rig else ["tests/sim"])
             seed, what, ignored = (rig_hunt(copy, folder) if rig
                                    else hunt(sim, mutated, options.seeds, *game))

@@ -12,6 +12,7 @@ void chaos_plan(struct sim *sim)
     if (sim->swarm.fault_gap_ns == 0) {
         return;
     }
+    sim->strike_planned = true;
     uint64_t gap_ns = prng_between(&sim->random_chaos, 1, 2 * sim->swarm.fault_gap_ns);
     queue_put(&sim->queue, &(struct sim_event){.at_ns = sim->now_ns + gap_ns, .kind = SIM_STRIKE});
 }
@@ -125,6 +126,7 @@ void chaos_strike(struct sim *sim)
     for (uint32_t i = 0; i < 6; i++) {
         total += weights[i];
     }
+    sim->strike_planned = false;
     if (sim->calm || total == 0) {
         return;
     }
@@ -157,20 +159,27 @@ void chaos_strike(struct sim *sim)
     chaos_plan(sim);
 }
 
-void chaos_heal(struct sim *sim)
+void chaos_calm(struct sim *sim)
 {
     sim->calm = true;
     sim->echo.until_ns = 0;
-    SIM_TRACE(sim, "all is healed");
     for (uint32_t from = 0; from < SIM_ENDPOINTS_MAX; from++) {
         for (uint32_t to = 0; to < SIM_ENDPOINTS_MAX; to++) {
             sim->cut_until_ns[from][to] = 0;
         }
     }
     for (uint32_t i = 0; i < sim->swarm.node_count; i++) {
+        sim->nodes[i].disk.stalled_until_ns = 0;
+        sim->nodes[i].frozen_until_ns = 0;
+    }
+}
+
+void chaos_heal(struct sim *sim)
+{
+    chaos_calm(sim);
+    SIM_TRACE(sim, "all is healed");
+    for (uint32_t i = 0; i < sim->swarm.node_count; i++) {
         struct sim_node *node = &sim->nodes[i];
-        node->disk.stalled_until_ns = 0;
-        node->frozen_until_ns = 0;
         /* What rotted while it ran must be found at its next start: now. */
         node->disk.writes_left = -1;
         if (node->state == SIM_UP && (node->damaged || node->write_failed)) {

@@ -7,6 +7,8 @@
  *                                 (harm.c); of single bytes, every STRIDEth
  *     sim --seeds FIRST:COUNT --rot [...]
  *                                 and disks rot under nodes that serve (rot.c)
+ *     sim --seeds FIRST:COUNT --back [...]
+ *                                 and one disk goes back to what it was (back.c)
  *
  * Exit code 0: no violation (and, with --covered, no fault kind and no wanted state at zero); 1
  * otherwise; 2: usage.
@@ -31,6 +33,7 @@ struct options {
     bool hash;
     bool covered;
     bool rots;
+    bool goes_back;
 };
 
 static struct sim sim;
@@ -38,7 +41,7 @@ static struct sim_totals totals;
 
 static const char usage[] =
     "usage: sim --seeds FIRST:COUNT | --seed N  [--json] [--hash] [--events-max N] [--covered]\n"
-    "       [--harm STRIDE | --rot]\n";
+    "       [--harm STRIDE | --rot | --back]\n";
 
 static bool number_parse(const char *text, char until, uint64_t *number, const char **rest)
 {
@@ -52,8 +55,9 @@ static bool option_parse(struct options *options, int count, char **texts, int *
 {
     const char *name = texts[(*at)++];
     const char *rest = NULL;
-    bool *flags[] = {&options->json, &options->hash, &options->covered, &options->rots};
-    static const char *const flag_names[] = {"--json", "--hash", "--covered", "--rot"};
+    bool *flags[] = {&options->json, &options->hash, &options->covered, &options->rots,
+                     &options->goes_back};
+    static const char *const flag_names[] = {"--json", "--hash", "--covered", "--rot", "--back"};
     for (uint32_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
         if (strcmp(name, flag_names[i]) == 0) {
             *flags[i] = true;
@@ -133,14 +137,25 @@ static uint32_t zeros_tell(const char *const *names, const void *counters, uint3
     return zeros;
 }
 
+struct wanted {
+    const char *name;
+    uint64_t count;
+};
+
+static bool all_are_covered(const struct wanted *wanted, uint32_t count)
+{
+    uint32_t zeros = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        zeros += zeros_tell(&wanted[i].name, &wanted[i].count, 1);
+    }
+    return zeros == 0;
+}
+
 /* A simulator that does not reach a state proves nothing about it. */
 static bool is_covered(void)
 {
     const struct sim_cover_counters *covers = &totals.covers;
-    const struct {
-        const char *name;
-        uint64_t count;
-    } wanted[] = {
+    const struct wanted wanted[] = {
         {"elections", covers->elections},
         {"cuts", covers->cuts},
         {"fragment_repairs", covers->fragment_repairs},
@@ -195,10 +210,7 @@ static bool is_covered(void)
         {"opened_bounded", covers->opened_bounded},
         {"bounds_met", covers->bounds_met},
     };
-    uint32_t zeros = 0;
-    for (uint32_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
-        zeros += zeros_tell(&wanted[i].name, &wanted[i].count, 1);
-    }
+    uint32_t zeros = all_are_covered(wanted, sizeof wanted / sizeof wanted[0]) ? 0 : 1;
     zeros += zeros_tell(sim_fault_counter_names, &totals.faults, sizeof totals.faults / 8);
     zeros += zeros_tell(sim_refusal_counter_names, &totals.refusals, sizeof totals.refusals / 8);
     return zeros == 0;
@@ -216,10 +228,7 @@ static bool rare_is_covered(void)
 static bool rot_is_covered(void)
 {
     const struct sim_cover_counters *covers = &totals.covers;
-    const struct {
-        const char *name;
-        uint64_t count;
-    } wanted[] = {
+    const struct wanted wanted[] = {
         {"rot_serving", covers->rot_serving},
         {"scrub_passes", covers->scrub_passes},
         {"scrub_bad", covers->scrub_bad},
@@ -231,18 +240,37 @@ static bool rot_is_covered(void)
         {"trims", covers->trims},
         {"entries_mended", covers->entries_mended},
     };
-    uint32_t zeros = 0;
-    for (uint32_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
-        zeros += zeros_tell(&wanted[i].name, &wanted[i].count, 1);
+    return all_are_covered(wanted, sizeof wanted / sizeof wanted[0]);
+}
+
+/* And of that in which one goes back. */
+static bool back_is_covered(void)
+{
+    const struct sim_cover_counters *covers = &totals.covers;
+    const struct wanted wanted[] = {
+        {"lacking", covers->lacking},
+        {"regressions", covers->regressions},
+        {"regressed_ignored", covers->regressed_ignored},
+        {"regained", covers->regained},
+        {"bounds_met", covers->bounds_met},
+        {"trims", covers->trims},
+    };
+    return all_are_covered(wanted, sizeof wanted / sizeof wanted[0]);
+}
+
+static bool game_is_covered(const struct options *options)
+{
+    if (options->rots) {
+        return rot_is_covered();
     }
-    return zeros == 0;
+    return options->goes_back ? back_is_covered() : is_covered();
 }
 
 static bool seed_run(const struct options *options, uint64_t seed)
 {
-    sim.rots = options->rots;
-    if (options->rots) {
-        return sim_play(&sim, seed, &rot_game);
+    sim.flag = options->rots ? "--rot" : options->goes_back ? "--back" : "";
+    if (options->rots || options->goes_back) {
+        return sim_play(&sim, seed, options->rots ? &rot_game : &back_game);
     }
     if (options->stride == 0) {
         return sim_run(&sim, seed, options->events_max);
@@ -286,8 +314,8 @@ int main(int count, char **texts)
         json_print(seconds_of(CLOCK_MONOTONIC) - begin,
                    seconds_of(CLOCK_PROCESS_CPUTIME_ID) - cpu_begin, hash);
     }
-    bool covered = !options.covered || (options.rots ? rot_is_covered() : is_covered());
-    if (options.covered && !options.rots && options.count >= RARE_SEEDS) {
+    bool covered = !options.covered || game_is_covered(&options);
+    if (options.covered && sim.flag[0] == '\0' && options.count >= RARE_SEEDS) {
         covered = rare_is_covered() && covered;
     }
     return totals.violations == 0 && covered ? 0 : 1;

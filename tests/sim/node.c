@@ -278,6 +278,9 @@ void node_count(struct sim *sim, struct sim_node *node)
     covers->mend_denials += counters->mend_denials;
     covers->mends_given_up += counters->mends_given_up;
     covers->bounds_met += raft->bounds_met;
+    covers->regressions += raft->regressions;
+    covers->regressed_ignored += raft->regressed_ignored;
+    covers->regained += raft->regained;
     covers->scrub_passes += counters->scrub_passes;
     covers->scrub_bad += counters->scrub_bad;
     covers->scrub_waited += counters->scrub_waiting > 0;

@@ -48,8 +48,8 @@ static void violation_tell(struct sim *sim, const char *kind, const char *what)
     char game[32] = "";
     if (sim->stride > 0) {
         snprintf(game, sizeof game, " --harm %u", sim->stride);
-    } else if (sim->rots) {
-        snprintf(game, sizeof game, " --rot");
+    } else {
+        snprintf(game, sizeof game, "%s%s", sim->flag[0] != '\0' ? " " : "", sim->flag);
     }
     sim->totals->violations++;
     fprintf(stderr,
@@ -115,6 +115,8 @@ static void seed_begin(struct sim *sim, uint64_t seed, const struct sim_game *ga
     sim->events = 0;
     sim->hash = seed;
     sim->calm = false;
+    sim->strike_planned = false;
+    sim->went_back = 0;
     sim->queue.count = 0;
     sim->queue.order = 0;
     sim->echo = (struct sim_echo){0};

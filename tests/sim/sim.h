@@ -13,6 +13,7 @@
  *     ledger.c   what must be true of the records    answer.c   what clients were told
  *     check.c    the invariants of the cluster       stranger.c  a host of ill will
  *     harm.c     a log harmed while its node is down rot.c       and while it serves
+ *     back.c     a disk that goes back
  */
 #ifndef TESTS_SIM_SIM_H
 #define TESTS_SIM_SIM_H
@@ -84,7 +85,8 @@ COUNTERS_DECLARE(sim_fault, SIM_FAULTS);
     X(slots_pinned) X(frames_grown) X(frames_shrunk) X(stranger_answers) X(frames_foreign)        \
     X(mendings) X(mended) X(entries_mended) X(crash_in_mending) X(mended_by_faulty)                \
     X(mend_denials) X(opened_bounded) X(bounds_met) X(mends_given_up) X(refused_for_state)      \
-    X(rot_serving) X(scrub_passes) X(scrub_bad) X(scrub_waited) X(repairs) X(crash_in_repair)
+    X(rot_serving) X(scrub_passes) X(scrub_bad) X(scrub_waited) X(repairs) X(crash_in_repair)  \
+    X(went_back) X(lacking) X(regressions) X(regressed_ignored) X(regained)
 COUNTERS_DECLARE(sim_cover, SIM_COVERS);
 
 /* clang-format on */
@@ -416,10 +418,12 @@ struct sim {
     uint64_t events;
     uint64_t hash;
     bool trace;
-    bool calm;           /* Healed: no fault strikes any more. */
+    bool calm; /* Healed: no fault strikes any more. */
+    bool strike_planned;
     uint64_t events_max; /* Of chaos; 0: as drawn. */
     uint32_t stride;     /* Of harm.c: of all single bytes, every so many; 0: another game. */
-    bool rots;           /* The game of rot.c. */
+    const char *flag;    /* Of another game, for who replays it; "": of none. */
+    raft_set went_back;  /* Nodes whose disk went back in this seed. */
     bool probing;
     struct sim_swarm swarm;
     struct sim_totals *totals;
@@ -633,6 +637,8 @@ void stranger_check_sent(struct sim *sim, uint32_t node, uint32_t to);
 /* chaos.c */
 void chaos_plan(struct sim *sim);
 void chaos_strike(struct sim *sim);
+/* What has struck is over, and nothing strikes until `calm` ends. */
+void chaos_calm(struct sim *sim);
 void chaos_heal(struct sim *sim);
 uint64_t chaos_down_ns(struct sim *sim);
 
@@ -642,5 +648,8 @@ extern const struct sim_game harm_games[HARM_GAMES];
 
 /* rot.c */
 extern const struct sim_game rot_game;
+
+/* back.c */
+extern const struct sim_game back_game;
 
 #endif

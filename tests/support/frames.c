@@ -126,13 +126,13 @@ static void ack_random(struct prng *prng, struct wire_frame *frame)
     ack->session = (uint32_t)prng_next(prng);
     ack->matched = prng_chance(prng, 500000);
     ack->bootstrapped = prng_chance(prng, 500000);
-    ack->bounded = prng_chance(prng, 500000);
     ack->has_missing = prng_chance(prng, 500000);
     ack->probe = (uint8_t)prng_next(prng);
     ack->frame_bytes = prng_chance(prng, 200000)
                            ? 0
                            : (uint16_t)prng_between(prng, ENTRY_FRAME_BYTES_MIN, FRAME_BYTES_MAX);
     ack->hint = id_random(prng, frame->header.term, true);
+    ack->bound = id_random(prng, frame->header.term, true);
     ack->verified_index = number(prng, 0, NUMBER_LIMIT - 1);
     ack->durable_index = ack->verified_index == 0 ? 0 : number(prng, 0, ack->verified_index);
     ack->received_index = number(prng, 0, NUMBER_LIMIT - 1);

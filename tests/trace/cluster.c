@@ -82,6 +82,7 @@ void cluster_set_log(struct cluster *c, uint8_t id, const uint64_t *terms, uint3
         first.members[i].store = c->nodes[first.members[i].id].store;
     }
     disk->went_back = count < disk->durable_index;
+    disk->vote_bound = (struct raft_entry_id){0, 0};
     for (uint32_t i = 1; i <= count; i++) {
         disk->entries[i] = (struct cluster_entry){terms[i - 1], 0};
         disk->entry_term = terms[i - 1];
@@ -121,6 +122,7 @@ void cluster_start(struct cluster *c, uint8_t id)
                                        .entry_term = disk->entry_term,
                                        .epoch = disk->epoch + 1, /* Every open is a new one. */
                                        .bootstrapped = disk->bootstrapped,
+                                       .vote_bound = disk->vote_bound,
                                        .runs = runs};
 
     check(c, !node->up, id, "only a node that is down is started");
@@ -160,6 +162,7 @@ static void cluster_disk_state(struct cluster_disk *disk)
     disk->vote = disk->state.write_state.vote;
     disk->entry_term = disk->state.write_state.entry_term;
     disk->bootstrapped = disk->state.write_state.bootstrapped;
+    disk->vote_bound = disk->state.write_state.vote_bound;
     disk->state_pending = false;
 }
 
@@ -523,6 +526,7 @@ void cluster_state_durable(struct cluster *c, uint8_t id)
     event.state_durable.vote = disk->vote;
     event.state_durable.entry_term = disk->entry_term;
     event.state_durable.bootstrapped = disk->bootstrapped;
+    event.state_durable.vote_bound = disk->vote_bound;
     (void)!cluster_step(c, id, &event);
 }
 

@@ -47,6 +47,7 @@ struct cluster_disk {
     uint8_t vote;
     uint64_t entry_term;
     bool bootstrapped;
+    struct raft_entry_id vote_bound;
     bool went_back; /* It is an old copy: what it acknowledged is not there. */
     uint64_t epoch;
     uint64_t durable_index; /* Everything up to here is on the platter. */

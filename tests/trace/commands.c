@@ -462,13 +462,13 @@ static void run_state(void)
             trace_print("%u: down\n", id);
             continue;
         }
-        trace_print("%u: %s term %" PRIu64 " vote %u leader %u last (%" PRIu64 ",%" PRIu64
-                    ") commit %" PRIu64 " verified %" PRIu64 " durable %" PRIu64 " epoch %" PRIu64
-                    "%s%s",
-                    id, role_names[raft_role(r)], raft_term(r), raft_vote(r), raft_leader(r),
-                    raft_last(r).term, raft_last(r).index, raft_commit_index(r),
-                    raft_verified_index(r), raft_durable_index(r), raft_epoch(r),
-                    raft_bootstrapped(r) ? "" : " newborn", raft_cut_pending(r) ? " cutting" : "");
+        trace_print(
+            "%u: %s term %" PRIu64 " vote %u leader %u last (%" PRIu64 ",%" PRIu64
+            ") commit %" PRIu64 " verified %" PRIu64 " durable %" PRIu64 " epoch %" PRIu64 "%s%s%s",
+            id, role_names[raft_role(r)], raft_term(r), raft_vote(r), raft_leader(r),
+            raft_last(r).term, raft_last(r).index, raft_commit_index(r), raft_verified_index(r),
+            raft_durable_index(r), raft_epoch(r), raft_bootstrapped(r) ? "" : " newborn",
+            raft_cut_pending(r) ? " cutting" : "", raft_vote_bound(r).index != 0 ? " bounded" : "");
         print_regressed(raft_regressed(r));
         trace_print("\n");
     }

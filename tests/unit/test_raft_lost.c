@@ -110,7 +110,8 @@ static void bounded_node_says_so_with_its_acks(void **state)
     const struct raft_message *ack = core_sent(&core, RAFT_APPEND_REPLY, 2);
     assert_non_null(ack);
     assert_true(ack->append_reply.matched);
-    assert_true(ack->append_reply.bounded);
+    assert_int_equal(ack->append_reply.bound.term, 2);
+    assert_int_equal(ack->append_reply.bound.index, 6);
     assert_int_equal(ack->append_reply.durable_index, 3); /* That is there. */
 }
 
@@ -177,7 +178,7 @@ static void office_is_not_handed_to_a_bounded_peer(void **state)
     for (uint8_t peer = 2; peer <= 3; peer++) {
         struct raft_message append = core_heartbeat(&core, peer);
         struct raft_message reply = core_ack(&append, true, 4);
-        reply.append_reply.bounded = true;
+        reply.append_reply.bound = id(3, 4);
         core_receive(&core, &reply);
     }
     assert_int_equal(raft_transfer_check(core.raft, RAFT_NOBODY), RAFT_TRANSFER_NOBODY_HEARD);

@@ -32,19 +32,19 @@ static int fini(void **state)
 }
 
 /* Node 2 has acknowledged entry 4, and then says in another boot that its log ends earlier. */
-static void go_back(uint64_t boot, bool says_so)
+static void go_back(uint64_t boot, struct raft_entry_id bound)
 {
     core_lead(&core);
     core_acks(&core, 4);
     struct raft_message append = core_heartbeat(&core, 2);
     struct raft_message reply = core_ack(&append, false, 0);
     reply.from_boot = boot;
-    reply.append_reply.bounded = says_so;
+    reply.append_reply.bound = bound;
     core_receive(&core, &reply); /* The restart is seen: a new session. */
     append = core_heartbeat(&core, 2);
     reply = core_ack(&append, false, 0);
     reply.from_boot = boot;
-    reply.append_reply.bounded = says_so;
+    reply.append_reply.bound = bound;
     reply.append_reply.hint = id(2, 3);
     core_receive(&core, &reply);
 }
@@ -53,7 +53,7 @@ static void go_back(uint64_t boot, bool says_so)
 static void peer_that_lacks_what_it_acked_counts_no_more(void **state)
 {
     (void)state;
-    go_back(2, false);
+    go_back(2, id(0, 0));
     assert_int_equal(raft_regressed(core.raft), set_of(2));
     assert_int_equal(core_propose(&core, NULL), RAFT_TAKEN);
     struct raft_message append = core_heartbeat(&core, 2);
@@ -71,7 +71,7 @@ static void peer_that_lacks_what_it_acked_counts_no_more(void **state)
 static void vote_of_such_a_peer_counts_no_more_either(void **state)
 {
     (void)state;
-    go_back(2, false);
+    go_back(2, id(0, 0));
     for (uint32_t i = 0; i < 40 && raft_is_leader(core.raft); i++) { /* Nobody answers. */
         core_elapse(&core, HEARTBEAT_NS);
         core_settle(&core);
@@ -90,7 +90,7 @@ static void vote_of_such_a_peer_counts_no_more_either(void **state)
 static void bounded_peer_is_not_taken_for_a_liar(void **state)
 {
     (void)state;
-    go_back(2, true);
+    go_back(2, id(3, 4));
     assert_int_equal(raft_regressed(core.raft), 0);
     struct raft_message append = core_heartbeat(&core, 2);
     assert_int_equal(append.append.heard_boot, 2);
@@ -98,6 +98,14 @@ static void bounded_peer_is_not_taken_for_a_liar(void **state)
     reply.from_boot = 2;
     core_receive(&core, &reply);
     assert_true(raft_replication(core.raft, 2).active);
+}
+
+/* It was bound once, and is an old copy of that: what it has acknowledged since lies above. */
+static void peer_whose_bound_is_too_low_is_taken_for_one(void **state)
+{
+    (void)state;
+    go_back(2, id(2, 9));
+    assert_int_equal(raft_regressed(core.raft), set_of(2));
 }
 
 /* Its boot is the same: the copy is of just before the life that acknowledged. */
@@ -117,7 +125,7 @@ static void old_copy_of_the_same_boot_is_known_by_what_it_lacks(void **state)
 static void peer_that_was_bounded_may_start_again_before_it_has_all(void **state)
 {
     (void)state;
-    go_back(2, true);
+    go_back(2, id(3, 4));
     struct raft_message append = core_heartbeat(&core, 2);
     struct raft_message reply = core_ack(&append, true, 3);
     reply.from_boot = 2; /* The bound is met. */
@@ -181,7 +189,7 @@ static void acks(uint8_t peer, uint64_t boot, uint64_t index)
 static void accused_peer_proves_no_office(void **state)
 {
     (void)state;
-    go_back(2, false);
+    go_back(2, id(0, 0));
     struct raft_event read = {.kind = RAFT_EVENT_READ, .now_ns = core.now_ns};
     assert_int_equal(core_step(&core, &read), RAFT_TAKEN);
     uint64_t ticket = raft_read_ticket(core.raft);
@@ -205,7 +213,7 @@ static void accused_peer_proves_no_office(void **state)
 static void accused_peer_is_not_handed_the_office(void **state)
 {
     (void)state;
-    go_back(2, false);
+    go_back(2, id(0, 0));
     acks(2, 2, 4);
     core_event(&core, RAFT_EVENT_TRANSFER);
     assert_int_equal(raft_transfer_target(core.raft), 3);
@@ -214,7 +222,7 @@ static void accused_peer_is_not_handed_the_office(void **state)
 static void accusation_goes_to_everybody(void **state)
 {
     (void)state;
-    go_back(2, false);
+    go_back(2, id(0, 0));
     for (uint8_t peer = 2; peer <= 3; peer++) {
         assert_int_equal(core_heartbeat(&core, peer).append.regressed, set_of(2));
     }
@@ -223,7 +231,7 @@ static void accusation_goes_to_everybody(void **state)
 static void accused_peer_that_was_started_again_and_has_all_counts_again(void **state)
 {
     (void)state;
-    go_back(2, false);
+    go_back(2, id(0, 0));
     acks(2, 2, 4);
     acks(3, 1, 4);
     assert_int_equal(raft_regressed(core.raft), set_of(2)); /* It has all, in the same boot. */
@@ -242,7 +250,7 @@ static void accused_peer_that_was_started_again_and_has_all_counts_again(void **
 static void accused_peer_that_was_started_again_counts_no_earlier_than_it_has_all(void **state)
 {
     (void)state;
-    go_back(2, false);
+    go_back(2, id(0, 0));
     assert_int_equal(core_propose(&core, NULL), RAFT_TAKEN);
     core_settle(&core);
     acks(2, 3, 0);
@@ -257,7 +265,7 @@ static void accused_peer_that_was_started_again_counts_no_earlier_than_it_has_al
 static void peer_that_goes_back_again_has_to_be_started_again(void **state)
 {
     (void)state;
-    go_back(2, false);
+    go_back(2, id(0, 0));
     acks(2, 3, 0);
     acks(2, 3, 4);
     struct raft_message append = core_heartbeat(&core, 2);
@@ -318,6 +326,26 @@ static void accused_node_neither_votes_nor_stands(void **state)
     assert_false(core_sent(&core, RAFT_VOTE_REPLY, 3)->vote_reply.granted);
 }
 
+/* And goes on so when it was started anew, until it has what the leader had committed. */
+static void accused_node_is_bound_by_what_is_committed(void **state)
+{
+    (void)state;
+    struct raft_message append = core_append(&core, 2, id(2, 3));
+    append.append.commit_index = 9;
+    append.append.regressed = set_of(1);
+    core_receive(&core, &append);
+    core_drain(&core);
+    const struct raft_effect *write = core_effect(&core, RAFT_EFFECT_WRITE_STATE);
+    assert_non_null(write);
+    assert_int_equal(write->write_state.vote_bound.term, append.term);
+    assert_int_equal(write->write_state.vote_bound.index, 9);
+    core_state_durable(&core);
+    append.token++;
+    append.append.commit_index = 12; /* The same accusation. */
+    core_receive(&core, &append);
+    assert_int_equal(raft_vote_bound(core.raft).index, 9);
+}
+
 static void follower_knows_it_from_the_leader_and_tells_candidates(void **state)
 {
     (void)state;
@@ -366,6 +394,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(vote_of_such_a_peer_counts_no_more_either, three_nodes,
                                         fini),
         cmocka_unit_test_setup_teardown(bounded_peer_is_not_taken_for_a_liar, three_nodes, fini),
+        cmocka_unit_test_setup_teardown(peer_whose_bound_is_too_low_is_taken_for_one, three_nodes,
+                                        fini),
         cmocka_unit_test_setup_teardown(old_copy_of_the_same_boot_is_known_by_what_it_lacks,
                                         three_nodes, fini),
         cmocka_unit_test_setup_teardown(peer_that_was_bounded_may_start_again_before_it_has_all,
@@ -385,6 +415,8 @@ int main(void)
                                         three_nodes, fini),
         cmocka_unit_test_setup_teardown(old_copy_is_spoken_to_in_its_older_boot, three_nodes, fini),
         cmocka_unit_test_setup_teardown(accused_node_neither_votes_nor_stands, three_nodes, fini),
+        cmocka_unit_test_setup_teardown(accused_node_is_bound_by_what_is_committed, three_nodes,
+                                        fini),
         cmocka_unit_test_setup_teardown(follower_knows_it_from_the_leader_and_tells_candidates,
                                         three_nodes, fini),
         cmocka_unit_test_setup_teardown(leader_that_lets_somebody_count_again_is_believed,

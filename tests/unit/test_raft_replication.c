@@ -72,7 +72,7 @@ static void refuse_bounded(const struct raft_message *append, struct raft_entry_
 {
     struct raft_message ack = core_ack(append, false, 0);
     ack.append_reply.hint = hint;
-    ack.append_reply.bounded = true;
+    ack.append_reply.bound = (struct raft_entry_id){append->term, 1000};
     core_receive(&core, &ack);
 }
 

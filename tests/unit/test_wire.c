@@ -113,16 +113,17 @@ static void ack_stands_where_the_protocol_says(void **state)
                 .credit_position = 0x8000,
                 .space_position = 0x9000,
                 .missing_index = 10,
-                .missing_bitmap = 11},
+                .missing_bitmap = 11,
+                .bound = {.term = 9, .index = 12}},
     };
     uint8_t head[WIRE_HEAD_BYTES_MAX];
-    assert_int_equal(wire_encode(&frame, head), 88 + 80);
+    assert_int_equal(wire_encode(&frame, head), 88 + 96);
     assert_int_equal(bytes_le(head + 88, 4), 0x01020304);
     assert_int_equal(bytes_le(head + 92, 1), 6);
     assert_int_equal(bytes_le(head + 93, 1), 0x0c);
     assert_int_equal(bytes_le(head + 94, 2), 0x0d0e);
-    const uint64_t expected[] = {3, 4, 6, 5, 7, 0x8000, 0x9000, 10, 11};
-    for (uint32_t i = 0; i < 9; i++) {
+    const uint64_t expected[] = {3, 4, 6, 5, 7, 0x8000, 0x9000, 10, 11, 9, 12};
+    for (uint32_t i = 0; i < 11; i++) {
         assert_int_equal(bytes_le(head + 96 + 8 * i, 8), expected[i]);
     }
 }
@@ -657,7 +658,7 @@ static void fragment_size_follows_the_frame_size(void **state)
     expect_assert_failure(wire_fragment_bytes(1183));
     expect_assert_failure(wire_fragment_bytes(FRAME_BYTES_MAX + 8));
     assert_int_equal(wire_request_bytes(1472), 1344);
-    assert_int_equal(wire_head_bytes(WIRE_ACK), 168);
+    assert_int_equal(wire_head_bytes(WIRE_ACK), 184);
     expect_assert_failure(wire_head_bytes((enum wire_kind)13));
 }
 
