@@ -97,13 +97,22 @@ bool intake_is_ripe(const struct intake *intake, const struct intake_context *co
     return intake->slot != NULL && gate_is_open(intake, context);
 }
 
+bool intake_is_full(const struct intake_context *context)
+{
+    uint64_t end = context->log->end_position + ENTRY_BYTES_MAX;
+    return end + LOG_RESERVE_BYTES > context->space_position && !context->trims;
+}
+
 /* Claim the slot behind the log's end for a new open entry. */
 static enum wire_status open_entry(struct intake *intake, const struct intake_context *context)
 {
     struct log *log = context->log;
     uint64_t end = log->end_position + ENTRY_BYTES_MAX;
+    if (intake_is_full(context)) {
+        return WIRE_FULL;
+    }
     if (end + LOG_RESERVE_BYTES > context->space_position) {
-        return context->trims ? WIRE_BUSY : WIRE_FULL; /* A trim makes room soon. */
+        return WIRE_BUSY; /* A trim makes room soon. */
     }
     if (end + LOG_RESERVE_BYTES > context->durable_position + log->ring_bytes) {
         return WIRE_BUSY;

@@ -93,6 +93,10 @@ static inline bool intake_is_open(const struct intake *intake)
     return intake->slot != NULL;
 }
 
+/* True when a leader has no room for an entry of clients, and nothing is about to make some: their
+ * appends are answered WIRE_FULL. */
+bool intake_is_full(const struct intake_context *context);
+
 /* Seal the open entry; returns its bytes, for the core to take. */
 const uint8_t *intake_seal(struct intake *intake, const struct intake_context *context);
 

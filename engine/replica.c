@@ -283,7 +283,7 @@ struct stream_context replica_stream_context(struct replica *r)
         .cluster = r->config.cluster,
         .now_ns = r->now_ns,
         .durable_position = firm_position(r),
-        .space_position = wal_start_durable(r->wal).position + wal_ring_bytes(r->wal),
+        .space_position = replica_own_space(r),
         .catchup_bytes_per_s = r->config.catchup_bytes_per_s,
         .pins = r->now_ns >= r->pins_paused_ns,
         .commits_wait = commits_wait(r),
@@ -299,14 +299,24 @@ static bool trims(const struct replica *r)
     return r->config.retention_bytes != 0;
 }
 
-struct intake_context replica_intake_context(struct replica *r)
+uint64_t replica_own_space(const struct replica *r)
 {
-    uint64_t own_space = wal_start_durable(r->wal).position + wal_ring_bytes(r->wal);
-    uint64_t space = own_space;
+    return wal_start_durable(r->wal).position + wal_ring_bytes(r->wal);
+}
+
+uint64_t replica_peer_space(const struct replica *r, const struct stream_out *out)
+{
     uint64_t patience_ns = r->config.election_max_ns;
     uint64_t silent_ns = r->now_ns > patience_ns ? r->now_ns - patience_ns : 0;
+    return stream_out_space(out, silent_ns, r->log.last.index);
+}
+
+struct intake_context replica_intake_context(struct replica *r)
+{
+    uint64_t own_space = replica_own_space(r);
+    uint64_t space = own_space;
     for (uint32_t i = 0; i < r->peer_count; i++) {
-        uint64_t peer_space = stream_out_space(&r->outs[i], silent_ns, r->log.last.index);
+        uint64_t peer_space = replica_peer_space(r, &r->outs[i]);
         space = peer_space < space ? peer_space : space;
     }
     return (struct intake_context){

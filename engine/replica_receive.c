@@ -156,6 +156,24 @@ static enum wire_role role_of(const struct replica *r)
     return (configuration->learners >> r->config.self & 1) != 0 ? WIRE_LEARNER : WIRE_FOLLOWER;
 }
 
+/* Whose log is the smallest among the voters in step, which is what full is judged by; 0: they are
+ * alike. */
+static uint8_t smallest_log(const struct replica *r)
+{
+    uint64_t least = replica_own_space(r);
+    uint8_t smallest = r->config.self;
+    bool differ = false;
+    for (uint32_t i = 0; i < r->peer_count; i++) {
+        uint64_t space = replica_peer_space(r, &r->outs[i]);
+        differ |= space != UINT64_MAX && space != least;
+        if (space < least) {
+            least = space;
+            smallest = r->outs[i].peer;
+        }
+    }
+    return differ ? smallest : 0;
+}
+
 /* One frame out for one frame in; no work of the log's, so that watching keeps nobody awake. */
 static void
 answer_status(struct replica *r, const struct wire_frame *frame, struct nic_address from)
@@ -167,17 +185,22 @@ answer_status(struct replica *r, const struct wire_frame *frame, struct nic_addr
     reply.header.kind = WIRE_STATUS_REPLY;
     reply.header.to_boot = frame->header.from_boot;
     reply.header.token = frame->header.token;
+    bool takes = status.takes_proposals && !r->stopping;
+    struct intake_context intake = replica_intake_context(r);
+    bool full = takes && intake_is_full(&intake);
     reply.status_reply = (struct wire_status_reply){
         .role = (uint8_t)role_of(r),
         .leader = status.leader,
         .durable = status.durable,
         .bootstrapped = raft_bootstrapped(r->raft),
-        .takes_proposals = status.takes_proposals && !r->stopping,
+        .takes_proposals = takes,
         .degraded = r->unhealthy,
         .bounded = raft_vote_bound(r->raft).index != 0,
         .slowed = disk_is_slowed(r->disk),
         .posix = r->disk->posix,
         .unmended = suspects_waiting(&r->scrub.suspects) > 0,
+        .full = full,
+        .smallest = full ? smallest_log(r) : 0,
         .term = status.term,
         .commit_index = status.commit_index,
         .durable_index = status.durable_index,

@@ -104,6 +104,10 @@ struct replica {
 
 struct stream_context replica_stream_context(struct replica *r);
 struct intake_context replica_intake_context(struct replica *r);
+
+/* Where the log of this node, and of a voter in step, is full; UINT64_MAX of one that is not. */
+uint64_t replica_own_space(const struct replica *r);
+uint64_t replica_peer_space(const struct replica *r, const struct stream_out *out);
 struct reader_context replica_reader_context(struct replica *r);
 struct waiting_context replica_waiting_context(struct replica *r);
 

@@ -247,6 +247,8 @@ struct wire_status_reply {
     bool bounded;         /* It has lost an end of its log, and has not got it back yet. */
     bool unmended;        /* It serves; places of its log rotted meanwhile, and nobody who answers
                              has what was there. */
+    bool full;            /* A leader: an append would be answered WIRE_FULL now. */
+    uint8_t smallest;     /* Full: whose log is the smallest; 0: the logs are alike. */
     uint64_t term;
     uint64_t commit_index;
     uint64_t durable_index;

@@ -228,6 +228,10 @@ static bool status_reply_is_sound(const struct status_reply_layout *fixed, uint8
         (faulty && (fixed->more & STATUS_UNMENDED) != 0)) {
         return false;
     }
+    bool full = (fixed->more & STATUS_FULL) != 0;
+    if ((full && !takes) || (fixed->smallest != 0 && !full) || fixed->smallest > NODE_ID_MAX) {
+        return false;
+    }
     return leads ? fixed->leader == from : fixed->behind == 0;
 }
 
@@ -239,7 +243,8 @@ static enum wire_reason status_reply_decode(const struct head_layout *head, stru
 {
     const struct status_reply_layout *fixed = &head->status_reply;
     if (fixed->role >= WIRE_ROLE_COUNT || fixed->leader > NODE_ID_MAX ||
-        fixed->more > STATUS_UNMENDED || !wire_all_zero(fixed->reserved, sizeof fixed->reserved)) {
+        fixed->more > (STATUS_UNMENDED | STATUS_FULL) ||
+        !wire_all_zero(fixed->reserved, sizeof fixed->reserved)) {
         return WIRE_DROP_bad_field;
     }
     if (fixed->term >= NUMBER_LIMIT) {
@@ -263,6 +268,8 @@ static enum wire_reason status_reply_decode(const struct head_layout *head, stru
         .posix = (fixed->flags & STATUS_POSIX) != 0,
         .bounded = (fixed->flags & STATUS_BOUNDED) != 0,
         .unmended = (fixed->more & STATUS_UNMENDED) != 0,
+        .full = (fixed->more & STATUS_FULL) != 0,
+        .smallest = fixed->smallest,
         .term = fixed->term,
         .commit_index = fixed->commit_index,
         .durable_index = fixed->durable_index,
@@ -484,7 +491,9 @@ static void status_reply_encode(const struct wire_status_reply *reply,
                   (reply->degraded ? STATUS_DEGRADED : 0) | (reply->slowed ? STATUS_SLOWED : 0) |
                   (reply->faulty ? STATUS_FAULTY : 0) | (reply->posix ? STATUS_POSIX : 0) |
                   (reply->bounded ? STATUS_BOUNDED : 0));
-    fixed->more = (uint8_t)(reply->unmended ? STATUS_UNMENDED : 0);
+    fixed->more =
+        (uint8_t)((reply->unmended ? STATUS_UNMENDED : 0) | (reply->full ? STATUS_FULL : 0));
+    fixed->smallest = reply->smallest;
     fixed->term = reply->term;
     fixed->commit_index = reply->commit_index;
     fixed->durable_index = reply->durable_index;

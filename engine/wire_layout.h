@@ -27,6 +27,7 @@
 #define STATUS_POSIX        64u
 #define STATUS_BOUNDED      128u /* All eight are in use. */
 #define STATUS_UNMENDED     1u   /* Of the second byte of flags. */
+#define STATUS_FULL         2u
 #define RECORD_ALIGN        8u
 #define ANY_OFFSET          UINT64_MAX /* Of a request without a condition. */
 
@@ -182,7 +183,8 @@ struct status_reply_layout {
     uint8_t leader;
     uint8_t flags;
     uint8_t more; /* Flags. */
-    uint8_t reserved[4];
+    uint8_t smallest;
+    uint8_t reserved[3];
     uint64_t term;
     uint64_t commit_index;
     uint64_t durable_index;

@@ -24,9 +24,10 @@ static const struct argp check_argp = {
     .options = check_options,
     .parser = check_parse,
     .args_doc = "-c FILE",
-    .doc = "Say in one line whether the cluster is healthy: a leader that takes appends, every "
-           "voter reachable, none degraded or faulty. Exits 0 when it is, else 1."
-           "\vExample:\n  thole check -c cluster.ini",
+    .doc =
+        "Say in one line whether the cluster is healthy: a leader that takes appends, every "
+        "voter reachable, none degraded or faulty, and room in the log. Exits 0 when it is, else 1."
+        "\vExample:\n  thole check -c cluster.ini",
 };
 
 static int check_run(int argc, char **argv)

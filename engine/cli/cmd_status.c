@@ -40,10 +40,11 @@ static const struct argp status_argp = {
     .options = status_options,
     .parser = status_parse,
     .args_doc = "-c FILE",
-    .doc = "Ask every node how it stands. Exits 0 when the cluster is healthy: a leader that takes "
-           "appends, every voter reachable, none degraded, none faulty, none behind the log start; "
-           "else 1. What is wrong is said below the table, with --json on stderr."
-           "\vExample:\n  thole status -c cluster.ini",
+    .doc =
+        "Ask every node how it stands. Exits 0 when the cluster is healthy: a leader that takes "
+        "appends, every voter reachable, none degraded, none faulty, none behind the log start, "
+        "and room in the log; else 1. What is wrong is said below the table, with --json on stderr."
+        "\vExample:\n  thole status -c cluster.ini",
 };
 
 /* False: no memory. */

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-_Static_assert(HEALTH_NOTES_MAX >= 4 * VOTERS_MAX + 5, "each node may be wrong in four ways");
+_Static_assert(HEALTH_NOTES_MAX >= 4 * VOTERS_MAX + 6, "each node may be wrong in four ways");
 
 static void note(struct health *health, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -159,6 +159,19 @@ static void note_regressed(struct health *health,
     }
 }
 
+static void note_full(struct health *health, uint8_t smallest)
+{
+    char whose[64] = "";
+    if (smallest != 0) {
+        (void)snprintf(whose, sizeof whose, ", judged by that of node %u, the smallest", smallest);
+    }
+    note(health,
+         "the log is full%s: appends are refused. Set `retention` in [storage] of the "
+         "configuration, so that old records are trimmed, and start all nodes again, one after the "
+         "other",
+         whose);
+}
+
 static void note_leader(struct health *health,
                         const struct config *config,
                         const struct wire_status_reply *leader)
@@ -187,6 +200,9 @@ static void note_leader(struct health *health,
              "%s fell behind the log start of node %u: what it needs is trimmed, so only a "
              "snapshot can bring it back, which is not there yet",
              health_name_nodes(leader->behind, names), health->leader);
+    }
+    if (leader->full) {
+        note_full(health, leader->smallest);
     }
     if ((leader->voters & ~named) != 0) {
         note(health, "the configuration file has no address for %s, a voter of the cluster: add it",

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define HEALTH_NOTES_MAX  33u
+#define HEALTH_NOTES_MAX  34u
 #define HEALTH_NOTE_BYTES 256u
 
 struct health {
@@ -22,7 +22,7 @@ struct health {
     uint32_t reachable_count;
     bool available;  /* A leader that takes appends; it steps down without a quorum. */
     bool healthy;    /* Available, every voter reachable, none a stranger, faulty, degraded or
-                        behind. */
+                        behind, and room in the log. */
     raft_set slowed; /* Nodes whose disk is slowed on request; that makes nobody unhealthy. */
     raft_set posix;  /* Nodes whose disk does without io_uring, on request: neither does this. */
     raft_set behind; /* Fell behind the leader's log start, by its word. */

@@ -9,6 +9,7 @@ import glob
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -212,10 +213,10 @@ class Cluster:
         for node in self.nodes:
             node.start()
 
-    def stop(self):
-        """Stop all of a healthy cluster; their logs are equal then. The leader last: it would hand
-        over, and some logs would have the next one's no-op."""
-        leader = self.wait_healthy()["leader"]
+    def stop(self, full=False):
+        """Stop all of a healthy cluster, or of a full one; their logs are equal then. The leader
+        last: it would hand over, and some logs would have the next one's no-op."""
+        leader = (self.wait_full() if full else self.wait_healthy())["leader"]
         for node in sorted(self.nodes, key=lambda node: node.number == leader):
             code = node.stop()
             assert code == 0, f"node {node.number} ended with {code}: {node.said()[-2000:]}"
@@ -247,6 +248,12 @@ class Cluster:
 
     def wait_healthy(self):
         return self.wait_status(lambda found: found["healthy"], "the cluster is healthy")
+
+    def wait_full(self):
+        """Until nothing is wrong but that the log is full."""
+        return self.wait_status(lambda found: found["available"] and not found["healthy"] and
+                                re.fullmatch("the log is full.*\n", found["notes"]),
+                                "the log is full, and nothing else is wrong")
 
     def wait_other_leader(self, number):
         """Until the cluster is available under another leader than this one."""

@@ -28,9 +28,9 @@ class Full(Records):
         with open(made.path, "w", encoding="ascii") as file:
             file.write(text.replace(old, new))
 
-    def check_equal(self, made):
+    def check_equal(self, made, full=False):
         """All nodes hold the same, whole."""
-        made.stop()
+        made.stop(full)
         for node in made.nodes:
             self.assert_exit(thole("log", "verify", node.data), 0)
         for other in made.nodes[1:]:
@@ -44,19 +44,26 @@ class Full(Records):
         appended = self.append_until_refused(made, 200)
         self.assertGreater(appended, 30)
         self.assertLess(appended, 200)
+        found = made.wait_full()
+        self.assertEqual(found["exit"], 1)
+        self.assertEqual([node["full"] for node in found["nodes"]],
+                         [node["id"] == found["leader"] for node in found["nodes"]])
+        done = thole("check", "-c", made.path)
+        self.assert_exit(done, 1)
+        self.assertIn("the log is full: appends are refused. Set `retention`", done.stdout)
         for _ in range(5):
-            leader = made.wait_healthy()["leader"]
+            leader = made.wait_full()["leader"]
             self.assert_exit(thole("leader", "transfer", "-c", made.path), 0)
             made.wait_other_leader(leader)
         for _ in range(3):
-            leader = made.wait_healthy()["leader"]
+            leader = made.wait_full()["leader"]
             made[leader].kill()
             made.wait_other_leader(leader)
             made[leader].start()
-        made.wait_healthy()
+        made.wait_full()
         self.assertEqual(self.append_until_refused(made, 3), 0)
         self.assertEqual(self.read(made, "--linearizable"), list(enumerate([LINE] * appended)))
-        made.stop()
+        made.stop(full=True)
         self.change(made, "durability =", "retention = 2MiB\ndurability =")
         made.start()
         made.wait_status(lambda found: all(node["log_start_offset"] > 0 for node in found["nodes"]),
@@ -74,11 +81,13 @@ class Full(Records):
         made.wait_healthy()
         appended = self.append_until_refused(made, 300)
         self.assertLess(appended * len(LINE), 8 << 20)
-        leader = made.wait_healthy()["leader"]
+        found = made.wait_full()
+        leader = found["leader"]
+        self.assertIn("judged by that of node 3, the smallest", found["notes"])
         self.assert_exit(thole("leader", "transfer", "-c", made.path), 0)
         made.wait_other_leader(leader)
         self.assertLess(self.append_until_refused(made, 10), 4)
-        self.check_equal(made)
+        self.check_equal(made, full=True)
         # A retention that only the large logs have room for: the small one is heeded.
         self.change(made, "size = 8MiB", "size = 16MiB\nretention = 8MiB")
         made.start()

@@ -299,6 +299,8 @@ static void status_reply_random(struct prng *prng, struct wire_frame *frame)
     reply->degraded = prng_chance(prng, 500000);
     reply->slowed = prng_chance(prng, 500000);
     reply->unmended = prng_chance(prng, 500000);
+    reply->full = reply->takes_proposals && prng_chance(prng, 500000);
+    reply->smallest = reply->full ? (uint8_t)prng_below(prng, 64) : 0;
     reply->posix = prng_chance(prng, 500000);
     reply->term = number(prng, 0, NUMBER_LIMIT - 1);
     reply->commit_index = number(prng, 0, NUMBER_LIMIT - 1);

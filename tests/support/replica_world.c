@@ -192,6 +192,9 @@ static void client_receive(struct world *w)
             assert_int_equal(frame.header.token, w->transfer_replies + 1);
             w->transfer_reply = frame.transfer_reply;
             w->transfer_replies++;
+        } else if (frame.header.kind == WIRE_STATUS_REPLY) {
+            w->status_reply = frame.status_reply;
+            w->status_replies++;
         } else {
             assert_int_equal(frame.header.kind, WIRE_READ_REPLY);
             w->read_reply = frame.read_reply;
@@ -308,6 +311,16 @@ enum raft_transfer world_ask_transfer(struct world *w, uint32_t node, uint8_t to
     world_run(w, 1);
     assert_int_equal(w->transfer_replies, before + 1); /* One frame out for one frame in. */
     return (enum raft_transfer)w->transfer_reply.outcome;
+}
+
+struct wire_status_reply world_ask_status(struct world *w, uint32_t node)
+{
+    struct wire_frame frame = {.header = {.kind = WIRE_STATUS, .token = 1}};
+    uint32_t before = w->status_replies;
+    world_ask(w, node, &frame);
+    world_run(w, 1);
+    assert_int_equal(w->status_replies, before + 1);
+    return w->status_reply;
 }
 
 uint64_t world_commit_index(struct world *w, uint32_t node)

@@ -48,6 +48,8 @@ struct world {
     uint32_t read_replies;
     struct wire_transfer_reply transfer_reply;
     uint32_t transfer_replies;
+    struct wire_status_reply status_reply;
+    uint32_t status_replies;
     uint32_t lose_every; /* ENTRY frames lost: one in so many; 0: none. */
     uint32_t seen;
     uint32_t apart; /* A node cut off from the others, not from the client; WORLD_NODES: none. */
@@ -91,6 +93,9 @@ void world_send_read(struct world *w, uint32_t node, uint64_t offset, uint32_t s
 
 /* Ask a node to hand over; what it answers, an iteration later. */
 enum raft_transfer world_ask_transfer(struct world *w, uint32_t node, uint8_t to);
+
+/* Ask a node how it stands; what it answers, an iteration later. */
+struct wire_status_reply world_ask_status(struct world *w, uint32_t node);
 
 uint64_t world_commit_index(struct world *w, uint32_t node);
 

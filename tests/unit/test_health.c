@@ -128,6 +128,23 @@ static void node_whose_log_rotted_and_waits_is_named_and_serves(void **state)
     assert_true(says(&w, "node 2 serves, but some of its log is damaged"));
 }
 
+static void full_log_is_told_with_the_smallest_one_and_what_makes_room(void **state)
+{
+    (void)state;
+    struct world w = sound();
+    w.answers[1].status.full = true;
+    judge(&w);
+    assert_true(w.health.available);
+    assert_false(w.health.healthy);
+    assert_int_equal(w.health.note_count, 1);
+    assert_true(says(&w, "the log is full: appends are refused"));
+    assert_true(says(&w, "`retention` in [storage]"));
+    w.answers[1].status.smallest = 3;
+    judge(&w);
+    assert_true(says(&w, "the log is full, judged by that of node 3, the smallest: "));
+    assert_true(says(&w, "start all nodes again, one after the other"));
+}
+
 static void three_sound_nodes_are_healthy(void **state)
 {
     (void)state;
@@ -336,6 +353,7 @@ int main(void)
         cmocka_unit_test(node_that_lost_an_end_and_one_whose_disk_went_back_are_named),
         cmocka_unit_test(nodes_of_which_none_can_ever_lead_are_told_what_is_left),
         cmocka_unit_test(node_whose_log_rotted_and_waits_is_named_and_serves),
+        cmocka_unit_test(full_log_is_told_with_the_smallest_one_and_what_makes_room),
         cmocka_unit_test(three_sound_nodes_are_healthy),
         cmocka_unit_test(voter_that_does_not_answer_leaves_it_available_and_not_healthy),
         cmocka_unit_test(node_that_is_no_voter_may_be_away),

@@ -17,6 +17,9 @@
 static const uint64_t one_is_small[WORLD_NODES] = {WORLD_DISK_BYTES, SMALL_DISK_BYTES,
                                                    WORLD_DISK_BYTES};
 
+static const uint64_t all_are_small[WORLD_NODES] = {SMALL_DISK_BYTES, SMALL_DISK_BYTES,
+                                                    SMALL_DISK_BYTES};
+
 static struct geometry geometry_of(uint64_t disk_bytes)
 {
     struct geometry geometry;
@@ -77,12 +80,16 @@ static void full_is_judged_by_the_smallest_log_among_the_voters(void **state)
     (void)state;
     struct world *w = world_open_sizes(8192, 0, one_is_small);
     struct geometry small = geometry_of(SMALL_DISK_BYTES);
+    assert_false(world_ask_status(w, world_wait_leader(w)).full);
     for (uint32_t round = 0; round < WORLD_NODES; round++) {
         (void)fill(w, 1000);
         uint64_t used = status_of(w, 0).log_durable_position;
         assert_true(used + LOG_RESERVE_BYTES + 2 * ENTRY_BYTES_MAX > small.ring_bytes);
         assert_true(used <= small.ring_bytes);
         check_in_step(w);
+        struct wire_status_reply said = world_ask_status(w, world_wait_leader(w));
+        assert_true(said.full);
+        assert_int_equal(said.smallest, 2);
         transfer_away(w); /* Whoever leads says the same, the one with the small log too. */
     }
     world_close(w);
@@ -109,6 +116,20 @@ static void a_retention_beyond_the_smallest_log_trims_for_its_sake(void **state)
     }
 }
 
+static void of_logs_that_are_alike_none_is_the_smallest_and_only_a_leader_says_full(void **state)
+{
+    (void)state;
+    struct world *w = world_open_sizes(8192, 0, all_are_small);
+    (void)fill(w, 1000);
+    check_in_step(w);
+    uint32_t leader = world_wait_leader(w);
+    struct wire_status_reply said = world_ask_status(w, leader);
+    assert_true(said.full);
+    assert_int_equal(said.smallest, 0);
+    assert_false(world_ask_status(w, (leader + 1) % WORLD_NODES).full);
+    world_close(w);
+}
+
 /* Its client comes again, and is taken: what it would be told is full is about to be trimmed. */
 static void a_voter_that_has_not_followed_a_trim_yet_makes_busy_and_not_full(void **state)
 {
@@ -121,6 +142,7 @@ static void a_voter_that_has_not_followed_a_trim_yet_makes_busy_and_not_full(voi
     check_in_step(w);
     w->disk[1].held = true;
     uint32_t taken = fill_until(w, 400, WIRE_BUSY);
+    assert_false(world_ask_status(w, world_wait_leader(w)).full);
     assert_in_range(taken, 1, 399);
     w->disk[1].held = false;
     check_in_step(w);
@@ -193,6 +215,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(full_is_judged_by_the_smallest_log_among_the_voters),
         cmocka_unit_test(a_retention_beyond_the_smallest_log_trims_for_its_sake),
+        cmocka_unit_test(of_logs_that_are_alike_none_is_the_smallest_and_only_a_leader_says_full),
         cmocka_unit_test(a_voter_that_has_not_followed_a_trim_yet_makes_busy_and_not_full),
         cmocka_unit_test(a_retention_is_kept_where_it_fits),
         cmocka_unit_test(a_full_log_has_room_for_elections),

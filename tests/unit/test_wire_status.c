@@ -74,6 +74,11 @@ static void status_reply_stands_where_the_protocol_says(void **state)
     wire_encode(&reply, head);
     assert_int_equal(head[90], 2 | 4 | 8 | 16 | 32 | 64);
     assert_int_equal(head[91], 1);
+    reply.status_reply.full = true;
+    reply.status_reply.smallest = 2;
+    wire_encode(&reply, head);
+    assert_int_equal(head[91], 1 | 2);
+    assert_int_equal(head[92], 2);
     reply.status_reply.start_offset = 6;
     expect_assert_failure(wire_encode(&reply, head));
 }
@@ -88,6 +93,33 @@ static void status_of_a_node_that_serves_unmended_is_not_faulty_too(void **state
     assert_int_equal(status_after(&reply), WIRE_DROP_bad_field);
     reply.unmended = false;
     assert_int_equal(status_after(&reply), WIRE_DROP_ok);
+}
+
+static void only_a_leader_that_takes_appends_is_full_and_names_the_smallest_log(void **state)
+{
+    (void)state;
+    const struct wire_status_reply sound = {.role = WIRE_LEADER,
+                                            .leader = 3,
+                                            .term = 4,
+                                            .voters = 14,
+                                            .bootstrapped = true,
+                                            .takes_proposals = true,
+                                            .full = true,
+                                            .smallest = 63};
+    struct wire_status_reply reply = sound;
+    assert_int_equal(status_after(&reply), WIRE_DROP_ok);
+    reply.smallest = 0;
+    assert_int_equal(status_after(&reply), WIRE_DROP_ok);
+    reply.smallest = 64;
+    assert_int_equal(status_after(&reply), WIRE_DROP_bad_field);
+    reply.smallest = 2;
+    reply.full = false;
+    assert_int_equal(status_after(&reply), WIRE_DROP_bad_field);
+    reply = sound;
+    reply.takes_proposals = false;
+    assert_int_equal(status_after(&reply), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_STATUS_REPLY, 91, 4, 1), WIRE_DROP_bad_field);
+    assert_int_equal(frame_after(WIRE_STATUS_REPLY, 93, 1, 1), WIRE_DROP_bad_field);
 }
 
 static void status_reply_of_a_bounded_leader_is_dropped(void **state)
@@ -185,6 +217,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(status_reply_stands_where_the_protocol_says),
         cmocka_unit_test(status_of_a_node_that_serves_unmended_is_not_faulty_too),
+        cmocka_unit_test(only_a_leader_that_takes_appends_is_full_and_names_the_smallest_log),
         cmocka_unit_test(status_reply_of_a_bounded_leader_is_dropped),
         cmocka_unit_test(status_reply_that_contradicts_itself_is_dropped),
     };
