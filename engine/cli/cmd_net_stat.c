@@ -3,6 +3,7 @@
 #include "engine/cli/ask.h"
 #include "engine/cli/command.h"
 #include "engine/cli/connect.h"
+#include "engine/client/silence.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -231,8 +232,13 @@ static int ask_and_print(void *context)
     if (fflush(stdout) != 0) {
         return FAULT_ENVIRONMENT;
     }
-    int some = reached == 0 ? FAULT_UNAVAILABLE : FAULT_FAILED;
-    return reached == asked ? 0 : some;
+    if (reached == 0) {
+        struct fault fault = {0};
+        struct silence silence = {.waited_ns = ASK_TIMEOUT_NS, .node = stat->arguments->node};
+        silence_tell(stat->config, stat->arguments->path, &silence, &fault);
+        return command_fail(&fault);
+    }
+    return reached == asked ? 0 : FAULT_FAILED;
 }
 
 static int stat_run(int argc, char **argv)

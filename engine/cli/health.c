@@ -2,6 +2,7 @@
 #include "engine/cli/health.h"
 
 #include "engine/base/assert.h"
+#include "engine/client/silence.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -248,7 +249,11 @@ void health_judge(struct health *health,
     if (leader == NULL) {
         health->unnamed = find_unnamed(health->term, config, answers);
     }
-    if (health->unnamed != 0) {
+    if (health->reachable_count == 0) {
+        char addresses[SILENCE_ADDRESSES_BYTES];
+        note(health, "no node answers at %s: nothing runs there, or not with this [cluster] id",
+             silence_addresses(config, 0, addresses));
+    } else if (health->unnamed != 0) {
         note(health,
              "node %u leads, by the word of who answers, but the configuration file has no [node "
              "%u]: add it, with its address",

@@ -53,7 +53,7 @@ void status_print_table(const struct config *config,
     if (health->leader != 0) {
         printf("node %u leads in term %" PRIu64 "\n", health->leader, health->term);
     } else {
-        printf("nobody leads\n");
+        printf(health->reachable_count == 0 ? "no node answers\n" : "nobody leads\n");
     }
     printf("node  address                role        term     commit    durable  log start    log "
            "end  dropped  durability\n");

@@ -5,22 +5,21 @@
 
 #include <stdio.h>
 
-#define ADDRESSES_BYTES (NODES_MAX * 24u)
-
-/* The addresses of the node, or of all of them. */
-static void list_addresses(const struct config *config, uint8_t node, char *text)
+const char *
+silence_addresses(const struct config *config, uint8_t node, char text[SILENCE_ADDRESSES_BYTES])
 {
     uint32_t at = 0;
     text[0] = '\0';
-    for (uint32_t i = 0; i < config->node_count && at < ADDRESSES_BYTES; i++) {
+    for (uint32_t i = 0; i < config->node_count && at < SILENCE_ADDRESSES_BYTES; i++) {
         struct nic_address address = config->nodes[i].address;
         if (node == 0 || config->nodes[i].id == node) {
-            at += (uint32_t)snprintf(text + at, ADDRESSES_BYTES - at, "%s%u.%u.%u.%u:%u",
+            at += (uint32_t)snprintf(text + at, SILENCE_ADDRESSES_BYTES - at, "%s%u.%u.%u.%u:%u",
                                      at == 0 ? "" : ", ", address.ipv4 >> 24,
                                      address.ipv4 >> 16 & 255u, address.ipv4 >> 8 & 255u,
                                      address.ipv4 & 255u, address.port);
         }
     }
+    return text;
 }
 
 void silence_tell(const struct config *config,
@@ -28,10 +27,10 @@ void silence_tell(const struct config *config,
                   const struct silence *silence,
                   struct fault *fault)
 {
-    char addresses[ADDRESSES_BYTES];
+    char addresses[SILENCE_ADDRESSES_BYTES];
     char waited[UNITS_TEXT_BYTES];
     const char *file = path == NULL ? "FILE" : path;
-    list_addresses(config, silence->node, addresses);
+    silence_addresses(config, silence->node, addresses);
     units_format_duration(silence->waited_ns, waited);
     if (silence->heard && silence->node != 0) {
         fault_set(fault, FAULT_UNAVAILABLE,

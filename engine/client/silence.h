@@ -15,6 +15,11 @@ struct silence {
     bool heard;       /* Somebody answered. */
 };
 
+/* The address of the node, or of all of them: "127.0.0.1:7001, 127.0.0.1:7002". */
+#define SILENCE_ADDRESSES_BYTES (NODES_MAX * 24u)
+const char *
+silence_addresses(const struct config *config, uint8_t node, char text[SILENCE_ADDRESSES_BYTES]);
+
 /* `path` of the configuration, NULL when the addresses came without a file. */
 void silence_tell(const struct config *config,
                   const char *path,

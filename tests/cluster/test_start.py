@@ -93,7 +93,22 @@ class Refused(Case):
         self.assertEqual(found["exit"], 1)
         self.assertIsNone(found["leader"])
         self.assertFalse(found["available"])
-        self.assertIn("nobody leads", found["notes"])
+        asked = ", ".join(node.address for node in made.nodes)
+        self.assertIn(f"no node answers at {asked}: nothing runs there", found["notes"])
+        self.assertNotIn("nobody leads", found["notes"])
+        done = thole("status", "-c", made.path)
+        self.assertIn("not available, no node answers", done.stdout)
+
+    def test_whoever_asks_where_no_node_answers_exits_4_and_says_who_was_asked(self):
+        made = self.cluster()
+        asked = ", ".join(node.address for node in made.nodes)
+        for command in [["read"], ["backup", "--output", f"{made.folder}/log.bak"],
+                        ["net", "stat"]]:
+            done = thole(*command, "-c", made.path)
+            self.assert_exit(done, 4, f"no answer from {asked} for", "nothing runs there",
+                             f"thole start -c {made.path} --node N")
+        done = thole("read", "-c", made.path, "--node", "2")
+        self.assert_exit(done, 4, f"no answer from {made[2].address} for")
 
 
 class End(Case):

@@ -145,6 +145,28 @@ static void full_log_is_told_with_the_smallest_one_and_what_makes_room(void **st
     assert_true(says(&w, "start all nodes again, one after the other"));
 }
 
+static void where_no_node_answers_that_is_said_and_who_was_asked(void **state)
+{
+    (void)state;
+    struct world w = sound();
+    w.config.node_count = VOTERS_MAX;
+    for (uint32_t i = 0; i < VOTERS_MAX; i++) {
+        w.config.nodes[i].id = (uint8_t)(i + 1);
+        w.config.nodes[i].address = (struct nic_address){.ipv4 = 0xc8c8c8c8, .port = 50000};
+        w.answers[i].reachable = false;
+    }
+    w.config.nodes[VOTERS_MAX - 1].address = (struct nic_address){.ipv4 = 0x7f000001, .port = 7003};
+    judge(&w);
+    assert_false(w.health.available);
+    assert_true(says(&w, "no node answers at 200.200.200.200:50000, "));
+    assert_true(says(&w, "127.0.0.1:7003: nothing runs there, or not with this [cluster] id"));
+    assert_false(says(&w, "nobody leads"));
+    w.answers[0].reachable = true;
+    judge(&w);
+    assert_true(says(&w, "nobody leads"));
+    assert_false(says(&w, "no node answers"));
+}
+
 static void three_sound_nodes_are_healthy(void **state)
 {
     (void)state;
@@ -354,6 +376,7 @@ int main(void)
         cmocka_unit_test(nodes_of_which_none_can_ever_lead_are_told_what_is_left),
         cmocka_unit_test(node_whose_log_rotted_and_waits_is_named_and_serves),
         cmocka_unit_test(full_log_is_told_with_the_smallest_one_and_what_makes_room),
+        cmocka_unit_test(where_no_node_answers_that_is_said_and_who_was_asked),
         cmocka_unit_test(three_sound_nodes_are_healthy),
         cmocka_unit_test(voter_that_does_not_answer_leaves_it_available_and_not_healthy),
         cmocka_unit_test(node_that_is_no_voter_may_be_away),
