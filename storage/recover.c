@@ -9,6 +9,7 @@
  */
 #include "storage/recover.h"
 
+#include "storage/remains.h"
 #include "storage/scan.h"
 #include "storage/superblock.h"
 
@@ -508,7 +509,7 @@ int recover(struct disk *disk,
     int result = superblock_load(disk, config->buffer, &set, fault);
     bool slot_gone = config->survey && result == -EBADMSG && superblock_set_any(&set);
     if (result != 0 && !slot_gone) {
-        return result;
+        return set.absent ? remains_refuse(disk, config->buffer, result, fault) : result;
     }
     superblock_tell(&set.newest, recovery);
     struct survey survey = {.found = recovery, .visitor = config->visitor};

@@ -115,7 +115,8 @@ struct recover_config {
 
 /* Read the superblock and the ring through `disk` and tell what is there. Returns 0 with `recovery`
  * filled, whatever the kind; or a negative errno with the fault told: not a log, foreign, newer,
- * truncated, or a superblock slot without a valid copy. Idempotent; writes nothing. */
+ * truncated, a superblock slot without a valid copy, or no superblock at all before entries of a
+ * log. Idempotent; writes nothing. */
 MUST_USE int recover(struct disk *disk,
                      const struct recover_config *config,
                      struct recovery *recovery,

@@ -210,6 +210,7 @@ int superblock_load(struct disk *disk,
                   "the --restore-id that it printed");
         return -EINPROGRESS;
     }
+    set->absent = look.magic_count == 0;
     if (!newest_choose(set)) {
         return look_refuse(&look, fault);
     }

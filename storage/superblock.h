@@ -22,6 +22,7 @@ struct superblock_set {
     struct superblock copies[SUPERBLOCK_SLOTS][SUPERBLOCK_COPIES];
     bool valid[SUPERBLOCK_SLOTS][SUPERBLOCK_COPIES];
     struct superblock newest;
+    bool absent; /* None of the four pages is a superblock, of whatever version. */
 };
 
 /* Whether any copy is valid: then `newest` is one of them. */

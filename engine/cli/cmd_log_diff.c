@@ -58,8 +58,7 @@ static const struct argp diff_argp = {
         "be committed, and then a leader settles it. What only one of them has, because the other "
         "is shorter or was trimmed, is told and no difference, and neither is a damaged entry."
         "\vExit codes: 0 equal wherever both have an entry; 1 they differ, or a superblock cannot "
-        "be "
-        "read at all; 3 not a log, of another cluster or version, or open in a running node.\n\n"
+        "be read at all; 3 not a log, of another cluster or version, or open in a running node.\n\n"
         "Example:\n  thole log diff n1 n2",
 };
 

@@ -71,8 +71,8 @@ static const struct argp dump_argp = {
         "bytes are not UTF-8. docs/OPERATING.md says what each status means. Entries are shown "
         "as they lie in this log: the last ones need not be committed."
         "\vExit codes: 0 printed, whatever is damaged (`thole log verify` judges); 1 no copy of "
-        "the "
-        "superblock can be read; 3 not a log, of another version, or open in a running node.\n\n"
+        "the superblock can be read; 3 not a log, of another version, or "
+        "open in a running node.\n\n"
         "Example:\n  thole log dump n1 --from 100 --to 120 --hex",
 };
 

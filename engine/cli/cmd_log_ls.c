@@ -65,8 +65,8 @@ static const struct argp ls_argp = {
         "segment that has entries of the range. Damage does not stop it: it says what it found. "
         "For single entries: `thole log dump --headers`."
         "\vExit codes: 0 printed, whatever is damaged (`thole log verify` judges); 1 no copy of "
-        "the "
-        "superblock can be read; 3 not a log, of another version, or open in a running node.\n\n"
+        "the superblock can be read; 3 not a log, of another version, or "
+        "open in a running node.\n\n"
         "Example:\n  thole log ls n1",
 };
 

@@ -319,6 +319,29 @@ class Damaged(Logs):
         self.assert_exit(thole("log", "diff", self.made[1].data, data), 1, "no copy of it")
         self.assertEqual(self.start_says(data), 1)
 
+    def test_zeroed_superblocks_before_entries_are_a_damaged_log_and_none_to_format(self):
+        data = self.copied()
+        path = os.path.join(data, "log")
+        for byte in b"\0\xa5":
+            with open(path, "r+b") as file:
+                for offset in SUPERBLOCKS:
+                    file.seek(offset)
+                    file.write(bytes([byte]) * 4096)
+            for command in ["ls", "dump", "verify"]:
+                done = thole("log", command, data)
+                self.assert_exit(done, 1, "the superblocks are gone, but entries of node 1 of",
+                                 "`thole format` would destroy", "Bring back a copy")
+                self.assertEqual(done.stdout, "")
+            self.assert_exit(thole("log", "diff", self.made[1].data, data), 1, "stand behind them")
+            done = thole("start", "-c", os.path.join(os.path.dirname(data), "cluster.ini"),
+                         "--node", "1")
+            self.assert_exit(done, 1, "the superblocks are gone")
+            self.assertNotIn("make it with", done.stderr)
+        os.truncate(path, SUPERBLOCKS[-1] + 4096)  # Nothing stands behind: it is no log.
+        for command in ["ls", "dump", "verify"]:
+            self.assert_exit(thole("log", command, data), 3, "not a log")
+        self.assertEqual(self.start_says(data), 3)
+
     def test_a_truncated_file_is_refused_by_verify_and_shown_by_the_others(self):
         data = self.copied()
         log = LogFile(data)

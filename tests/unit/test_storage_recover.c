@@ -4,6 +4,7 @@
 #include "storage/superblock.h"
 #include "tests/support/log_fixture.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -85,6 +86,46 @@ static void recover_refuses_a_truncated_file(void **state)
     assert_int_equal(fault.code, FAULT_ENVIRONMENT);
     assert_non_null(strstr(fault.text, "truncated"));
     assert_non_null(strstr(fault.text, "truncate -s"));
+}
+
+static void spoil_superblocks(struct log_fixture *log, uint8_t byte)
+{
+    for (uint32_t i = 0; i < SUPERBLOCK_SLOTS * SUPERBLOCK_COPIES; i++) {
+        uint64_t offset = layout_superblock_at(i / 2, i % 2);
+        memset(disk_model_page(&log->model, offset), byte, PAGE_BYTES);
+    }
+}
+
+static void recover_calls_a_log_without_superblocks_damaged_where_entries_stand(void **state)
+{
+    struct log_fixture *log = *state;
+    for (uint32_t i = 0; i < 2; i++) { /* Zeroed, and something else there. */
+        spoil_superblocks(log, i == 0 ? 0 : 0xa5);
+        expect_refusal(log, "the superblocks are gone, but entries of node 2 of cluster 9f3c0a4e");
+        assert_non_null(strstr(fault.text, "`thole format` would destroy"));
+        assert_non_null(strstr(fault.text, "Bring back a copy"));
+        assert_non_null(strstr(fault.text, "`thole restore`"));
+        assert_int_equal(log_recover(log, &found, &fault), -EBADMSG);
+    }
+    /* The first one is rotten, the second unreadable: others tell it. */
+    log_page(log, 0)[200] ^= 1;
+    disk_model_unreadable(&log->model, log->geometry.ring_offset + pages(2));
+    assert_int_equal(log_recover(log, &found, &fault), -EBADMSG);
+    log_page(log, pages(4))[9] ^= 1; /* Of the third one, who wrote it is gone. */
+    assert_int_equal(log_recover(log, &found, &fault), -EBADMSG);
+    assert_non_null(strstr(fault.text, "entries of cluster 9f3c0a4e"));
+}
+
+static void recover_without_superblocks_and_entries_finds_no_log(void **state)
+{
+    struct log_fixture *log = *state;
+    spoil_superblocks(log, 0);
+    for (uint32_t page = 0; page < 12; page++) {
+        memset(log_page(log, pages(page)), page % 2 == 0 ? 0 : 0xa5, PAGE_BYTES);
+    }
+    assert_int_equal(log_recover(log, &found, &fault), -ENODATA);
+    assert_int_equal(fault.code, FAULT_ENVIRONMENT);
+    assert_non_null(strstr(fault.text, "not formatted"));
 }
 
 static void recover_keeps_the_prefix_before_a_write_that_is_absent(void **state)
@@ -326,6 +367,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(recover_finds_a_clean_log_whole, fixture_open,
                                         fixture_close),
         cmocka_unit_test_setup_teardown(recover_refuses_another_cluster_and_another_node_by_name,
+                                        fixture_open, fixture_close),
+        cmocka_unit_test_setup_teardown(
+            recover_calls_a_log_without_superblocks_damaged_where_entries_stand, fixture_open,
+            fixture_close),
+        cmocka_unit_test_setup_teardown(recover_without_superblocks_and_entries_finds_no_log,
                                         fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(recover_refuses_a_truncated_file, fixture_open,
                                         fixture_close),
