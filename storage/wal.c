@@ -40,8 +40,7 @@ struct wal *wal_create(struct mem *mem, const struct wal_config *config)
     return wal;
 }
 
-/* What an operator whose other nodes cannot help may do. */
-static int damage_refuse(const struct recovery *found, struct fault *fault)
+int wal_damage_refuse(const struct recovery *found, struct fault *fault)
 {
     const char *way =
         "what is gone is no entry, so no flag gives it up: bring it back from a copy of "
@@ -157,7 +156,7 @@ int wal_open(struct wal *wal,
         return result;
     }
     if (!accepts(accept, found)) {
-        return damage_refuse(found, fault);
+        return wal_damage_refuse(found, fault);
     }
     struct superblock_set set;
     result = superblock_load(disk, wal->superblock_page, &set, fault);

@@ -93,6 +93,10 @@ MUST_USE int wal_open(struct wal *wal,
                       struct recovery *found,
                       struct fault *fault);
 
+/* Tell why a log that is not whole is refused where no other node can mend it, and what an operator
+ * may do. Returns -EBADMSG. */
+MUST_USE int wal_damage_refuse(const struct recovery *found, struct fault *fault);
+
 /* RECOVER_BUFFER_BYTES that wal_open() reads through; the caller's to use until it has succeeded.
  */
 uint8_t *wal_start_buffer(struct wal *wal);

@@ -102,7 +102,8 @@ static const struct argp doctor_argp = {
     .args_doc = "[-c FILE [--node N]]",
     .doc = "Look whether this machine is fit: for a node of a configuration, or without one for "
            "`thole demo` in the current folder. Each row has a condition, what is required, what "
-           "is, how bad that is, and the command that mends it.\n\n"
+           "is, how bad that is, and the command that mends it. A log that no process has open is "
+           "read whole, as `thole log verify` reads it.\n\n"
            "Changes nothing and needs no rights. Exits with 1 when there is an error among the "
            "rows, which a start would refuse."
            "\vExample:\n  thole doctor -c cluster.ini --node 1 --idle spin",
@@ -138,6 +139,8 @@ plan_node(const struct doctor_arguments *arguments, struct doctor_plan *plan, st
     }
     plan->config = arguments->path;
     plan->node = id;
+    plan->cluster = cluster.cluster;
+    plan->has_peers = cluster.node_count > 1;
     plan->durable = cluster.durability == CONFIG_DSYNC;
     plan->data = self->data;
     plan->log_bytes = cluster.size_bytes;

@@ -15,6 +15,7 @@
 #include "net/spec.h"
 #include "net/survey.h"
 #include "storage/disk_survey.h"
+#include "storage/recover.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -49,6 +50,8 @@ struct doctor_rows {
 struct doctor_plan {
     const char *config; /* The file; NULL: the demo of this folder. */
     uint32_t node;
+    uint64_t cluster;
+    bool has_peers; /* There are other nodes, which a damaged log may be mended from. */
     bool durable;
     enum idle_mode idle;
     uint32_t cpu_count; /* Given by --cpu; 0: none. The first is the poller's. */
@@ -72,7 +75,13 @@ struct doctor_facts {
     bool uring_modern;
     struct fault uring;
     struct disk_survey disk; /* With a durable log. */
-    bool has_interface;      /* The spec's interface is there: */
+    /* The log of the node, if there is one that nobody has open, as its start finds it: */
+    bool log_judged;
+    bool log_denied;        /* This user may not read it. */
+    struct fault log;       /* A start refuses it. */
+    struct recovery found;  /* Otherwise. */
+    uint64_t log_cut_bytes; /* Of a truncated file, as long as it was; 0: of no other. */
+    bool has_interface;     /* The spec's interface is there: */
     struct survey_interface interface;
     struct survey_port port;
     struct fault mtu;

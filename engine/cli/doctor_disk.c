@@ -156,6 +156,36 @@ static void judge_layout(const struct doctor_facts *facts, struct doctor_rows *r
                 name, name, name, name);
 }
 
+/* What a start finds in the log. */
+static void judge_log(const struct doctor_facts *facts, struct doctor_rows *rows)
+{
+    static const char name[] = "log whole";
+    static const char required[] = "every entry that was ever durable";
+    const struct recovery *found = &facts->found;
+    const struct doctor_plan *plan = &facts->plan;
+    struct doctor_row *row;
+    if (facts->log_denied) {
+        doctor_add(rows, name, DOCTOR_NOTE, required, "not looked at: this user may not read %s",
+                   plan->log);
+    } else if (facts->log_judged && facts->log.code != 0) {
+        row = doctor_add(rows, name, DOCTOR_ERROR, required, "%s", facts->log.text);
+        if (facts->log_cut_bytes != 0) {
+            doctor_mend(row, "truncate -s %" PRIu64 " %s", facts->log_cut_bytes, plan->log);
+        } else {
+            doctor_mend(row, "%s", facts->log.mend);
+        }
+    } else if (facts->log_judged && !recover_is_whole(found)) {
+        row = doctor_add(rows, name, DOCTOR_WARNING, required,
+                         "%s: %s; a start asks the other nodes for what is gone, and serves once "
+                         "it has it",
+                         recover_kind_name(found->kind), found->what);
+        doctor_mend(row, "thole start -c %s --node %u", plan->config, plan->node);
+    } else if (facts->log_judged) {
+        doctor_add(rows, name, DOCTOR_OK, required, "%s: %" PRIu64 " entries",
+                   recover_kind_name(found->kind), found->entry_count);
+    }
+}
+
 /* The measured trap: on a device that needs a flush, a durable write completes in a kernel worker
  * on the CPU that took the interrupt, and a poller that never yields there holds it up by a tick.
  */
@@ -211,6 +241,7 @@ void doctor_judge_disk(const struct doctor_facts *facts, struct doctor_rows *row
     judge_place(facts, rows);
     judge_device(&facts->disk.device, rows);
     judge_layout(facts, rows);
+    judge_log(facts, rows);
     if (facts->disk.log_locked) {
         doctor_add(rows, "log in use", DOCTOR_NOTE, "nobody, before a start",
                    "a process has the log open: the node runs, or a tool reads it");

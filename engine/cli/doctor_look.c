@@ -5,11 +5,15 @@
 
 #include "engine/base/assert.h"
 #include "engine/base/mem.h"
+#include "engine/cli/offline.h"
 #include "net/nic_dpdk_drivers.h"
 #include "net/nic_socket.h"
 #include "storage/disk_uring.h"
+#include "storage/segment.h"
+#include "storage/wal.h"
 
 #include <stddef.h>
+#include <unistd.h>
 
 /* Bind the address as a start would, and let go of it. */
 static void look_socket(struct doctor_facts *facts)
@@ -92,6 +96,47 @@ static int cpu_choose(const struct doctor_facts *facts)
     return cpu;
 }
 
+/* What a start would refuse of a log that can be looked at. */
+static void judge_found(struct doctor_facts *facts)
+{
+    const struct recovery *found = &facts->found;
+    if (found->refused != 0) {
+        struct geometry geometry;
+        bool sound =
+            geometry_init(&geometry, found->ring_bytes, found->segment_bytes, found->window_bytes);
+        uint64_t whole_bytes = sound ? geometry_file_bytes(&geometry) : 0;
+        bool truncated = found->refused == FAULT_ENVIRONMENT && !facts->disk.is_device;
+        facts->log_cut_bytes = truncated ? whole_bytes : 0;
+        fault_set(&facts->log, found->refused, "%s", found->what);
+    } else if (!recover_is_whole(found) && (found->beyond_entries || !facts->plan.has_peers)) {
+        int result = wal_damage_refuse(found, &facts->log);
+        ASSERT(result != 0);
+    }
+}
+
+/* Read the log as `thole log verify` does, and let go of it. */
+static void look_log(struct doctor_facts *facts)
+{
+    static struct offline offline; /* Large. */
+    const struct doctor_plan *plan = &facts->plan;
+    if (plan->config == NULL || !facts->disk.log_found || facts->disk.log_locked) {
+        return;
+    }
+    facts->log_denied = access(plan->log, R_OK) != 0;
+    if (facts->log_denied) {
+        return;
+    }
+    facts->log_judged = true;
+    offline.cluster = plan->cluster;
+    offline.node = (uint8_t)plan->node;
+    if (offline_open(&offline, plan->data, NULL, 0, &facts->log) != 0) {
+        return;
+    }
+    facts->found = offline.found;
+    judge_found(facts);
+    (void)!offline_close(&offline, 0, &facts->log);
+}
+
 void doctor_look(const struct doctor_plan *plan, struct doctor_facts *facts)
 {
     *facts = (struct doctor_facts){.plan = *plan};
@@ -100,6 +145,7 @@ void doctor_look(const struct doctor_plan *plan, struct doctor_facts *facts)
         disk_survey(&facts->disk, plan->data, plan->log, plan->log_bytes);
         int result = disk_uring_probe(&facts->uring_modern, &facts->uring);
         ASSERT(result == 0 || facts->uring.code != 0);
+        look_log(facts);
     } else {
         facts->uring_modern = true;
     }

@@ -144,9 +144,14 @@ static int disk_open(struct offline *offline, struct fault *fault)
     }
     const struct recover_visitor visitor = {
         .entry = entry_visit, .state = state_visit, .context = offline};
-    const struct recover_config any = {
-        .buffer = offline->buffer, .visitor = &visitor, .survey = true};
-    result = recover(offline->disk, &any, &offline->found, fault);
+    const struct recover_config expected = {
+        .cluster = offline->cluster,
+        .node = offline->node,
+        .buffer = offline->buffer,
+        .visitor = &visitor,
+        .survey = true,
+    };
+    result = recover(offline->disk, &expected, &offline->found, fault);
     if (result != 0) {
         return hangs(offline, fault) ? -ETIMEDOUT : result;
     }

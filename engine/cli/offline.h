@@ -44,6 +44,8 @@ struct offline {
     struct recovery found;
     uint64_t commit_index; /* Entries up to here were committed, by the proven prefix's own word. */
     const struct recover_visitor *visitor; /* Of the caller. */
+    uint64_t cluster; /* Whose log is expected, by the caller before it opens; 0: any, ... */
+    uint8_t node;     /* ... and so for this. */
 };
 
 /* Open DATA and recover() it, with the caller's visitor or NULL; the caller may take `extra_bytes`

@@ -86,6 +86,33 @@ class Doctor(DoctorCase):
         self.assertEqual(self.examine("-c", config)["log pre-written"]["severity"], "ok")
         self.assert_exit(thole("log", "verify", self.path("n1")), 0)
 
+    def test_a_log_that_a_start_refuses_is_an_error_in_its_words(self):
+        config = self.configuration(size="16MiB")
+        self.assert_exit(thole("format", "-c", config, "--node", "1"), 0)
+        row = self.examine("-c", config)["log whole"]
+        self.assertEqual((row["severity"], row["current"]), ("ok", "clean: 0 entries"))
+        log = self.path("n1", "log")
+        os.truncate(log, 12 << 20)
+        row = self.examine("-c", config)["log whole"]
+        self.assertEqual(row["severity"], "error")
+        self.assertIn("the log is truncated: the file has 12582912 bytes", row["current"])
+        self.assertIn("truncated", thole("start", "-c", config, "--node", "1").stderr)
+        subprocess.run(["sh", "-c", row["mend"]], cwd=self.folder, check=True)
+        self.assertEqual(self.examine("-c", config)["log whole"]["severity"], "ok")
+        with open(log, "r+b") as file:
+            file.write(bytes(range(256)) * 16)
+            file.seek(131072)
+            file.write(bytes(range(256)) * 16)
+        row = self.examine("-c", config)["log whole"]
+        self.assertEqual((row["severity"], row["mend"]), ("error", ""))
+        self.assertIn("neither copy of slot 0", row["current"])
+        with open(config, encoding="ascii") as file:
+            text = file.read()
+        other = self.path("other.ini")
+        with open(other, "w", encoding="ascii") as out:
+            out.write(re.sub(r"id = \w+", "id = 1234567812345678", text))
+        self.assertIn("belongs to cluster", self.examine("-c", other)["log whole"]["current"])
+
     def test_a_device_is_looked_at_and_left_as_it_is(self):
         if os.geteuid() != 0 or shutil.which("losetup") is None:
             self.skipTest("loop devices need root and losetup")

@@ -319,6 +319,31 @@ class Damaged(Logs):
         self.assert_exit(thole("log", "diff", self.made[1].data, data), 1, "no copy of it")
         self.assertEqual(self.start_says(data), 1)
 
+    def test_doctor_sees_the_damage_that_a_start_would_ask_others_for(self):
+        data = self.copied()
+        config = os.path.join(os.path.dirname(data), "cluster.ini")
+        with open(os.path.join(data, "log"), "rb") as file:
+            before = file.read()
+        rows = self.doctor(config)
+        self.assertEqual(rows["log whole"]["severity"], "ok")
+        with open(os.path.join(data, "log"), "rb") as file:
+            self.assertEqual(file.read(), before, "nothing was written")
+        log = LogFile(data)
+        log.flip(self.client_entries()[20]["position"] + 200)
+        rows = self.doctor(config)
+        self.assertEqual(rows["log whole"]["severity"], "warning")
+        self.assertIn("damaged", rows["log whole"]["current"])
+        self.assertEqual(rows["log whole"]["mend"], f"thole start -c {config} --node 1")
+        log.flip_at(*[offset + 70 for offset in SUPERBLOCKS])
+        rows = self.doctor(config)
+        self.assertEqual(rows["log whole"]["severity"], "error")
+        self.assertIn("no copy of it can be read", rows["log whole"]["current"])
+
+    def doctor(self, config):
+        """Its rows by condition."""
+        done = thole("doctor", "-c", config, "--node", "1", "--json")
+        return {row["condition"]: row for row in json.loads(done.stdout)["rows"]}
+
     def test_zeroed_superblocks_before_entries_are_a_damaged_log_and_none_to_format(self):
         data = self.copied()
         path = os.path.join(data, "log")

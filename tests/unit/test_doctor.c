@@ -440,6 +440,32 @@ static void of_an_interface_that_is_not_there_only_that_is_said(void **state)
     assert_string_equal(rows.rows[rows.count - 1].condition, "interface");
 }
 
+static void log_is_judged_as_its_start_judges_it(void **state)
+{
+    (void)state;
+    static const char name[] = "log whole";
+    sound();
+    facts.log_judged = true;
+    facts.plan.has_peers = true;
+    facts.found = (struct recovery){.kind = RECOVER_CLEAN, .entry_count = 7};
+    expect(name, DOCTOR_OK, "");
+    assert_string_equal(row_of(name)->current, "clean: 7 entries");
+    facts.found.kind = RECOVER_TORN; /* By a power cut: nothing there was acknowledged. */
+    expect(name, DOCTOR_OK, "");
+    facts.found.kind = RECOVER_DAMAGED;
+    (void)snprintf(facts.found.what, sizeof facts.found.what, "a page is rotten");
+    expect(name, DOCTOR_WARNING, "thole start -c c.ini --node 1");
+    assert_non_null(strstr(row_of(name)->current, "damaged: a page is rotten; a start asks"));
+    fault_set(&facts.log, FAULT_FAILED, "the superblock is damaged. Mend it so");
+    expect(name, DOCTOR_ERROR, "");
+    assert_string_equal(row_of(name)->current, "the superblock is damaged. Mend it so");
+    facts.log_cut_bytes = 8192;
+    expect(name, DOCTOR_ERROR, "truncate -s 8192 n1/log");
+    facts.log_denied = true;
+    facts.log_judged = false;
+    expect(name, DOCTOR_NOTE, "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -459,6 +485,7 @@ int main(void)
         cmocka_unit_test(what_a_start_would_refuse_is_an_error_with_its_mend),
         cmocka_unit_test(an_interface_is_judged),
         cmocka_unit_test(of_an_interface_that_is_not_there_only_that_is_said),
+        cmocka_unit_test(log_is_judged_as_its_start_judges_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
