@@ -30,10 +30,11 @@ struct holder {
 };
 
 /* Columns of /proc/locks: number, FLOCK, ADVISORY, WRITE, PID, device:inode, begin, end. */
-enum { LOCK_KIND = 1, LOCK_PID = 4, LOCK_INODE = 5, LOCK_COLUMNS };
+enum { LOCK_KIND = 1, LOCK_ACCESS = 3, LOCK_PID = 4, LOCK_INODE = 5, LOCK_COLUMNS };
 
-/* The PID of a line that tells of a flock() of `inode`, or 0. */
-static long line_pid(char *line, const char *inode)
+/* The PID of a line that tells of a flock() of `inode`, or 0; `writes`: of one that keeps others
+ * out. */
+static long line_pid(char *line, const char *inode, bool writes)
 {
     char *columns[LOCK_COLUMNS];
     char *rest = line;
@@ -45,30 +46,38 @@ static long line_pid(char *line, const char *inode)
     }
     bool is_ours = strcmp(columns[LOCK_KIND], "FLOCK") == 0 && /* One that waits has "->" there. */
                    strcmp(columns[LOCK_INODE], inode) == 0;
+    is_ours = is_ours && (!writes || strcmp(columns[LOCK_ACCESS], "WRITE") == 0);
     return is_ours ? strtol(columns[LOCK_PID], NULL, 10) : 0;
 }
 
-/* Whether the process runs: it has not ended, not even without its parent having asked. What cannot
- * be read is another user's, and lives. */
-static bool process_lives(long pid)
+/* How the process is, in the kernel's letters; 'X': gone, '?': it cannot be read, so it is another
+ * user's, and there. */
+static char process_state(long pid)
 {
     if (kill((pid_t)pid, 0) != 0 && errno == ESRCH) {
-        return false;
+        return 'X';
     }
     char path[64];
     char text[256] = {0};
     (void)snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
     FILE *file = fopen(path, "re");
     if (file == NULL) {
-        return true;
+        return '?';
     }
     const char *state = fgets(text, sizeof(text), file) == NULL ? NULL : strrchr(text, ')');
     (void)fclose(file);
-    return state == NULL || (strncmp(state, ") Z", 3) != 0 && strncmp(state, ") X", 3) != 0);
+    return state == NULL || strlen(state) < 3 ? '?' : state[2];
 }
 
-/* One of them who lives, if there is one. */
-static struct holder holder_of(const struct stat *status)
+/* Whether the process runs: it has not ended, not even without its parent having asked. */
+static bool process_lives(long pid)
+{
+    char state = process_state(pid);
+    return state != 'Z' && state != 'X';
+}
+
+/* One of them who lives, if there is one; `writes`: of those that keep others out. */
+static struct holder holder_of(const struct stat *status, bool writes)
 {
     struct holder holder = {.state = HOLDER_UNSEEN};
     char inode[64];
@@ -78,7 +87,7 @@ static struct holder holder_of(const struct stat *status)
     FILE *locks = fopen("/proc/locks", "re");
     while (locks != NULL && holder.state != HOLDER_LIVES &&
            fgets(line, sizeof(line), locks) != NULL) {
-        long pid = line_pid(line, inode);
+        long pid = line_pid(line, inode, writes);
         if (pid > 0) {
             holder.state = process_lives(pid) ? HOLDER_LIVES : HOLDER_GONE;
             holder.pid = pid;
@@ -134,7 +143,7 @@ int disk_lock_take(int fd, const char *path, enum disk_access access, struct fau
             fault_set(fault, FAULT_ENVIRONMENT, "cannot lock %s: %s", path, strerror(error));
             return -error;
         }
-        struct holder holder = holder_of(&status);
+        struct holder holder = holder_of(&status, false);
         if (try < (holder.state == HOLDER_LIVES ? DISK_LOCK_TRIES : DISK_LOCK_TRIES_GONE)) {
             wait_a_moment();
             continue;
@@ -155,7 +164,7 @@ static struct holder device_holder(const char *path)
     struct holder holder = {.state = HOLDER_UNSEEN};
     struct stat status;
     if (stat(path, &status) == 0) {
-        holder = holder_of(&status);
+        holder = holder_of(&status, false);
     }
     return holder;
 }
@@ -199,4 +208,21 @@ int disk_lock_open(const char *path, int flags, struct fault *fault)
         }
         return -EBUSY;
     }
+}
+
+bool disk_lock_owner_find(const char *path, struct disk_lock_owner *owner)
+{
+    struct stat status;
+    *owner = (struct disk_lock_owner){0};
+    if (stat(path, &status) != 0) {
+        return false;
+    }
+    struct holder holder = holder_of(&status, true);
+    if (holder.state != HOLDER_LIVES) {
+        return false;
+    }
+    char state = process_state(holder.pid);
+    owner->pid = holder.pid;
+    owner->stopped = state == 'T' || state == 't';
+    return true;
 }

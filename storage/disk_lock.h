@@ -24,6 +24,14 @@ MUST_USE int disk_lock_take(int fd, const char *path, enum disk_access access, s
  * reason is in `fault` if disk_lock_is_told(). Blocks. */
 MUST_USE int disk_lock_open(const char *path, int flags, struct fault *fault);
 
+/* Who has locked the log at `path` to write to it, and lives. False: nobody who is seen from here;
+ * neither processes of other PID namespaces are, nor those on other machines. */
+struct disk_lock_owner {
+    long pid;
+    bool stopped; /* By a signal or a debugger: it does nothing until it is told to go on. */
+};
+MUST_USE bool disk_lock_owner_find(const char *path, struct disk_lock_owner *owner);
+
 static inline bool disk_lock_is_told(int result)
 {
     return result == -EBUSY || result == -ETIMEDOUT;

@@ -32,6 +32,10 @@ struct ask {
 struct ask_answer {
     bool reachable;
     struct wire_status_reply status;
+    /* Of an unreachable one: the process on this machine that has its log; 0: none was seen. By
+     * holder_look(). */
+    long pid;
+    bool stopped; /* Waits to be told to go on. */
 };
 
 /* 0, or -errno with the fault told and nothing left open. */

@@ -2,6 +2,7 @@
 #include "engine/cli/ask.h"
 #include "engine/cli/command.h"
 #include "engine/cli/health.h"
+#include "engine/cli/holder.h"
 
 #include <stdio.h>
 
@@ -47,6 +48,7 @@ static int check_run(int argc, char **argv)
     char line[HEALTH_LINE_BYTES];
     ask_status(&ask, ASK_TIMEOUT_NS, answers);
     ask_close(&ask);
+    holder_look(&config, answers);
     health_judge(&health, &config, answers);
     puts(health_line(&health, line));
     return health.healthy ? 0 : FAULT_FAILED;

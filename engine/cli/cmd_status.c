@@ -2,6 +2,7 @@
 #include "engine/cli/ask.h"
 #include "engine/cli/command.h"
 #include "engine/cli/health.h"
+#include "engine/cli/holder.h"
 #include "engine/cli/status_print.h"
 
 #include <stdio.h>
@@ -75,6 +76,7 @@ static int ask_and_print(void *context)
     struct ask_answer answers[VOTERS_MAX];
     static struct health health;
     ask_status(round->ask, ASK_TIMEOUT_NS, answers);
+    holder_look(config, answers);
     health_judge(&health, config, answers);
     if (!round->arguments->json) {
         status_print_table(config, answers, &health);

@@ -99,6 +99,28 @@ find_unnamed(uint64_t term, const struct config *config, const struct ask_answer
     return said;
 }
 
+/* Why it does not answer, as far as that is seen from here. */
+static void note_silent(struct health *health, uint32_t id, const struct ask_answer *answer)
+{
+    if (answer->pid != 0 && answer->stopped) {
+        note(health,
+             "node %u does not answer: its process %ld is stopped; `kill -CONT %ld` lets it "
+             "go on",
+             id, answer->pid, answer->pid);
+    } else if (answer->pid != 0) {
+        note(health,
+             "node %u does not answer, but its process %ld is there and has its log: look why it "
+             "hangs (its disk, its address in the file), or end it with `kill %ld` and start it "
+             "again",
+             id, answer->pid, answer->pid);
+    } else {
+        note(health,
+             "node %u does not answer: start it with `thole start -c FILE --node %u`, or look why "
+             "it hangs",
+             id, id);
+    }
+}
+
 /* Of the voters; without a leader, everybody in the file is taken for one. Until a voter has heard
  * that the first entry is committed, it would wait for everybody again, should it lead next. */
 static void note_nodes(struct health *health,
@@ -112,8 +134,7 @@ static void note_nodes(struct health *health,
     for (uint32_t i = 0; i < config->node_count; i++) {
         uint32_t id = config->nodes[i].id;
         if (!answers[i].reachable && (voters >> id & 1) != 0) {
-            note(health, "node %u does not answer: `thole start -c FILE --node %u` starts it", id,
-                 id);
+            note_silent(health, id, &answers[i]);
         }
         if (answers[i].reachable && answers[i].status.faulty) {
             note_faulty(health, id, &answers[i].status);

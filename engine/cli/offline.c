@@ -3,9 +3,9 @@
 
 #include "engine/base/entry.h"
 #include "engine/base/units.h"
+#include "engine/cli/holder.h"
 #include "engine/cli/make_log.h"
 #include "storage/disk_posix.h"
-#include "storage/superblock.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -76,17 +76,12 @@ static const struct argp flag_argp = {.options = flag_options, .parser = flag_pa
 const struct argp_child offline_flags[] = {{.argp = &flag_argp}, {0}};
 
 /* Somebody has it open. Whose log it is can be read all the same. */
-static void busy_refuse(struct offline *offline, struct fault *fault)
+static void busy_refuse(const struct offline *offline, struct fault *fault)
 {
-    struct disk_posix_config config = {.path = offline->path, .access = DISK_ACCESS_READ_SHARED};
-    struct superblock_set set = {0};
-    struct fault ignored = {0};
+    struct superblock superblock;
     char node[16] = "N";
-    if (disk_posix_open(&offline->disk, &offline->mem, &config, &ignored) == 0) {
-        if (superblock_load(offline->disk, offline->buffer, &set, &ignored) == 0) {
-            snprintf(node, sizeof node, "%u", set.newest.node);
-        }
-        offline->disk = disk_close_unless_busy(offline->disk) ? NULL : offline->disk;
+    if (holder_superblock(offline->path, &superblock)) {
+        snprintf(node, sizeof node, "%u", superblock.node);
     }
     fault_set(fault, FAULT_ENVIRONMENT,
               "%.200s is open in another process (`fuser -v %.80s` names it): stop the node, or "
@@ -174,7 +169,7 @@ int offline_open(struct offline *offline,
         return fault->code;
     }
     uint64_t bytes =
-        RECOVER_BUFFER_BYTES + 2 * disk_posix_memory_bytes() + extra_bytes + 4 * PAGE_BYTES;
+        RECOVER_BUFFER_BYTES + disk_posix_memory_bytes() + extra_bytes + 4 * PAGE_BYTES;
     if (mem_open(&offline->mem, bytes) != 0) {
         fault_set(fault, FAULT_ENVIRONMENT, "no memory to read %.200s", offline->path);
         return fault->code;

@@ -57,7 +57,7 @@ class Election(Case):
         for field in ["role", "term", "commit_index", "durable_index", "log_start_offset",
                       "log_end_offset", "durability"]:
             self.assertIsNone(gone[field], field)
-        self.assertIn(f"node {old} does not answer", found["notes"])
+        self.assertIn(f"node {old} does not answer: start it with", found["notes"])
         done = cluster.thole("check", "-c", made.path)
         self.assert_exit(done, 1)
         self.assertEqual(len(done.stdout.splitlines()), 1)
@@ -72,6 +72,26 @@ class Election(Case):
                          "the last one has stepped down")
         made[1].start()
         made.wait_status(lambda found: found["available"], "two of three lead again")
+
+    def test_a_silent_node_whose_process_is_here_is_not_told_to_be_started(self):
+        made, _ = self.healthy()
+        with open(made.path, encoding="ascii") as file:
+            text = file.read()
+
+        def notes(old, new):
+            other = os.path.join(made.folder, "other.ini")
+            self.assertIn(old, text)
+            with open(other, "w", encoding="ascii") as file:
+                file.write(text.replace(old, new))
+            return cluster.thole("status", "-c", other, "--json").stderr
+        port = cluster.free_ports(1)[0]
+        told = notes(made[2].address, f"127.0.0.1:{port}")
+        pid = made[2].process.pid
+        self.assertIn(f"node 2 does not answer, but its process {pid} is there and has its log",
+                      told)
+        told = notes(cluster.CLUSTER_ID, "1234567812345678")  # Not the logs of that cluster.
+        self.assertIn("node 2 does not answer: start it with", told)
+        self.assertNotIn("process", told)
 
     def test_all_killed_at_once_come_back_in_another_order(self):
         made, before = self.healthy()
@@ -98,6 +118,10 @@ class Election(Case):
         begin = time.monotonic()
         found = made.wait_other_leader(old)
         self.assertFalse(found["nodes"][old - 1]["reachable"])
+        pid = made[old].process.pid
+        stopped = f"node {old} does not answer: its process {pid} is stopped; `kill -CONT {pid}`"
+        self.assertIn(stopped, found["notes"])
+        self.assertIn(stopped, cluster.thole("check", "-c", made.path).stdout)
         time.sleep(max(0.0, 3 - (time.monotonic() - begin)))
         made[old].resume()
         found = made.wait_healthy()

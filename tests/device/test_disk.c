@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #include "engine/base/limits.h"
 #include "engine/base/prng.h"
+#include "storage/disk_lock.h"
 #include "storage/disk_memory.h"
 #include "storage/disk_posix.h"
 #include "storage/disk_uring.h"
@@ -461,6 +462,26 @@ static void a_locked_file_is_refused_and_a_verifier_may_read_it(void **state)
     disk_end(disk);
 }
 
+static void who_writes_to_a_file_is_found_and_who_only_reads_is_not(void **state)
+{
+    (void)state;
+    struct disk *disk = disk_make(KIND_URING);
+    struct disk_lock_owner owner;
+    assert_true(disk_lock_owner_find(path, &owner));
+    assert_int_equal(owner.pid, getpid());
+    assert_false(owner.stopped);
+    disk_end(disk);
+    int fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+    assert_false(disk_lock_owner_find(path, &owner));
+    assert_int_equal(flock(fd, LOCK_SH), 0);
+    assert_false(disk_lock_owner_find(path, &owner));
+    assert_int_equal(flock(fd, LOCK_EX), 0);
+    assert_true(disk_lock_owner_find(path, &owner));
+    (void)close(fd);
+    (void)unlink(path);
+    assert_false(disk_lock_owner_find("nowhere", &owner));
+}
+
 /* A log that a child has open, and so keeps its lock, for `hold_ms`; taken by this process, which
  * lives, or by one that is gone. Then this process opens it. */
 static void open_after_a_lock(bool gone, uint32_t hold_ms)
@@ -651,6 +672,7 @@ int main(void)
         cmocka_unit_test(an_empty_file_is_refused),
         cmocka_unit_test(a_folder_is_refused),
         cmocka_unit_test(a_locked_file_is_refused_and_a_verifier_may_read_it),
+        cmocka_unit_test(who_writes_to_a_file_is_found_and_who_only_reads_is_not),
         cmocka_unit_test(a_lock_let_go_a_moment_later_is_waited_for),
         cmocka_unit_test(a_lock_of_a_process_that_is_gone_is_waited_for_longer),
         cmocka_unit_test(memory_filesystems_are_refused_by_name),

@@ -193,6 +193,25 @@ static void voter_that_does_not_answer_leaves_it_available_and_not_healthy(void 
     assert_non_null(strstr(health_line(&w.health, line), "degraded: 2 of 3 nodes answer; node 3"));
 }
 
+static void silent_node_whose_process_is_seen_is_not_told_to_be_started(void **state)
+{
+    (void)state;
+    struct world w = sound();
+    w.answers[2] = (struct ask_answer){0};
+    judge(&w);
+    assert_true(says(&w, "node 3 does not answer: start it with `thole start -c FILE --node 3`, or "
+                         "look why it hangs"));
+    w.answers[2].pid = 77;
+    judge(&w);
+    assert_int_equal(w.health.note_count, 1);
+    assert_true(says(&w, "node 3 does not answer, but its process 77 is there and has its log"));
+    assert_false(says(&w, "thole start"));
+    w.answers[2].stopped = true;
+    judge(&w);
+    assert_int_equal(w.health.note_count, 1);
+    assert_true(says(&w, "node 3 does not answer: its process 77 is stopped; `kill -CONT 77`"));
+}
+
 static void node_that_is_no_voter_may_be_away(void **state)
 {
     (void)state;
@@ -379,6 +398,7 @@ int main(void)
         cmocka_unit_test(where_no_node_answers_that_is_said_and_who_was_asked),
         cmocka_unit_test(three_sound_nodes_are_healthy),
         cmocka_unit_test(voter_that_does_not_answer_leaves_it_available_and_not_healthy),
+        cmocka_unit_test(silent_node_whose_process_is_seen_is_not_told_to_be_started),
         cmocka_unit_test(node_that_is_no_voter_may_be_away),
         cmocka_unit_test(leader_that_does_not_answer_itself_is_nobody),
         cmocka_unit_test(leader_of_the_highest_term_counts),
