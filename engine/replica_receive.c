@@ -174,6 +174,21 @@ static uint8_t smallest_log(const struct replica *r)
     return differ ? smallest : 0;
 }
 
+/* What is committed here was contradicted, and not long ago: a leader that does so is heard again
+ * and again. */
+static bool is_diverged(const struct replica *r)
+{
+    return r->contradicted_ns != 0 &&
+           r->now_ns - r->contradicted_ns <= 2 * r->config.election_max_ns;
+}
+
+static void watch_contradictions(struct replica *r)
+{
+    uint64_t count = raft_counters(r->raft)->contradictions + r->counters.entries_unfit;
+    r->contradicted_ns = count != r->contradictions ? r->now_ns : r->contradicted_ns;
+    r->contradictions = count;
+}
+
 /* One frame out for one frame in; no work of the log's, so that watching keeps nobody awake. */
 static void
 answer_status(struct replica *r, const struct wire_frame *frame, struct nic_address from)
@@ -200,6 +215,7 @@ answer_status(struct replica *r, const struct wire_frame *frame, struct nic_addr
         .posix = r->disk->posix,
         .unmended = suspects_waiting(&r->scrub.suspects) > 0,
         .full = full,
+        .diverged = is_diverged(r),
         .smallest = full ? smallest_log(r) : 0,
         .term = status.term,
         .commit_index = status.commit_index,
@@ -370,6 +386,7 @@ uint32_t replica_receive(struct replica *r)
             nic_rx_release(r->nic, frames, count);
         }
     }
+    watch_contradictions(r);
     /* What was dropped is no work, for which a loop would stay awake; that more waits is. */
     return good == 0 && count == RX_BURST_MAX ? 1 : good;
 }

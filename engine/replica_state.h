@@ -82,6 +82,8 @@ struct replica {
     uint64_t commit_seen;     /* A leader's commit index, ... */
     uint64_t commit_moved_ns; /* ... and when it moved last, or all was committed. */
     uint64_t pins_paused_ns;  /* Till then nics copy: a slot was wanted that one still read. */
+    uint64_t contradictions;  /* Counted so far, ... */
+    uint64_t contradicted_ns; /* ... and when that grew; 0: never. */
     bool was_leader;
     bool working;
     bool stopping;

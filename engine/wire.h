@@ -249,6 +249,8 @@ struct wire_status_reply {
                              has what was there. */
     bool full;            /* A leader: an append would be answered WIRE_FULL now. */
     uint8_t smallest;     /* Full: whose log is the smallest; 0: the logs are alike. */
+    bool diverged;        /* A leader sends what contradicts entries that are committed here; a
+                             leader: somebody acknowledges entries that it has not got. */
     uint64_t term;
     uint64_t commit_index;
     uint64_t durable_index;

@@ -225,7 +225,7 @@ static bool status_reply_is_sound(const struct status_reply_layout *fixed, uint8
     bool may_wait = faulty || (leads && !bootstrapped);
     if ((takes && !(leads && bootstrapped)) || (fixed->waiting != 0 && !may_wait) ||
         (faulty && (leads || fixed->leader != 0)) || (bounded && (leads || faulty)) ||
-        (faulty && (fixed->more & STATUS_UNMENDED) != 0)) {
+        (faulty && (fixed->more & (STATUS_UNMENDED | STATUS_DIVERGED)) != 0)) {
         return false;
     }
     bool full = (fixed->more & STATUS_FULL) != 0;
@@ -243,7 +243,7 @@ static enum wire_reason status_reply_decode(const struct head_layout *head, stru
 {
     const struct status_reply_layout *fixed = &head->status_reply;
     if (fixed->role >= WIRE_ROLE_COUNT || fixed->leader > NODE_ID_MAX ||
-        fixed->more > (STATUS_UNMENDED | STATUS_FULL) ||
+        fixed->more > (STATUS_UNMENDED | STATUS_FULL | STATUS_DIVERGED) ||
         !wire_all_zero(fixed->reserved, sizeof fixed->reserved)) {
         return WIRE_DROP_bad_field;
     }
@@ -269,6 +269,7 @@ static enum wire_reason status_reply_decode(const struct head_layout *head, stru
         .bounded = (fixed->flags & STATUS_BOUNDED) != 0,
         .unmended = (fixed->more & STATUS_UNMENDED) != 0,
         .full = (fixed->more & STATUS_FULL) != 0,
+        .diverged = (fixed->more & STATUS_DIVERGED) != 0,
         .smallest = fixed->smallest,
         .term = fixed->term,
         .commit_index = fixed->commit_index,
@@ -492,7 +493,8 @@ static void status_reply_encode(const struct wire_status_reply *reply,
                   (reply->faulty ? STATUS_FAULTY : 0) | (reply->posix ? STATUS_POSIX : 0) |
                   (reply->bounded ? STATUS_BOUNDED : 0));
     fixed->more =
-        (uint8_t)((reply->unmended ? STATUS_UNMENDED : 0) | (reply->full ? STATUS_FULL : 0));
+        (uint8_t)((reply->unmended ? STATUS_UNMENDED : 0) | (reply->full ? STATUS_FULL : 0) |
+                  (reply->diverged ? STATUS_DIVERGED : 0));
     fixed->smallest = reply->smallest;
     fixed->term = reply->term;
     fixed->commit_index = reply->commit_index;

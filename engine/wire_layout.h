@@ -28,6 +28,7 @@
 #define STATUS_BOUNDED      128u /* All eight are in use. */
 #define STATUS_UNMENDED     1u   /* Of the second byte of flags. */
 #define STATUS_FULL         2u
+#define STATUS_DIVERGED     4u
 #define RECORD_ALIGN        8u
 #define ANY_OFFSET          UINT64_MAX /* Of a request without a condition. */
 

@@ -44,6 +44,7 @@ static const struct argp status_argp = {
     .doc =
         "Ask every node how it stands. Exits 0 when the cluster is healthy: a leader that takes "
         "appends, every voter reachable, none degraded, none faulty, none behind the log start, "
+        "none diverged, "
         "and room in the log; else 1. What is wrong is said below the table, with --json on stderr."
         "\vExample:\n  thole status -c cluster.ini",
 };

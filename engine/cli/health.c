@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-_Static_assert(HEALTH_NOTES_MAX >= 4 * VOTERS_MAX + 6, "each node may be wrong in four ways");
+_Static_assert(HEALTH_NOTES_MAX >= 4 * VOTERS_MAX + 7, "each node may be wrong in four ways");
 
 static void note(struct health *health, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -252,6 +252,47 @@ raft_set health_posix(const struct config *config, const struct ask_answer *answ
     return posix;
 }
 
+/* Whose log and the leader's are not of one history. A leader that is told of entries which it has
+ * not got does not say by whom: their own words do. */
+static raft_set find_diverged(const struct health *health,
+                              const struct config *config,
+                              const struct ask_answer *answers,
+                              const struct wire_status_reply *leader)
+{
+    raft_set told = 0;
+    raft_set ahead = 0;
+    bool leader_told = leader != NULL && leader->diverged;
+    for (uint32_t i = 0; i < config->node_count; i++) {
+        raft_set bit = 1ull << config->nodes[i].id;
+        const struct wire_status_reply *status = &answers[i].status;
+        if (!answers[i].reachable || config->nodes[i].id == health->leader) {
+            continue;
+        }
+        told |= status->diverged ? bit : 0;
+        ahead |= leader_told && status->commit_index > leader->commit_index ? bit : 0;
+    }
+    raft_set diverged = told | ahead;
+    return diverged == 0 && leader_told ? 1ull << health->leader : diverged;
+}
+
+static void note_diverged(struct health *health)
+{
+    static const char way[] = "a disk went back to an old copy, or a log is of another history. "
+                              "Stop the nodes, keep copies, compare them with `thole log diff`, "
+                              "and bring back the right one";
+    char names[HEALTH_NAMES_BYTES];
+    if (health->diverged == 0) {
+        return;
+    }
+    if (health->leader != 0 && health->diverged == 1ull << health->leader) {
+        note(health, "node %u leads, and is told of entries that it has not got: %s",
+             health->leader, way);
+    } else {
+        note(health, "%s: entries are committed there that the leader has not got: %s",
+             health_name_nodes(health->diverged, names), way);
+    }
+}
+
 void health_judge(struct health *health,
                   const struct config *config,
                   const struct ask_answer *answers)
@@ -289,6 +330,8 @@ void health_judge(struct health *health,
         note_leader(health, config, leader);
     }
     note_regressed(health, config, answers, leader);
+    health->diverged = find_diverged(health, config, answers, leader);
+    note_diverged(health);
     note_nodes(health, config, answers, leader);
     health->healthy = health->available && health->note_count == 0;
 }

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define HEALTH_NOTES_MAX  34u
+#define HEALTH_NOTES_MAX  35u
 #define HEALTH_NOTE_BYTES 256u
 
 struct health {
@@ -20,12 +20,13 @@ struct health {
     uint64_t term;   /* Of the leader, else the highest heard. */
     uint32_t node_count;
     uint32_t reachable_count;
-    bool available;  /* A leader that takes appends; it steps down without a quorum. */
-    bool healthy;    /* Available, every voter reachable, none a stranger, faulty, degraded or
-                        behind, and room in the log. */
-    raft_set slowed; /* Nodes whose disk is slowed on request; that makes nobody unhealthy. */
-    raft_set posix;  /* Nodes whose disk does without io_uring, on request: neither does this. */
-    raft_set behind; /* Fell behind the leader's log start, by its word. */
+    bool available;    /* A leader that takes appends; it steps down without a quorum. */
+    bool healthy;      /* Available, every voter reachable, none a stranger, faulty, degraded,
+                          behind or diverged, and room in the log. */
+    raft_set slowed;   /* Nodes whose disk is slowed on request; that makes nobody unhealthy. */
+    raft_set posix;    /* Nodes whose disk does without io_uring, on request: neither does this. */
+    raft_set behind;   /* Fell behind the leader's log start, by its word. */
+    raft_set diverged; /* Have committed what the leader has not got. */
     uint32_t note_count; /* One for each thing that is wrong; none when healthy. */
     char notes[HEALTH_NOTES_MAX][HEALTH_NOTE_BYTES];
 };

@@ -27,12 +27,13 @@ static void print_node(const struct config_node *node,
     const struct wire_status_reply *status = &answer->status;
     printf(
         "%4u  %-21s  %-9s %6" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10" PRIu64
-        " %8" PRIu64 "  %s%s%s%s%s%s\n",
+        " %8" PRIu64 "  %s%s%s%s%s%s%s\n",
         node->id, address, status->faulty ? "faulty" : wire_role_name((enum wire_role)status->role),
         status->term, status->commit_index, status->durable_index, status->start_offset,
         status->end_offset, status->frames_dropped, status->durable ? "dsync" : "memory",
         status->slowed ? "  SLOW DISK" : "", status->posix ? "  DEGRADED: no io_uring" : "",
-        behind ? "  behind" : "", status->bounded ? "  bounded" : "", status->full ? "  full" : "");
+        behind ? "  behind" : "", status->bounded ? "  bounded" : "", status->full ? "  full" : "",
+        (health->diverged >> node->id & 1) != 0 ? "  diverged" : "");
 }
 
 void status_print_notes(const struct health *health, FILE *out)
@@ -79,7 +80,8 @@ static json_t *node_object(const struct config_node *node,
     const struct wire_status_reply *status = &answer->status;
     const char *role = wire_role_name((enum wire_role)status->role);
     return json_pack(
-        "{s:i, s:s, s:b, s:s?, s:o, s:o, s:o, s:o, s:o, s:s?, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+        "{s:i, s:s, s:b, s:s?, s:o, s:o, s:o, s:o, s:o, s:s?, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+        "s:o}",
         "id", (int)node->id, "address", address_text(node->address, address), "reachable",
         (int)answer->reachable, "role", answer->reachable && !status->faulty ? role : NULL, "term",
         number_or_null(answer, status->term), "commit_index",
@@ -95,7 +97,8 @@ static json_t *node_object(const struct config_node *node,
         "faulty", answer->reachable ? json_boolean(status->faulty) : json_null(), "bounded",
         answer->reachable ? json_boolean(status->bounded) : json_null(), "unmended",
         answer->reachable ? json_boolean(status->unmended) : json_null(), "full",
-        answer->reachable ? json_boolean(status->full) : json_null());
+        answer->reachable ? json_boolean(status->full) : json_null(), "diverged",
+        answer->reachable ? json_boolean(health->diverged >> node->id & 1) : json_null());
 }
 
 json_t *status_object(const struct config *config,

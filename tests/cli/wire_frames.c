@@ -258,9 +258,11 @@ static void put_status_reply(const struct wire_status_reply *reply)
     put("status_reply.flags.faulty", reply->faulty);
     put("status_reply.flags.posix", reply->posix);
     put("status_reply.flags.bounded", reply->bounded);
-    put("status_reply.more", (reply->unmended ? 1u : 0) | (reply->full ? 2u : 0));
+    put("status_reply.more",
+        (reply->unmended ? 1u : 0) | (reply->full ? 2u : 0) | (reply->diverged ? 4u : 0));
     put("status_reply.more.unmended", reply->unmended);
     put("status_reply.more.full", reply->full);
+    put("status_reply.more.diverged", reply->diverged);
     put("status_reply.smallest", reply->smallest);
     put("status_reply.term", reply->term);
     put("status_reply.commit_index", reply->commit_index);

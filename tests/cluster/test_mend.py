@@ -236,6 +236,41 @@ class Mending(cluster.Case):
         self.made[self.made.wait_healthy()["leader"]].kill()
         self.made.wait_status(lambda found: found["available"], "its vote counts again")
 
+    def assert_divergence_told(self, transfers):
+        """Two disks go back to old copies, and their nodes go on without what the third has; in the
+        term of the third's last entries, or in a newer one."""
+        for node in self.made.nodes[:2]:
+            shutil.copytree(node.data, node.data + ".old")
+        for node in self.made.nodes:
+            node.start(waits=False)
+        self.made.wait_healthy()
+        for number in range(20):
+            self.append(b"committed %d\n" % number)
+        self.made.stop()
+        for node in self.made.nodes[:2]:
+            shutil.rmtree(node.data)
+            shutil.move(node.data + ".old", node.data)
+            node.start(waits=False)
+        leader = self.made.wait_status(lambda found: found["available"], "two go on")["leader"]
+        for _ in range(transfers):
+            self.assert_exit(thole("leader", "transfer", "-c", self.made.path), 0)
+            leader = self.made.wait_other_leader(leader)["leader"]
+        self.append(b"other\n")
+        self.made[3].start(waits=False)
+        words = "node 3: entries are committed there that the leader has not got: a disk went back"
+        found = self.made.wait_status(lambda found: words in found["notes"], "it is noticed")
+        self.assertEqual((found["exit"], found["healthy"], found["available"]), (1, False, True))
+        self.assertEqual([node["diverged"] for node in found["nodes"]], [False, False, True])
+        done = thole("check", "-c", self.made.path)
+        self.assert_exit(done, 1)
+        self.assertIn(words, done.stdout)
+
+    def test_a_node_with_committed_entries_of_the_same_term_that_the_leader_lacks_is_told(self):
+        self.assert_divergence_told(transfers=0)
+
+    def test_a_node_with_other_committed_entries_than_the_leader_is_told(self):
+        self.assert_divergence_told(transfers=3)
+
     def test_a_stranger_without_the_entries_mends_nobody(self):
         LogFile(self.made[2].data).flip(self.entries[4]["position"] + 200)
         shutil.rmtree(self.made[1].data)

@@ -24,7 +24,7 @@ class Election(Case):
             self.assertEqual(set(node), {
                 "id", "address", "reachable", "role", "term", "commit_index", "durable_index",
                 "log_start_offset", "log_end_offset", "durability", "behind", "faulty", "bounded",
-                "slow_disk", "posix_disk", "unmended", "full"})
+                "slow_disk", "posix_disk", "unmended", "full", "diverged"})
             self.assertIs(node["slow_disk"], False)
             self.assertIs(node["posix_disk"], False)
             self.assertIs(node["behind"], False)

@@ -301,6 +301,7 @@ static void status_reply_random(struct prng *prng, struct wire_frame *frame)
     reply->unmended = prng_chance(prng, 500000);
     reply->full = reply->takes_proposals && prng_chance(prng, 500000);
     reply->smallest = reply->full ? (uint8_t)prng_below(prng, 64) : 0;
+    reply->diverged = prng_chance(prng, 500000);
     reply->posix = prng_chance(prng, 500000);
     reply->term = number(prng, 0, NUMBER_LIMIT - 1);
     reply->commit_index = number(prng, 0, NUMBER_LIMIT - 1);
@@ -316,6 +317,7 @@ static void status_reply_random(struct prng *prng, struct wire_frame *frame)
     if (!leads && !reply->bounded && prng_chance(prng, 200000)) {
         reply->faulty = true;
         reply->unmended = false;
+        reply->diverged = false;
         reply->leader = 0;
         reply->waiting = prng_next(prng) & reply->voters;
     }

@@ -167,6 +167,37 @@ static void where_no_node_answers_that_is_said_and_who_was_asked(void **state)
     assert_false(says(&w, "no node answers"));
 }
 
+static void diverged_node_is_told_with_what_to_compare(void **state)
+{
+    (void)state;
+    struct world w = sound();
+    w.answers[2].status.diverged = true;
+    judge(&w);
+    assert_true(w.health.available);
+    assert_false(w.health.healthy);
+    assert_int_equal(w.health.note_count, 1);
+    assert_true(
+        says(&w, "node 3: entries are committed there that the leader has not got: a disk"));
+    assert_true(says(&w, "`thole log diff`, and bring back the right one"));
+    w = sound();
+    w.answers[1].status.diverged = true; /* It leads. */
+    judge(&w);
+    assert_false(w.health.healthy);
+    assert_true(says(&w, "node 2 leads, and is told of entries that it has not got: a disk"));
+    assert_int_equal(w.health.diverged, 1u << 2);
+    w.answers[1].status.commit_index = 36; /* And by whom, is seen. */
+    w.answers[0].status.commit_index = 36;
+    w.answers[2].status.commit_index = 73;
+    judge(&w);
+    assert_int_equal(w.health.note_count, 1);
+    assert_true(
+        says(&w, "node 3: entries are committed there that the leader has not got: a disk"));
+    assert_int_equal(w.health.diverged, 1u << 3);
+    w.answers[1].status.diverged = false; /* Without its word, it only answered a moment later. */
+    judge(&w);
+    assert_true(w.health.healthy);
+}
+
 static void three_sound_nodes_are_healthy(void **state)
 {
     (void)state;
@@ -341,6 +372,8 @@ static void everything_wrong_at_once_still_fits(void **state)
         w.config.nodes[i].id = (uint8_t)(i + 1);
         w.answers[i].reachable = true;
         w.answers[i].status.degraded = true;
+        w.answers[i].status.diverged = true;
+        w.answers[i].status.unmended = true;
     }
     w.answers[1].status.voters = UINT64_MAX & ~1ull;
     w.answers[1].status.strangers = 1ull << 63;
@@ -396,6 +429,7 @@ int main(void)
         cmocka_unit_test(node_whose_log_rotted_and_waits_is_named_and_serves),
         cmocka_unit_test(full_log_is_told_with_the_smallest_one_and_what_makes_room),
         cmocka_unit_test(where_no_node_answers_that_is_said_and_who_was_asked),
+        cmocka_unit_test(diverged_node_is_told_with_what_to_compare),
         cmocka_unit_test(three_sound_nodes_are_healthy),
         cmocka_unit_test(voter_that_does_not_answer_leaves_it_available_and_not_healthy),
         cmocka_unit_test(silent_node_whose_process_is_seen_is_not_told_to_be_started),
