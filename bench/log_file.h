@@ -11,6 +11,7 @@
 #include "engine/base/fault.h"
 #include "engine/base/mem.h"
 #include "storage/disk.h"
+#include "storage/recover.h"
 #include "storage/segment.h"
 
 #include <stdbool.h>

@@ -11,6 +11,7 @@
 
 #include "storage/remains.h"
 #include "storage/scan.h"
+#include "storage/small_state.h"
 #include "storage/superblock.h"
 
 #include <errno.h>

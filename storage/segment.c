@@ -1,10 +1,5 @@
-/* segment.c: the ring's arithmetic, and small states: how they are encoded and read. */
+/* segment.c: the ring's arithmetic. */
 #include "storage/segment.h"
-
-#include "engine/base/crc.h"
-#include "storage/superblock.h"
-
-#include <string.h>
 
 bool geometry_init(struct geometry *geometry,
                    uint64_t ring_bytes,
@@ -96,98 +91,6 @@ uint32_t ring_split(const struct geometry *geometry,
     parts[1].offset = geometry->ring_offset;
     parts[1].bytes = bytes - parts[0].bytes;
     return 2;
-}
-
-uint64_t state_at(const struct geometry *geometry, uint64_t segment)
-{
-    uint64_t slot = segment % (geometry->segment_count + LAYOUT_STATES_EXTRA);
-    uint64_t at = LAYOUT_STATES_AT + slot * STATE_BYTES;
-    ASSERT(at + STATE_BYTES <= geometry->ring_offset);
-    return at;
-}
-
-uint32_t state_encode(uint8_t *pages,
-                      const struct state_owner *owner,
-                      const struct log_start *boundary,
-                      const void *bytes,
-                      uint32_t byte_count)
-{
-    ASSERT(byte_count <= STATE_BYTES - PAGE_BYTES);
-    uint32_t total_bytes = (PAGE_BYTES + byte_count + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
-    ASSERT(total_bytes <= STATE_BYTES);
-    struct state_header header = {
-        .magic = STATE_MAGIC,
-        .version = LAYOUT_VERSION,
-        .cluster = owner->cluster,
-        .store = owner->store,
-        .segment = owner->segment,
-        .position = boundary->position,
-        .last_term = boundary->last.term,
-        .last_index = boundary->last.index,
-        .offset = boundary->offset,
-        .byte_count = byte_count,
-        .bytes_crc = crc32c(0, bytes, byte_count),
-    };
-    layout_page_seal(pages, &header, sizeof header);
-    if (byte_count > 0) {
-        memcpy(pages + PAGE_BYTES, bytes, byte_count);
-    }
-    memset(pages + PAGE_BYTES + byte_count, 0, total_bytes - PAGE_BYTES - byte_count);
-    return total_bytes;
-}
-
-const char *state_check(const uint8_t *pages,
-                        const struct state_owner *owner,
-                        const struct log_start *boundary,
-                        uint32_t *byte_count)
-{
-    struct state_header header;
-    memcpy(&header, pages, sizeof header);
-    if (header.magic != STATE_MAGIC || !layout_page_valid(pages)) {
-        return "not written or damaged";
-    }
-    if (header.version != LAYOUT_VERSION) {
-        return "of another version";
-    }
-    if (header.cluster != owner->cluster || header.store != owner->store) {
-        return "of another log";
-    }
-    if (header.segment != owner->segment || header.position != boundary->position ||
-        header.last_term != boundary->last.term || header.last_index != boundary->last.index ||
-        header.offset != boundary->offset) {
-        return "of another boundary";
-    }
-    if (header.byte_count > STATE_BYTES - PAGE_BYTES) {
-        return "too long";
-    }
-    if (header.bytes_crc != crc32c(0, pages + PAGE_BYTES, header.byte_count)) {
-        return "bytes damaged";
-    }
-    *byte_count = header.byte_count;
-    return NULL;
-}
-
-const char *state_read(const struct state_place *place,
-                       const struct state_owner *owner,
-                       const struct log_start *boundary,
-                       uint8_t *pages,
-                       uint32_t *byte_count)
-{
-    uint64_t at = state_at(place->geometry, owner->segment);
-    if (disk_read(place->disk, at, PAGE_BYTES, pages) != 0) {
-        return "unreadable";
-    }
-    struct state_header header;
-    memcpy(&header, pages, sizeof header);
-    bool has_bytes = layout_page_valid(pages) && header.byte_count > 0 &&
-                     header.byte_count <= STATE_BYTES - PAGE_BYTES;
-    if (has_bytes) {
-        uint32_t used = (header.byte_count + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
-        if (disk_read(place->disk, at + PAGE_BYTES, used, pages + PAGE_BYTES) != 0) {
-            return "unreadable";
-        }
-    }
-    return state_check(pages, owner, boundary, byte_count);
 }
 
 uint64_t geometry_retention_max(const struct geometry *geometry)

@@ -1,19 +1,17 @@
-/* segment.h: the ring's geometry: position -> file offset, segment boundaries, small states.
+/* segment.h: the ring's geometry: position -> file offset, segment boundaries.
  *
  * A position is absolute in an endless log; position p lies at ring byte p % ring_bytes. A range
  * splits in two at the ring's end and nowhere else. Entries may cross a segment boundary, so a log
  * start is the first entry at or after one, and a boundary's number is its position /
  * segment_bytes.
  *
- * Pure arithmetic and encoding: it reads and writes no disk.
+ * Pure arithmetic: it reads and writes no disk.
  */
 #ifndef STORAGE_SEGMENT_H
 #define STORAGE_SEGMENT_H
 
 #include "engine/base/assert.h"
-#include "storage/disk.h"
 #include "storage/layout.h"
-#include "storage/recover.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -65,42 +63,5 @@ static inline uint64_t segment_number(const struct geometry *geometry, uint64_t 
 {
     return position / geometry->segment_bytes;
 }
-
-/* Where the small state of a boundary lies in the file. */
-uint64_t state_at(const struct geometry *geometry, uint64_t segment);
-
-/* Identity of the log that a small state belongs to. */
-struct state_owner {
-    uint64_t cluster;
-    uint64_t store;
-    uint64_t segment;
-};
-
-/* Make a small state in `pages` (STATE_BYTES); returns the bytes to write, whole pages. */
-uint32_t state_encode(uint8_t *pages,
-                      const struct state_owner *owner,
-                      const struct log_start *boundary,
-                      const void *bytes,
-                      uint32_t byte_count);
-
-/* Check a small state and give its bytes' count; NULL, or what is wrong. */
-const char *state_check(const uint8_t *pages,
-                        const struct state_owner *owner,
-                        const struct log_start *boundary,
-                        uint32_t *byte_count);
-
-/* The log that a small state is read from. */
-struct state_place {
-    struct disk *disk;
-    const struct geometry *geometry;
-};
-
-/* Read a small state into `pages` (STATE_BYTES, page aligned), of its place only what it uses, and
- * check it. Its bytes stand behind the first page. NULL, or what is wrong. Blocks. */
-const char *state_read(const struct state_place *place,
-                       const struct state_owner *owner,
-                       const struct log_start *boundary,
-                       uint8_t *pages,
-                       uint32_t *byte_count);
 
 #endif

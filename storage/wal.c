@@ -10,6 +10,7 @@
 
 #include "storage/scan.h"
 #include "storage/segment.h"
+#include "storage/small_state.h"
 #include "storage/superblock.h"
 
 #include <errno.h>

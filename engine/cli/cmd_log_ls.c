@@ -6,6 +6,7 @@
 #include "engine/base/units.h"
 #include "engine/machine.h"
 #include "engine/session.h"
+#include "storage/small_state.h"
 #include "storage/superblock.h"
 
 #include <inttypes.h>

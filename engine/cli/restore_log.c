@@ -6,7 +6,7 @@
 #include "engine/cli/make_log.h"
 #include "engine/machine.h"
 #include "storage/disk_posix.h"
-#include "storage/segment.h"
+#include "storage/small_state.h"
 #include "storage/superblock.h"
 
 #include <errno.h>

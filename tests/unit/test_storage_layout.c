@@ -1,6 +1,7 @@
 /* test_storage_layout.c: the ring's geometry, format, the superblock's copies, small states. */
 #include "engine/base/crc.h"
 #include "storage/format.h"
+#include "storage/small_state.h"
 #include "storage/superblock.h"
 #include "tests/support/log_fixture.h"
 

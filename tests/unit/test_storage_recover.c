@@ -1,6 +1,7 @@
 /* test_storage_recover.c: what recovery says of logs with one thing wrong, and the scan's answers.
  */
 #include "storage/scan.h"
+#include "storage/small_state.h"
 #include "storage/superblock.h"
 #include "tests/support/log_fixture.h"
 

@@ -1,5 +1,6 @@
 /* test_storage_wal.c: what storage/wal.h promises of writes, the superblock, cuts, starts, reads.
  */
+#include "storage/small_state.h"
 #include "storage/superblock.h"
 #include "tests/support/log_fixture.h"
 
