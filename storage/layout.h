@@ -3,7 +3,8 @@
  *     0        superblock slot 0, copy 0      64 KiB   slot 1, copy 0
  *     128 KiB  superblock slot 0, copy 1      192 KiB  slot 1, copy 1
  *     256 KiB  watermark page 0               320 KiB  watermark page 1
- *     1 MiB    small states: (segment_count + 2) * STATE_BYTES
+ *     1 MiB    small states, copy 0: (segment_count + 2) * STATE_BYTES
+ *     then     the same, copy 1
  *     then     the ring, at a whole MiB: segment_count * segment_bytes
  *
  * All integers are little endian. Every page of this file begins with a magic and a version and
@@ -24,7 +25,7 @@
 #define WATERMARK_MAGIC  0x4d574854u /* "THWM" */
 #define STATE_MAGIC      0x53534854u /* "THSS" */
 #define UNFINISHED_MAGIC 0x46554854u /* "THUF" */
-#define LAYOUT_VERSION   1u
+#define LAYOUT_VERSION   2u
 
 #define LAYOUT_STEP_BYTES     65536u /* Between the copies: no two of them share a flash page. */
 #define LAYOUT_WATERMARKS_AT  (4u * LAYOUT_STEP_BYTES)

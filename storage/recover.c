@@ -19,6 +19,8 @@
 #include <stdio.h>
 #include <string.h>
 
+_Static_assert(STATE_COPIES *STATE_BYTES <= RECOVER_BUFFER_BYTES, "both copies are read at once");
+
 /* Something outside the prefix that names the last entry below a position: the cut or a watermark.
  */
 struct witness {
@@ -49,7 +51,7 @@ struct survey {
     uint64_t outside_first; /* Of the first one outside. */
     bool mismatch;          /* A witness names another entry than the prefix holds. */
     bool superblock_old;    /* A watermark page is of an epoch that the superblock does not know. */
-    bool state_bad;         /* The small state at the start cannot be read. */
+    bool state_bad;         /* No copy of the small state at the start can be read. */
     const char *why;        /* Why the first bad page is bad. */
 };
 
@@ -164,26 +166,27 @@ static void watermarks_read(struct survey *survey)
 /* The small state at the start of a trimmed log. */
 static void start_state_read(struct survey *survey)
 {
-    const struct recovery *found = survey->found;
+    struct recovery *found = survey->found;
     const struct recover_visitor *visitor = survey->visitor;
     if (found->start.position == 0) {
         return;
     }
-    struct state_owner owner = {
+    const struct state_owner owner = {
         .cluster = found->cluster,
         .store = found->store,
         .segment = segment_number(&survey->scan.log.geometry, found->start.position),
     };
-    uint32_t byte_count = 0;
     const struct state_place place = {survey->scan.log.disk, &survey->scan.log.geometry};
-    survey->state_bad =
-        state_read(&place, &owner, &found->start, survey->scan.buffer, &byte_count) != NULL;
+    const struct state_copies copies =
+        state_read(&place, &owner, &found->start, survey->scan.buffer);
+    memcpy(found->state_wrong, copies.wrong, sizeof found->state_wrong);
+    survey->state_bad = copies.pages == NULL;
     if (survey->state_bad) {
         return;
     }
     if (visitor != NULL && visitor->state != NULL) {
-        const uint8_t *bytes = survey->scan.buffer + PAGE_BYTES;
-        visitor->state(visitor->context, &found->start, bytes, byte_count);
+        visitor->state(visitor->context, &found->start, copies.pages + PAGE_BYTES,
+                       copies.byte_count);
     }
 }
 
@@ -469,7 +472,7 @@ static void describe(const struct survey *survey)
     }
     const char *kind = "the tail is suspect, torn below a page or rotten";
     if (survey->state_bad) {
-        kind = "the small state at the log start cannot be read";
+        kind = "neither copy of the small state at the log start can be read";
     } else if (survey->superblock_old) {
         kind = "the superblock is older than what was written after it";
     } else if (survey->mismatch) {

@@ -79,7 +79,10 @@ struct recovery {
     uint64_t mismatch_index;  /* Not 0: what the prefix holds there is not what was written last. */
     uint64_t mark_position;   /* Of the highest watermark page that counts; 0: none. */
     struct log_id mark_last;  /* The last entry below it. */
-    bool beyond_entries;      /* What is gone is no entry: no peer's entries make it whole. */
+    /* Of each copy of the small state at the start why it is bad; NULL: it stands, or nothing was
+     * trimmed. One that stands will do: a log is whole with it. */
+    const char *state_wrong[STATE_COPIES];
+    bool beyond_entries; /* What is gone is no entry: no peer's entries make it whole. */
     uint32_t bad_pages;
     uint64_t bad_position; /* Of the first one. */
     uint64_t window_end;   /* Nothing that counts lies at or above it. */
@@ -123,6 +126,13 @@ MUST_USE int recover(struct disk *disk,
                      struct fault *fault);
 
 const char *recover_kind_name(enum recover_kind kind);
+
+/* Whether a copy of the small state at the start is bad. */
+static inline bool recover_state_is_bad(const struct recovery *found)
+{
+    return found->state_wrong[0] != NULL || found->state_wrong[1] != NULL;
+}
+_Static_assert(STATE_COPIES == 2, "as many copies as are looked at");
 
 /* Clean or torn: a node takes it. */
 static inline bool recover_is_whole(const struct recovery *found)

@@ -20,7 +20,7 @@ bool geometry_init(struct geometry *geometry,
         window_bytes > LAYOUT_POSITION_LIMIT) {
         return false;
     }
-    uint64_t states_bytes = (segment_count + LAYOUT_STATES_EXTRA) * STATE_BYTES;
+    uint64_t states_bytes = STATE_COPIES * (segment_count + LAYOUT_STATES_EXTRA) * STATE_BYTES;
     uint64_t states_end = LAYOUT_STATES_AT + states_bytes;
     *geometry = (struct geometry){
         .ring_offset = (states_end + LAYOUT_RING_ALIGN - 1) / LAYOUT_RING_ALIGN * LAYOUT_RING_ALIGN,

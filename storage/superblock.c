@@ -93,6 +93,7 @@ struct superblock_look {
     uint32_t zero_count;
     uint32_t magic_count;
     uint32_t newer_version; /* 0: none. */
+    uint32_t older_version; /* Likewise. */
     bool unfinished;
 };
 
@@ -118,8 +119,11 @@ static void copy_look(const uint8_t *page,
         look->newer_version = found->version;
         return;
     }
-    set->valid[slot][copy] = found->version == LAYOUT_VERSION && superblock_plausible(found) &&
-                             (found->sequence & 1) == slot;
+    if (found->version < LAYOUT_VERSION) {
+        look->older_version = found->version;
+        return;
+    }
+    set->valid[slot][copy] = superblock_plausible(found) && (found->sequence & 1) == slot;
 }
 
 static bool newest_choose(struct superblock_set *set)
@@ -153,6 +157,14 @@ static int look_refuse(const struct superblock_look *look, struct fault *fault)
             fault, FAULT_ENVIRONMENT,
             "not a log of this program: no superblock where one should be; check `data =`, or "
             "run `thole format` on another path");
+        return -ENOTSUP;
+    }
+    if (look->older_version != 0) {
+        fault_set(fault, FAULT_ENVIRONMENT,
+                  "the log has format version %u and this program reads version %u: serve it with "
+                  "the older program, and take its records over by `thole backup` and `thole "
+                  "restore`",
+                  look->older_version, LAYOUT_VERSION);
         return -ENOTSUP;
     }
     fault_set(fault, FAULT_FAILED,

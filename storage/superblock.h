@@ -41,7 +41,8 @@ void superblock_encode(const struct superblock *superblock, uint8_t *page);
 MUST_USE int superblock_mark_unfinished(struct disk *disk, uint8_t *page);
 
 /* Read all copies through `page` (PAGE_BYTES, page aligned) and choose the newest. 0; or a negative
- * errno and the fault: not formatted, not a log, unfinished, newer, or a slot without a valid copy.
+ * errno and the fault: not formatted, not a log, unfinished, newer, older, or a slot without a
+ * valid copy.
  */
 MUST_USE int
 superblock_load(struct disk *disk, uint8_t *page, struct superblock_set *set, struct fault *fault);

@@ -137,6 +137,32 @@ static int bad_pages_zero(struct wal *wal, const struct recovery *found, struct 
     return 0;
 }
 
+/* The other copy of the small state at the start does for a bad one, and is all there is until that
+ * is put back. */
+static int start_state_mend(struct wal *wal, const struct recovery *found, struct fault *fault)
+{
+    if (!recover_state_is_bad(found)) {
+        return 0;
+    }
+    const struct scan_log log = scan_log_of(wal->config.disk, found);
+    const struct state_place place = {log.disk, &log.geometry};
+    const struct state_owner owner = {
+        .cluster = found->cluster,
+        .store = found->store,
+        .segment = segment_number(&log.geometry, found->start.position),
+    };
+    const struct state_copies copies =
+        state_read(&place, &owner, &found->start, wal->recover_buffer);
+    if (copies.pages == NULL) {
+        disk_tell(log.disk, "the small state at the log start could not be read again", -EIO,
+                  fault);
+        return -EIO;
+    }
+    wal->counters.states_bad++;
+    wal->counters.states_mended++;
+    return state_mend(&place, &owner, &copies, fault);
+}
+
 int wal_open(struct wal *wal,
              enum wal_accept accept,
              const struct recover_visitor *visit,
@@ -166,6 +192,10 @@ int wal_open(struct wal *wal,
     }
     ASSERT(set.newest.epoch == found->epoch);
     result = superblock_mend(disk, wal->superblock_page, &set, fault);
+    if (result != 0) {
+        return result;
+    }
+    result = start_state_mend(wal, found, fault);
     if (result != 0) {
         return result;
     }
@@ -206,11 +236,16 @@ static struct flight *flight_at(struct wal *wal, uint64_t sequence)
     return &wal->flights[sequence % WRITES_MAX];
 }
 
+static bool io_reads(enum io_kind kind)
+{
+    return kind == IO_READ || kind == IO_STATE_LOOK;
+}
+
 void wal_queue_add(struct wal *wal, uint64_t cookie, const struct ring_part *part, void *buffer)
 {
     ASSERT(wal->queue_count + wal->config.disk->in_flight < DISK_QUEUE_MAX);
     wal->queue[wal->queue_count++] = (struct disk_io){
-        .op = io_cookie_kind(cookie) == IO_READ ? DISK_READ : DISK_WRITE,
+        .op = io_reads(io_cookie_kind(cookie)) ? DISK_READ : DISK_WRITE,
         .bytes = part->bytes,
         .offset = part->offset,
         .buffer = buffer,
@@ -327,31 +362,6 @@ void wal_set_start(struct wal *wal, const struct log_start *start)
     wal->want_start = true;
 }
 
-bool wal_put_state(struct wal *wal,
-                   const struct log_start *boundary,
-                   const void *bytes,
-                   uint32_t byte_count)
-{
-    ASSERT(wal->open);
-    ASSERT(boundary->position <= wal->current.start_position + wal->geometry.ring_bytes);
-    if (wal->state_busy || wal->failed != 0) {
-        return false;
-    }
-    const struct state_owner owner = {
-        .cluster = wal->current.cluster,
-        .store = wal->current.store,
-        .segment = segment_number(&wal->geometry, boundary->position),
-    };
-    const struct ring_part part = {
-        .offset = state_at(&wal->geometry, owner.segment),
-        .bytes = state_encode(wal->state_pages, &owner, boundary, bytes, byte_count),
-    };
-    wal_queue_add(wal, io_cookie(IO_STATE, 0), &part, wal->state_pages);
-    wal->state_busy = true;
-    wal->counters.states++;
-    return true;
-}
-
 void wal_stop(struct wal *wal)
 {
     wal->stopping = true;
@@ -363,6 +373,10 @@ static void request_done(struct wal *wal, const struct disk_done *done, uint64_t
     uint32_t slot = io_cookie_slot(done->cookie);
     if (kind == IO_READ) {
         wal_read_part_done(wal, slot, done->result);
+        return;
+    }
+    if (kind == IO_STATE_LOOK) {
+        wal_state_seen(wal, done->result);
         return;
     }
     if (done->result != 0) {
@@ -384,12 +398,13 @@ static void request_done(struct wal *wal, const struct disk_done *done, uint64_t
         wal_watermark_done(wal);
         break;
     case IO_STATE:
-        wal->state_busy = false;
+        wal_state_written(wal);
         break;
     case IO_REPAIR:
         ASSERT(wal->repairing);
         wal->repairing = false;
         break;
+    case IO_STATE_LOOK:
     case IO_READ:
         ASSERT(false);
     }
@@ -457,7 +472,7 @@ uint32_t wal_poll(struct wal *wal, uint64_t now_ns)
     wal_watermark_begin(wal, now_ns);
     stamp(wal->updating, &wal->update_since_ns, now_ns);
     stamp(wal->marking, &wal->mark_since_ns, now_ns);
-    stamp(wal->state_busy, &wal->state_since_ns, now_ns);
+    stamp(wal->state.work != STATE_NONE, &wal->state_since_ns, now_ns);
     stamp(wal->repairing, &wal->repair_since_ns, now_ns);
     return moved + queue_submit(wal, now_ns);
 }
@@ -521,7 +536,7 @@ bool wal_is_idle(const struct wal *wal)
     if (wal->failed != 0) {
         return wal->config.disk->in_flight == 0;
     }
-    return log_is_quiet(wal) && !wal->marking && !wal->state_busy && !wal->repairing &&
+    return log_is_quiet(wal) && !wal->marking && wal->state.work == STATE_NONE && !wal->repairing &&
            !(wal->stopping && watermark_unrecorded(wal));
 }
 

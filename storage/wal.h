@@ -8,7 +8,8 @@
  * It must not know Raft: terms and votes are numbers that it keeps. It keeps the disk's own rules:
  *   - log writes in flight are disjoint, at most WRITES_MAX and WRITE_WINDOW_BYTES of them;
  *   - the durable watermark is the contiguous prefix of completed writes;
- *   - a superblock update writes its slot's two copies one after the other, each durable;
+ *   - a superblock update writes its slot's two copies one after the other, each durable, and so
+ *     does a small state: the start moves to one only when both are;
  *   - a cut begins only when everything below it is durable and no log write is in flight;
  *   - a position is written again only after the start beyond it is durable in the superblock;
  *   - or by a repair, one page at a time, of what is durable and committed: none begins while a
@@ -119,12 +120,17 @@ void wal_cut(struct wal *wal, struct log_id keep, uint64_t position);
  * until everything below it and that state are durable here. */
 void wal_set_start(struct wal *wal, const struct log_start *start);
 
-/* Queue the small state of a segment boundary: `bytes` (at most STATE_BYTES - PAGE_BYTES) are
- * copied. False: the previous one is still being written. */
+/* Queue the small state of a segment boundary, to be written in two copies: `bytes` (at most
+ * STATE_BYTES - PAGE_BYTES) are copied. False: the previous one is still being written, or the
+ * start's is looked at; ask again after polling. */
 MUST_USE bool wal_put_state(struct wal *wal,
                             const struct log_start *boundary,
                             const void *bytes,
                             uint32_t byte_count);
+
+/* Look at both copies of the small state at the start, which is not 0, and put back a bad one from
+ * the other; the counters say what came of it. False: not now; ask again after polling. */
+MUST_USE bool wal_look_state(struct wal *wal);
 
 /* Put page `number` of an entry back in its place: it is durable and committed, and does not stand
  * there as it should. `entry` passed entry_check() and must not change until wal_repairing() is
@@ -178,7 +184,7 @@ void wal_stop(struct wal *wal);
 /* clang-format off */
 #define WAL_COUNTERS(X) \
     X(writes) X(write_bytes) X(entries) X(superblock_updates) X(watermark_pages) X(states) \
-    X(cuts) X(reads) X(read_bytes) X(write_waits) X(repairs)
+    X(states_bad) X(states_mended) X(cuts) X(reads) X(read_bytes) X(write_waits) X(repairs)
 /* clang-format on */
 COUNTERS_DECLARE(wal, WAL_COUNTERS);
 const struct wal_counters *wal_counters(const struct wal *wal);

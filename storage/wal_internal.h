@@ -1,19 +1,39 @@
-/* wal_internal.h: the state of a log on disk, for wal.c, wal_update.c and wal_repair.c alone. */
+/* wal_internal.h: the state of a log on disk, for the files of wal.h alone. */
 #ifndef STORAGE_WAL_INTERNAL_H
 #define STORAGE_WAL_INTERNAL_H
 
 #include "storage/segment.h"
+#include "storage/small_state.h"
 #include "storage/superblock.h"
 #include "storage/wal.h"
 
 /* Requests besides reads: every log write, one of them split at the ring's end, and one each for
- * superblock, watermark, state and repair. Reads take what is left of the queue. */
+ * superblock, watermark, state (written, or looked at) and repair. Reads take what is left of the
+ * queue. */
 #define WRITE_IOS_MAX (WRITES_MAX + 5u)
 #define READ_IOS_MAX  (DISK_QUEUE_MAX - WRITE_IOS_MAX)
 #define READ_SLOTS    READ_IOS_MAX
 _Static_assert(DISK_QUEUE_MAX > WRITE_IOS_MAX, "reads have a place in the queue");
 
-enum io_kind { IO_LOG, IO_SUPERBLOCK, IO_WATERMARK, IO_STATE, IO_REPAIR, IO_READ };
+enum io_kind { IO_LOG, IO_SUPERBLOCK, IO_WATERMARK, IO_STATE, IO_STATE_LOOK, IO_REPAIR, IO_READ };
+
+/* What is done with a small state. */
+enum state_work {
+    STATE_NONE,
+    STATE_PUT,  /* Both copies are written, one after the other. */
+    STATE_LOOK, /* Copies of the start's are read and checked. */
+    STATE_MEND  /* One of them is put back. */
+};
+
+/* The small state under way, in wal.state_pages. */
+struct state_job {
+    enum state_work work;
+    uint32_t copy;          /* Being read or written. */
+    uint32_t bytes;         /* To be written; of a look, read so far. */
+    bool bad[STATE_COPIES]; /* Of a look. */
+    struct state_owner owner;
+    struct log_start boundary;
+};
 
 /* A log write under way. */
 struct flight {
@@ -76,7 +96,7 @@ struct wal {
     uint64_t state_since_ns;
     uint64_t repair_since_ns;
     bool marking;
-    bool state_busy;
+    struct state_job state;
     bool repairing;
     uint64_t repair_position; /* Of the page under way. */
     /* Reads. */
@@ -150,6 +170,15 @@ static inline uint64_t wal_older(uint64_t a_ns, uint64_t b_ns)
 
 /* Whether [position, position + bytes) holds the page that is being repaired. */
 bool wal_repair_overlaps(const struct wal *wal, uint64_t position, uint32_t bytes);
+
+/* Whether the start or the cut of the superblock is about to change. */
+bool wal_bounds_change(const struct wal *wal);
+
+/* A copy of a small state is written. */
+void wal_state_written(struct wal *wal);
+
+/* What was read of a copy is there, or is not. */
+void wal_state_seen(struct wal *wal, int32_t result);
 
 /* Begin a superblock update, if none is under way and something is wanted that may go. */
 void wal_update_begin(struct wal *wal);

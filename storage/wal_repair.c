@@ -46,8 +46,7 @@ static bool is_being_read(const struct wal *wal, uint64_t position)
     return false;
 }
 
-/* Whether the start or the cut of the superblock is about to change. */
-static bool bounds_change(const struct wal *wal)
+bool wal_bounds_change(const struct wal *wal)
 {
     bool moves = wal->updating && wal->next.start_position != wal->current.start_position;
     return moves || wal->cutting || wal->want_cut || wal->want_start;
@@ -59,7 +58,7 @@ bool wal_repair(struct wal *wal, uint8_t *entry, uint32_t number)
     const struct entry_header *header = entry_header_of(entry);
     ASSERT(number < header->pages);
     uint64_t position = header->position + (uint64_t)number * PAGE_BYTES;
-    if (wal->failed != 0 || wal->repairing || wal->stopping || bounds_change(wal) ||
+    if (wal->failed != 0 || wal->repairing || wal->stopping || wal_bounds_change(wal) ||
         is_being_read(wal, position)) {
         return false;
     }

@@ -30,11 +30,11 @@ static bool cut_may_begin(const struct wal *wal)
 }
 
 /* The start frees space to be overwritten: what recovery then needs must be there first, and the
- * last repair of what was there must have ended. */
+ * last repair of what was there, or look at the state that goes, must have ended. */
 static bool start_may_move(const struct wal *wal)
 {
-    return wal->want_start && wal->durable_position >= wal->start.position && !wal->state_busy &&
-           !wal->repairing;
+    return wal->want_start && wal->durable_position >= wal->start.position &&
+           wal->state.work == STATE_NONE && !wal->repairing;
 }
 
 void wal_update_begin(struct wal *wal)

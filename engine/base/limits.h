@@ -119,8 +119,9 @@
 #define SEGMENT_BYTES_MAX     (1ull << 40)
 #define SEGMENTS_MIN          4u
 #define SEGMENTS_MAX          65536u
-#define STATE_BYTES           65536u /* The small state of one segment boundary. */
-#define WRITES_MAX            32u    /* Log writes in flight on one disk. */
+#define STATE_BYTES           65536u /* A copy of the small state of one segment boundary. */
+#define STATE_COPIES          2u
+#define WRITES_MAX            32u /* Log writes in flight on one disk. */
 #define WRITE_BYTES_MAX       (1024u * 1024u)
 /* The most bytes of the log whose writes may be in flight at once: the window above the end of the
  * log in which a power cut can leave pages of a torn write (docs/STORAGE.md, recovery). */

@@ -21,6 +21,8 @@ struct ls_state {
     bool odd; /* Something in it is of no leader's making: no more is derived. */
 };
 
+#define LS_STATE_BYTES 64u
+
 /* One segment of what is kept: the entries that begin in it. */
 struct ls_segment {
     uint64_t number;
@@ -32,7 +34,7 @@ struct ls_segment {
     struct log_id last;
     uint64_t first_offset;
     uint64_t next_offset;
-    const char *state; /* Of its boundary. */
+    char state[LS_STATE_BYTES]; /* Of its boundary. */
 };
 
 struct ls {
@@ -41,7 +43,7 @@ struct ls {
     struct offline_totals totals;
     struct ls_state state;
     struct superblock_set superblocks;
-    uint8_t *pages; /* STATE_BYTES, page aligned. */
+    uint8_t *pages; /* STATE_COPIES * STATE_BYTES, page aligned. */
     json_t *segments;
 };
 
@@ -119,7 +121,10 @@ static void entry_visit(void *context, const uint8_t *entry)
 }
 
 /* How the small state at the boundary stands at which this entry is the first. */
-static const char *state_look(struct ls *ls, const struct walk *walk, const struct walk_item *item)
+static void state_look(struct ls *ls,
+                       const struct walk *walk,
+                       const struct walk_item *item,
+                       char text[LS_STATE_BYTES])
 {
     const struct recovery *found = &ls->offline.found;
     const struct geometry *geometry = &walk->scan.log.geometry;
@@ -134,12 +139,19 @@ static const char *state_look(struct ls *ls, const struct walk *walk, const stru
         .offset = item->header.first_offset,
     };
     if (owner.segment == 0) {
-        return "none needed";
+        (void)snprintf(text, LS_STATE_BYTES, "none needed");
+        return;
     }
-    uint32_t byte_count = 0;
     const struct state_place place = {ls->offline.disk, geometry};
-    const char *wrong = state_read(&place, &owner, &boundary, ls->pages, &byte_count);
-    return wrong == NULL ? "ok" : wrong;
+    const struct state_copies copies = state_read(&place, &owner, &boundary, ls->pages);
+    uint32_t bad = copies.wrong[0] != NULL ? 0 : 1;
+    if (copies.wrong[bad] == NULL) {
+        (void)snprintf(text, LS_STATE_BYTES, "ok");
+    } else if (copies.pages != NULL) {
+        (void)snprintf(text, LS_STATE_BYTES, "copy %u %s", bad, copies.wrong[bad]);
+    } else {
+        (void)snprintf(text, LS_STATE_BYTES, "%s", copies.wrong[0]);
+    }
 }
 
 static void segment_tell(const struct ls *ls, const struct ls_segment *segment)
@@ -176,7 +188,8 @@ static void segment_tell(const struct ls *ls, const struct ls_segment *segment)
 
 static void segment_begin(struct ls_segment *segment, uint64_t number)
 {
-    *segment = (struct ls_segment){.number = number, .state = "not known"};
+    *segment = (struct ls_segment){.number = number};
+    (void)snprintf(segment->state, sizeof segment->state, "not known");
 }
 
 static void segment_add(struct ls *ls,
@@ -194,7 +207,7 @@ static void segment_add(struct ls *ls,
     if (first) {
         segment->first = id;
         segment->first_offset = item->header.first_offset;
-        segment->state = state_look(ls, walk, item);
+        state_look(ls, walk, item, segment->state);
     }
     segment->last = id;
     segment->next_offset = item->header.first_offset + item->header.record_count;
@@ -435,12 +448,12 @@ static int ls_run(int argc, char **argv)
     }
     struct fault fault = {0};
     struct mem mem;
-    if (mem_open(&mem, machine_memory_bytes() + STATE_BYTES + 2 * PAGE_BYTES) != 0) {
+    if (mem_open(&mem, machine_memory_bytes() + STATE_COPIES * STATE_BYTES + 2 * PAGE_BYTES) != 0) {
         fault_set(&fault, FAULT_ENVIRONMENT, "no memory for the state beside a log");
         return command_fail(&fault);
     }
     machine_init(&ls.state.machine, &mem);
-    ls.pages = mem_take(&mem, "small state", 1, STATE_BYTES, PAGE_BYTES);
+    ls.pages = mem_take(&mem, "small state", STATE_COPIES, STATE_BYTES, PAGE_BYTES);
     ls.state.offline = &ls.offline;
     const struct recover_visitor visitor = {
         .entry = entry_visit, .state = state_visit, .context = &ls.state};

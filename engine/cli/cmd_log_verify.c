@@ -40,13 +40,16 @@ static const struct argp verify_argp = {
     .parser = verify_parse,
     .children = offline_flags,
     .args_doc = "DATA",
-    .doc = "Read the log of a stopped node and tell whether it is whole, as `thole start` would "
-           "judge it, and what of it is damaged: the entries, or the bytes in which no entry can "
-           "be recognised. With --from or --to, damage above the range does not count; damage "
-           "below it does, for what follows cannot be proven then."
-           "\vExit codes: 0 clean, or torn by a power cut where nothing was acknowledged; 1 "
-           "corrupt; 3 not a log, of another version, or open in a running node.\n\n"
-           "Example:\n  thole log verify n1",
+    .doc =
+        "Read the log of a stopped node and tell whether it is whole, as `thole start` would "
+        "judge it, and what of it is damaged: the entries, or the bytes in which no entry can "
+        "be recognised. A bad copy of the state at its start counts, though the next start puts it "
+        "back from the other one. With --from or --to, damage above the range does not count; "
+        "damage "
+        "below it does, for what follows cannot be proven then."
+        "\vExit codes: 0 clean, or torn by a power cut where nothing was acknowledged; 1 "
+        "corrupt; 3 not a log, of another version, or open in a running node.\n\n"
+        "Example:\n  thole log verify n1",
 };
 
 static void count_entry(void *context, const uint8_t *entry)
@@ -60,14 +63,30 @@ static void count_entry(void *context, const uint8_t *entry)
 }
 
 /* Clean, torn, or damaged only above the range: in the proven prefix every entry chains, but for
- * one that was written again later. */
+ * one that was written again later. Not with one copy of the state at the start, though a node
+ * would start with it: no power cut takes one. */
 static bool is_whole(const struct recovery *found, const struct verify_range *range)
 {
+    if (recover_state_is_bad(found)) {
+        return false;
+    }
     if (recover_is_whole(found)) {
         return true;
     }
     bool rewritten = found->mismatch_index != 0 && found->mismatch_index <= range->to;
     return found->refused == 0 && range->to <= found->last.index && !rewritten;
+}
+
+static json_t *state_json(const struct recovery *found)
+{
+    json_t *list = json_array();
+    for (uint32_t copy = 0; copy < STATE_COPIES; copy++) {
+        if (found->state_wrong[copy] != NULL) {
+            json_array_append_new(
+                list, json_pack("{s:i, s:s}", "copy", (int)copy, "why", found->state_wrong[copy]));
+        }
+    }
+    return list;
 }
 
 static int print_json(struct verify *verify)
@@ -90,6 +109,7 @@ static int print_json(struct verify *verify)
                                              : json_null());
     json_object_set_new(object, "what",
                         found->what[0] != '\0' ? json_string(found->what) : json_null());
+    json_object_set_new(object, "bad_state_copies", state_json(found));
     json_object_set_new(object, "range",
                         !verify->options.ranged
                             ? json_null()
@@ -101,6 +121,19 @@ static int print_json(struct verify *verify)
     json_object_set_new(object, "damage", verify->damage);
     json_object_set_new(object, "counts", offline_totals_json(&verify->totals));
     return offline_print_json(object, false);
+}
+
+/* Each copy of the small state at the start that is bad, and what is to be done about it. */
+static void print_state(const struct recovery *found)
+{
+    for (uint32_t copy = 0; copy < STATE_COPIES; copy++) {
+        bool other = found->state_wrong[1 - copy] == NULL;
+        if (found->state_wrong[copy] != NULL) {
+            printf("damaged   copy %u of the small state at the log start: %s%s\n", copy,
+                   found->state_wrong[copy],
+                   other ? "; the next start puts it back from the other copy" : "");
+        }
+    }
 }
 
 static void print_head(const struct verify *verify)
@@ -124,6 +157,7 @@ static void print_head(const struct verify *verify)
     if (found->what[0] != '\0') {
         printf("found     %s\n", found->what);
     }
+    print_state(found);
 }
 
 /* Name what is damaged. */

@@ -233,10 +233,12 @@ static int write_states(struct scribe *scribe)
         };
         uint32_t bytes =
             state_encode(scribe->pages, &owner, &state->boundary, state->state, state->bytes);
-        int result = write_pages(scribe->disk, state_at(&scribe->geometry, owner.segment), bytes,
-                                 scribe->pages);
-        if (result != 0) {
-            return result;
+        for (uint32_t copy = 0; copy < STATE_COPIES; copy++) {
+            uint64_t at = state_at(&scribe->geometry, owner.segment, copy);
+            int result = write_pages(scribe->disk, at, bytes, scribe->pages);
+            if (result != 0) {
+                return result;
+            }
         }
         machine_state_written(&scribe->machine);
         state = machine_state_owed(&scribe->machine);

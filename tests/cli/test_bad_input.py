@@ -74,13 +74,19 @@ class Folder(Case):
         os.truncate(os.path.join(data, "log"), 32 << 20)
         self.assert_refused(data)
 
-    def test_a_log_of_a_newer_format_is_3_and_both_versions_are_named(self):
+    def refuse_version(self, version, *words):
         data = self.formatted()
 
-        def newer(page):
-            page[4:6] = struct.pack("<H", 2)
-        self.rewrite_superblocks(os.path.join(data, "log"), newer)
-        self.assert_refused(data, "2", "1")
+        def rewrite(page):
+            page[4:6] = struct.pack("<H", version)
+        self.rewrite_superblocks(os.path.join(data, "log"), rewrite)
+        self.assert_refused(data, f"format version {version}", "reads version 2", *words)
+
+    def test_a_log_of_a_newer_format_is_3_and_both_versions_are_named(self):
+        self.refuse_version(3, "the newer program")
+
+    def test_a_log_of_an_older_format_is_3_and_the_way_out_is_named(self):
+        self.refuse_version(1, "the older program", "thole backup", "thole restore")
 
     def test_a_superblock_without_a_valid_copy_is_refused(self):
         data = self.formatted()

@@ -17,10 +17,10 @@ SUPERBLOCKS = [0, 65536, 131072, 196608]  # Slot 0, slot 1, slot 0 again, slot 1
 WATERMARKS = [262144, 327680]
 
 
-def run_json(*arguments):
-    """A command that succeeds, and the object it prints."""
+def run_json(*arguments, code=0):
+    """A command that ends with a code, and the object it prints."""
     done = thole("log", *arguments, "--json")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == code, done.stderr
     return json.loads(done.stdout)
 
 

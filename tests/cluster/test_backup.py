@@ -98,6 +98,10 @@ class Backups(Records):
         wanted = self.read(made, "--from", str(told["first_offset"]))
         new = self.new_cluster(storage="retention = 4MiB\n")
         self.restore(new, path)
+        for node in new.nodes:  # Of each boundary's state both copies stand.
+            done = thole("log", "ls", node.data, "--json")
+            self.assertEqual({one["state"] for one in json.loads(done.stdout)["segments"]},
+                             {"none needed", "ok"})
         self.check_restored(new, wanted)
         self.append(new, 6000)
         new.wait_status(lambda found: all(node["log_start_offset"] > told["first_offset"]
@@ -208,7 +212,7 @@ class Backups(Records):
         self.restore(new, path, "--node", "1")
         with open(os.path.join(new[1].data, "log"), "r+b") as log:
             page = bytearray(4096)
-            struct.pack_into("<IH", page, 0, 0x46554854, 1)
+            struct.pack_into("<IH", page, 0, 0x46554854, 2)
             struct.pack_into("<I", page, 4092, crc32c(bytes(page[:4092])))
             log.seek(3 * 65536)
             log.write(page)

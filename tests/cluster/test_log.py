@@ -384,6 +384,33 @@ class Damaged(Logs):
 
 
 class Trimmed(cluster.Case):
+    def state_offsets(self, data):
+        """Where the two copies of the small state at the start lie in the file."""
+        found = run_json("ls", data)
+        slots = found["ring_bytes"] // found["segment_bytes"] + 2
+        slot = found["segments"][0]["segment"] % slots
+        return [(1 << 20) + (copy * slots + slot) * 65536 for copy in range(2)]
+
+    def check_one_bad_copy(self, node):
+        """Each copy alone is damage that the next start mends."""
+        data = node.data
+        for copy in range(2):
+            LogFile(data).flip_at(self.state_offsets(data)[copy] + 30)
+            done = thole("log", "verify", data)
+            self.assert_exit(done, 1)
+            self.assertIn(f"copy {copy} of the small state", done.stdout)
+            self.assertIn("from the other copy", done.stdout)
+            verdict = run_json("verify", data, code=1)
+            self.assertEqual(verdict["state"], "clean")
+            self.assertFalse(verdict["whole"])
+            self.assertEqual([one["copy"] for one in verdict["bad_state_copies"]], [copy])
+            self.assertIn(f"copy {copy}", run_json("ls", data)["segments"][0]["state"])
+            node.start()
+            node.cluster.wait_healthy()
+            self.assertEqual(node.stop(), 0)
+            verdict = run_json("verify", data)
+            self.assertEqual(verdict["bad_state_copies"], [])
+
     def test_a_trimmed_log_shows_its_start_and_a_bad_small_state_is_damage(self):
         made = self.cluster(1, storage="retention = 4MiB\n")
         made.format()
@@ -419,12 +446,13 @@ class Trimmed(cluster.Case):
         self.assertIn("is shorter", done.stdout)
         lines, _ = dump(data, "--headers")
         self.assertEqual(lines[0]["index"], found["start"]["index"] + 1)
-        states = found["ring_bytes"] // found["segment_bytes"] + 2
-        slot = found["segments"][0]["segment"] % states
-        LogFile(data).flip_at((1 << 20) + slot * 65536 + 30)
+        self.check_one_bad_copy(made[1])
+        LogFile(data).flip_at(*[offset + 30 for offset in self.state_offsets(data)])
         done = thole("log", "verify", data)
         self.assert_exit(done, 1)
-        self.assertIn("small state", done.stdout)
+        self.assertIn("neither copy of the small state", done.stdout)
+        done = thole("start", "-c", made.path, "--node", "1")
+        self.assert_exit(done, 1, "neither copy of the small state", "copy of the disk")
         found = run_json("ls", data)
         self.assertIsNone(found["configuration"])
         self.assertNotEqual(found["segments"][0]["state"], "ok")

@@ -189,6 +189,8 @@ void verdict_disk(struct disk_model *model,
         finding->wrong = "recovery wrote, or changed its mind";
     } else if (plain && !recover_is_whole(found)) {
         finding->wrong = "a plain power cut left a log that is not whole";
+    } else if (recover_state_is_bad(found)) {
+        finding->wrong = "a power cut took a copy of the small state at the log start";
     } else if (reading.begun && reading.first_offset != found->start.offset) {
         finding->wrong = "the prefix does not begin at the log start";
     } else if (!reading.begun) {

@@ -2,7 +2,8 @@
  *
  * Known is what the writer sent, and which of it was acknowledged by when. On each disk: recovery
  * answers; what it proves is what was sent, in the order of offsets, without a hole; after a plain
- * cut, in which every page of 4 KiB is whole or absent, the log is whole. On all disks: every
+ * cut, in which every page of 4 KiB is whole or absent, the log is whole; after any, both copies of
+ * the small state at its start stand. On all disks: every
  * acknowledged record is at a majority, readable or reported as faulty; and whoever could be
  * elected has every one of them. What the retention let go counts as there.
  */

@@ -13,7 +13,9 @@
 #include "tests/sim/sim.h"
 
 #include "engine/base/entry.h"
+#include "engine/machine.h"
 #include "storage/layout.h"
+#include "storage/small_state.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -316,6 +318,50 @@ static void flip_superblock(struct harm *harm)
     }
 }
 
+/* What stands beside the log of one copy, and both stand when the node is back. */
+static void state_spoil(struct harm *harm, uint32_t copy, uint64_t from, bool zero)
+{
+    const struct sim_disk *disk = &harm->sim->nodes[harm->victim].disk;
+    uint64_t segment = segment_number(&disk->geometry, disk->superblock.start_position);
+    uint64_t at = state_at(&disk->geometry, segment, copy);
+    const uint8_t *other = disk->image + state_at(&disk->geometry, segment, 1 - copy);
+    uint32_t used = state_used_bytes(other);
+    if (zero) {
+        go_down(harm);
+        put(harm, at + from / PAGE_BYTES * PAGE_BYTES, zeros);
+        come_back_mended(harm, "a page of a small state is zero");
+    } else {
+        flip(harm, at + from, "a small state");
+    }
+    if (memcmp(disk->image + at, other, used) != 0) {
+        sim_violation(harm->sim, "copy %u of the small state at the start was not put back", copy);
+    }
+}
+
+/* The one at the start, if the log was trimmed; the node starts with the other copy. */
+static void harm_state(struct harm *harm)
+{
+    const struct sim_disk *disk = &harm->sim->nodes[harm->victim].disk;
+    if (disk->superblock.start_position == 0) {
+        return;
+    }
+    uint64_t number = 0;
+    for (uint32_t copy = 0; copy < STATE_COPIES; copy++) {
+        for (uint32_t byte = 0; byte < sizeof(struct state_header); byte++) {
+            if (is_chosen(harm, number++)) {
+                state_spoil(harm, copy, byte, false);
+            }
+        }
+        for (uint32_t byte = 0; byte < CONFIGURATION_BODY_BYTES; byte += 8) {
+            if (is_chosen(harm, number++)) {
+                state_spoil(harm, copy, PAGE_BYTES + byte, false);
+            }
+        }
+        state_spoil(harm, copy, 0, true);
+        state_spoil(harm, copy, PAGE_BYTES, true);
+    }
+}
+
 /* Whole pages: gone, another one's, another node's, an older lap's. */
 static void harm_pages(struct harm *harm)
 {
@@ -394,6 +440,7 @@ static void play_all(struct harm *harm)
 {
     flip_entries(harm);
     flip_superblock(harm);
+    harm_state(harm);
     harm_pages(harm);
     harm_tail(harm);
     harm_two(harm);

@@ -49,7 +49,7 @@
 #define SIM_REQUESTS        16u    /* That a writer remembers: under way, and answered ones. */
 #define SIM_SEGMENTS        8u
 #define SIM_SEGMENT_BYTES   SEGMENT_BYTES_MIN
-#define SIM_DISK_BYTES      (4u * 1024u * 1024u)
+#define SIM_DISK_BYTES      (5u * 1024u * 1024u)
 #define SIM_DISK_PAGES      (SIM_DISK_BYTES / PAGE_BYTES)
 #define SIM_MEMORY_BYTES    (256ull * 1024 * 1024) /* Mapped for one replica; touched as used. */
 #define SIM_CLUSTER         0x9f3c0a4e5b6d7788ull

@@ -3,6 +3,7 @@
 
 #include "engine/base/crc.h"
 #include "storage/format.h"
+#include "storage/small_state.h"
 #include "storage/superblock.h"
 
 #include <inttypes.h>
@@ -494,6 +495,26 @@ static void rot_superblock(struct world *world)
     world->counts.rotten_copies++;
 }
 
+/* One copy of the small state at the start, and until the next opening no other one. */
+static void rot_state(struct world *world)
+{
+    if (world->acted.start == 0) {
+        return;
+    }
+    if (world->rotten_state == 0) {
+        world->rotten_state = 1 + (uint32_t)world_below(world, STATE_COPIES);
+    }
+    uint64_t segment = segment_number(&world->geometry, world->acted.start);
+    uint64_t at = state_at(&world->geometry, segment, world->rotten_state - 1);
+    uint64_t page = world_below(world, 2) * PAGE_BYTES; /* The header's, or that of the bytes. */
+    if (world_percent(world, 30)) {
+        disk_model_unreadable(&world->model, at + page);
+    } else {
+        disk_model_page(&world->model, at + page)[world_below(world, 14)] ^= 0x10;
+    }
+    world->counts.rotten_states++;
+}
+
 bool world_copy_is_rotten(struct world *world, uint32_t slot, uint32_t copy)
 {
     uint32_t crc = world->rotten_crc[slot][copy];
@@ -512,6 +533,9 @@ void world_crash(struct world *world)
     }
     if (mix->superblock_rot_ppm > 0 && prng_chance(&world->prng, mix->superblock_rot_ppm)) {
         rot_superblock(world);
+    }
+    if (mix->state_rot_ppm > 0 && prng_chance(&world->prng, mix->state_rot_ppm)) {
+        rot_state(world);
     }
 }
 
@@ -533,6 +557,7 @@ void world_reset(struct world *world, uint64_t seed)
     world->given_up = (struct log_id){0, 0};
     world->vouched = world->faults = 0;
     memset(world->rotten_crc, 0, sizeof world->rotten_crc);
+    world->rotten_state = 0;
     world->acted = (struct acted){.epoch = 1};
     world_keep(world);
     const struct format_config config = {

@@ -41,6 +41,7 @@ struct mix {
     uint32_t rot_ppm;
     uint32_t lost_ppm;
     uint32_t superblock_rot_ppm;
+    uint32_t state_rot_ppm;
     bool multi;
     bool forge;
 };
@@ -79,6 +80,8 @@ struct counts {
     uint64_t forged_pages;     /* Written with client bytes that look like a record. */
     uint64_t rotten_pages;     /* Of the log. */
     uint64_t rotten_copies;    /* Of the superblock. */
+    uint64_t rotten_states;    /* Copies of the start's, ... */
+    uint64_t states_mended;    /* ... and those that an opening put back. */
     uint64_t mends;            /* Logs that were made whole, ... */
     uint64_t mends_cut_short;  /* ... crashes within, ... */
     uint64_t mends_lost;       /* ... logs that no entry could mend, ... */
@@ -120,6 +123,7 @@ struct world {
     bool dirty;
     /* Copies of the superblock as the last rot left them: CRC of the page; 0: none has struck. */
     uint32_t rotten_crc[SUPERBLOCK_SLOTS][SUPERBLOCK_COPIES];
+    uint32_t rotten_state; /* Since the last opening, of the start's: 1 + copy; 0: none. */
     /* What was durable and acted on, and an opening that a crash cut short. */
     struct acted {
         uint64_t epoch;

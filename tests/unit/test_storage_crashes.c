@@ -57,7 +57,9 @@ static const struct mix mixes[] = {
     {.name = "rot_tears", .rot_ppm = 50 * PERCENT, .tear_ppm = 10 * PERCENT},
     {.name = "lost", .lost_ppm = 5 * PERCENT},
     {.name = "sbrot", .superblock_rot_ppm = 30 * PERCENT},
+    {.name = "staterot", .state_rot_ppm = 60 * PERCENT},
     {.name = "all",
+     .state_rot_ppm = 30 * PERCENT,
      .rot_ppm = 30 * PERCENT,
      .tear_ppm = 10 * PERCENT,
      .multi = true,
@@ -225,6 +227,11 @@ static const char *check_prefix(struct world *world)
     }
     if (found->start.position > 0 && world->state_calls != 1) {
         return "2 the small state at the start was not given, or not that one";
+    }
+    for (uint32_t copy = 0; copy < STATE_COPIES; copy++) {
+        if (found->state_wrong[copy] != NULL && world->rotten_state != 1 + copy) {
+            return "2 a copy of the small state at the start is bad, and no rot was there";
+        }
     }
     return NULL;
 }
@@ -413,6 +420,8 @@ static bool log_open(struct world *world, enum wal_accept accept, const struct l
     }
     world->counts.opens++;
     world->counts.bounded += accept == WAL_BOUNDED;
+    world->counts.states_mended += wal_counters(world->wal)->states_mended;
+    world->rotten_state = 0;
     world->model.writes_until_death = DISK_MODEL_ALIVE;
     world->model.automatic = false;
     cut_open(world);
@@ -604,6 +613,10 @@ static uint64_t proof_missing(const struct world *world, uint64_t torn_pages, ui
     if (mix->superblock_rot_ppm > 0) {
         zeros += zero_tell(mix, "rotten copies", counts->rotten_copies);
         zeros += zero_tell(mix, "a refusal", counts->refused);
+    }
+    if (mix->state_rot_ppm > 0) {
+        zeros += zero_tell(mix, "rotten copies of a small state", counts->rotten_states);
+        zeros += zero_tell(mix, "a copy put back", counts->states_mended);
     }
     return zeros;
 }

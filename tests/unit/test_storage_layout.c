@@ -37,7 +37,7 @@ static void geometry_takes_the_most_whole_segments_that_fit(void **state)
     const uint64_t mib = 1024u * 1024u;
     assert_true(geometry_fit(&geometry, 256 * mib, 16 * mib, WRITE_WINDOW_BYTES));
     assert_int_equal(geometry.segment_count, 15);
-    assert_int_equal(geometry.ring_offset, 3 * mib);
+    assert_int_equal(geometry.ring_offset, 4 * mib);
     assert_true(geometry_file_bytes(&geometry) <= 256 * mib);
     assert_false(geometry_fit(&geometry, 64 * mib, 16 * mib, WRITE_WINDOW_BYTES));
     assert_true(geometry_fit(&geometry, geometry_file_bytes_min(0), 16 * mib, WRITE_WINDOW_BYTES));
@@ -79,11 +79,16 @@ static void a_range_splits_at_the_rings_end_and_nowhere_else(void **state)
 static void small_states_of_a_full_ring_have_places_of_their_own(void **state)
 {
     const struct geometry *geometry = &((struct log_fixture *)*state)->geometry;
-    for (uint64_t a = 3; a < 3 + geometry->segment_count + 2; a++) {
-        for (uint64_t b = a + 1; b < 3 + geometry->segment_count + 2; b++) {
-            assert_int_not_equal(state_at(geometry, a), state_at(geometry, b));
+    uint64_t slots = geometry->segment_count + 2;
+    for (uint64_t a = 3; a < 3 + slots; a++) {
+        for (uint64_t b = 3; b < 3 + slots; b++) {
+            bool same = a == b;
+            assert_true(same == (state_at(geometry, a, 0) == state_at(geometry, b, 0)));
+            assert_true(same == (state_at(geometry, a, 1) == state_at(geometry, b, 1)));
+            assert_int_not_equal(state_at(geometry, a, 0), state_at(geometry, b, 1));
         }
-        assert_true(state_at(geometry, a) + STATE_BYTES <= geometry->ring_offset);
+        assert_int_equal(state_at(geometry, a, 1) - state_at(geometry, a, 0), slots * STATE_BYTES);
+        assert_true(state_at(geometry, a, 1) + STATE_BYTES <= geometry->ring_offset);
     }
 }
 
@@ -223,8 +228,27 @@ static void a_newer_format_in_any_copy_is_refused_naming_both_versions(void **st
     struct fault fault;
     assert_true(load(log, &set, &fault) < 0);
     assert_int_equal(fault.code, FAULT_ENVIRONMENT);
-    assert_non_null(strstr(fault.text, "version 7"));
+    assert_non_null(strstr(fault.text, "version 8"));
+    assert_non_null(strstr(fault.text, "version 2"));
+}
+
+static void an_older_format_is_refused_naming_both_versions_and_the_way_out(void **state)
+{
+    struct log_fixture *log = *state;
+    for (uint32_t i = 0; i < 4; i++) {
+        uint8_t *page = disk_model_page(&log->model, layout_superblock_at(i / 2, i % 2));
+        struct superblock superblock;
+        memcpy(&superblock, page, sizeof superblock);
+        superblock.version = 1;
+        layout_page_seal(page, &superblock, sizeof superblock);
+    }
+    struct superblock_set set;
+    struct fault fault;
+    assert_int_equal(load(log, &set, &fault), -ENOTSUP);
+    assert_int_equal(fault.code, FAULT_ENVIRONMENT);
     assert_non_null(strstr(fault.text, "version 1"));
+    assert_non_null(strstr(fault.text, "version 2"));
+    assert_non_null(strstr(fault.text, "thole restore"));
 }
 
 static void a_slot_without_a_valid_copy_is_refused(void **state)
@@ -300,6 +324,9 @@ int main(void)
             fixture_close),
         cmocka_unit_test_setup_teardown(a_newer_format_in_any_copy_is_refused_naming_both_versions,
                                         fixture_open, fixture_close),
+        cmocka_unit_test_setup_teardown(
+            an_older_format_is_refused_naming_both_versions_and_the_way_out, fixture_open,
+            fixture_close),
         cmocka_unit_test_setup_teardown(a_slot_without_a_valid_copy_is_refused, fixture_open,
                                         fixture_close),
         cmocka_unit_test_setup_teardown(an_unreadable_copy_is_an_invalid_one, fixture_open,

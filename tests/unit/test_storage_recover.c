@@ -291,7 +291,7 @@ static void a_stale_entry_under_the_cut_is_told_by_the_cuts_last(void **state)
     assert_int_equal(found.true_last.term, 3);
 }
 
-static void the_small_state_of_a_trimmed_log_must_be_there(void **state)
+static void a_copy_of_the_small_state_of_a_trimmed_log_must_be_there(void **state)
 {
     struct log_fixture *log = *state;
     struct log_start start = {.position = pages(8), .last = {.term = 2, .index = 4}, .offset = 4};
@@ -303,15 +303,25 @@ static void the_small_state_of_a_trimmed_log_must_be_there(void **state)
     assert_int_equal(found.start.position, pages(8));
     assert_int_equal(found.entry_count, 2);
     /* Of its place, pages that it does not use may be unreadable. */
-    uint64_t at = state_at(&log->geometry, 1);
-    disk_model_unreadable(&log->model, at + pages(2));
-    disk_model_unreadable(&log->model, at + pages(15));
+    for (uint32_t copy = 0; copy < STATE_COPIES; copy++) {
+        uint64_t at = state_at(&log->geometry, 1, copy);
+        disk_model_unreadable(&log->model, at + pages(2));
+        disk_model_unreadable(&log->model, at + pages(15));
+        assert_int_equal(log_recover(log, &found, &fault), 0);
+        assert_int_equal(found.kind, RECOVER_CLEAN);
+        assert_false(recover_state_is_bad(&found));
+    }
+    disk_model_page(&log->model, state_at(&log->geometry, 1, 0))[40] ^= 1;
     assert_int_equal(log_recover(log, &found, &fault), 0);
     assert_int_equal(found.kind, RECOVER_CLEAN);
-    disk_model_page(&log->model, at)[40] ^= 1;
+    assert_string_equal(found.state_wrong[0], "not written or damaged");
+    assert_null(found.state_wrong[1]);
+    disk_model_page(&log->model, state_at(&log->geometry, 1, 1))[pages(1)] ^= 1;
     assert_int_equal(log_recover(log, &found, &fault), 0);
     assert_int_equal(found.kind, RECOVER_DAMAGED);
-    expect_refusal(log, "small state");
+    assert_true(found.beyond_entries);
+    assert_string_equal(found.state_wrong[1], "bytes damaged");
+    expect_refusal(log, "neither copy of the small state");
 }
 
 static void an_entry_that_contradicts_itself_under_right_marks_is_bad(void **state)
@@ -399,7 +409,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_cut_entry_never_comes_back, fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(a_stale_entry_under_the_cut_is_told_by_the_cuts_last,
                                         fixture_open, fixture_close),
-        cmocka_unit_test_setup_teardown(the_small_state_of_a_trimmed_log_must_be_there,
+        cmocka_unit_test_setup_teardown(a_copy_of_the_small_state_of_a_trimmed_log_must_be_there,
                                         fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(an_entry_that_contradicts_itself_under_right_marks_is_bad,
                                         fixture_open, fixture_close),

@@ -344,7 +344,7 @@ static void a_cut_waits_for_what_is_in_flight_and_refuses_what_is_above(void **s
     assert_int_equal(found.last.term, 2);
 }
 
-static void a_start_waits_until_everything_below_is_durable(void **state)
+static void a_start_waits_until_all_below_and_both_copies_of_its_state_are_durable(void **state)
 {
     struct log_fixture *log = *state;
     log_append(log, 1, 4);
@@ -356,10 +356,14 @@ static void a_start_waits_until_everything_below_is_durable(void **state)
     assert_false(wal_put_state(log->wal, &start, "x", 1));
     wal_set_start(log->wal, &start);
     poll_once(log);
-    complete_at(log, state_at(&log->geometry, 1));
-    assert_int_equal(log->model.flight_count, 1);
+    complete_at(log, state_at(&log->geometry, 1, 0));
+    assert_int_equal(log->model.flight_count, 2);
     assert_int_equal(wal_start_durable(log->wal).position, 0);
     complete_at(log, ring_at(log, write.position));
+    assert_int_equal(log->model.flight_count, 1); /* The state's other copy, and no superblock. */
+    assert_false(wal_put_state(log->wal, &start, "x", 1));
+    complete_at(log, state_at(&log->geometry, 1, 1));
+    assert_int_equal(log->model.flight_count, 1); /* The superblock, now. */
     log->model.automatic = true;
     log_settle(log);
     assert_int_equal(wal_start_durable(log->wal).position, start.position);
@@ -518,8 +522,9 @@ int main(void)
                                         fixture_close),
         cmocka_unit_test_setup_teardown(a_cut_waits_for_what_is_in_flight_and_refuses_what_is_above,
                                         fixture_open, fixture_close),
-        cmocka_unit_test_setup_teardown(a_start_waits_until_everything_below_is_durable,
-                                        fixture_open, fixture_close),
+        cmocka_unit_test_setup_teardown(
+            a_start_waits_until_all_below_and_both_copies_of_its_state_are_durable, fixture_open,
+            fixture_close),
         cmocka_unit_test_setup_teardown(a_watermark_page_follows_a_millisecond_of_idleness_once,
                                         fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(a_clean_stop_records_the_watermark_at_once, fixture_open,
