@@ -236,6 +236,7 @@ int replica_log_open(struct replica *r, enum wal_accept accept, struct fault *fa
     start_core(r, r->now_ns);
     replica_name(r, wal_store(r->wal), wal_boot(r->wal));
     r->expected_ns = r->now_ns;
+    replica_count_states(r);
     if (r->config.scrub_bytes_per_s > 0) {
         scrub_begin(&r->scrub, r->now_ns, r->config.scrub_every_ns);
     }

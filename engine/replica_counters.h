@@ -19,7 +19,8 @@
     X(frames_shrunk) X(entries_unfit) \
     X(mend_questions) X(mend_refusals) X(mend_answers) X(mend_answers_faulty) X(mend_denials) \
     X(mend_dropped) X(entries_mended) X(mends_given_up) \
-    X(scrub_passes) X(scrub_bytes) X(scrub_bad) X(scrub_pages) X(scrub_waiting)
+    X(scrub_passes) X(scrub_bytes) X(scrub_bad) X(scrub_pages) X(scrub_waiting) \
+    X(states_bad) X(states_mended)
 /* clang-format on */
 COUNTERS_DECLARE(replica, REPLICA_COUNTERS);
 

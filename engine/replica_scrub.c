@@ -54,6 +54,20 @@ static void start_write(struct replica *r, const struct scrub_context *context)
     }
 }
 
+void replica_count_states(struct replica *r)
+{
+    r->counters.states_bad = wal_counters(r->wal)->states_bad;
+    r->counters.states_mended = wal_counters(r->wal)->states_mended;
+}
+
+static void look_at_state(struct replica *r, const struct scrub_context *context)
+{
+    if (scrub_wants_state(&r->scrub, context) && wal_look_state(r->wal)) {
+        scrub_state_looked(&r->scrub, context);
+    }
+    replica_count_states(r);
+}
+
 uint32_t replica_scrub(struct replica *r)
 {
     if (r->stopping || LIKELY(!scrub_is_due(&r->scrub, r->now_ns))) {
@@ -65,6 +79,7 @@ uint32_t replica_scrub(struct replica *r)
     struct scrub_context context = replica_scrub_context(r);
     uint32_t count = scrub_step(&r->scrub, &context);
     (void)outbox_flush(&r->outbox);
+    look_at_state(r, &context);
     start_read(r, &context);
     start_write(r, &context);
     return count;

@@ -130,6 +130,9 @@ struct asker_context replica_asker_context(struct replica *r);
 struct scrub_context replica_scrub_context(struct replica *r);
 uint32_t replica_scrub(struct replica *r);
 
+/* What the log has counted of bad copies of the small state at its start. */
+void replica_count_states(struct replica *r);
+
 /* Whom frames are from and for: this store, in this boot. */
 void replica_name(struct replica *r, uint64_t store, uint64_t boot);
 /* Open the log and start the core. */

@@ -75,6 +75,21 @@ void scrub_blocked(struct scrub *scrub)
     scrub->blocked = true;
 }
 
+bool scrub_wants_state(const struct scrub *scrub, const struct scrub_context *context)
+{
+    return scrub->passing && scrub->state_due && context->start.position > 0;
+}
+
+/* Its places are counted whole, though it seldom fills them. */
+void scrub_state_looked(struct scrub *scrub, const struct scrub_context *context)
+{
+    ASSERT(scrub->state_due);
+    uint64_t length_ns = STATE_COPIES * STATE_BYTES * NS_PER_S / context->bytes_per_s;
+    uint64_t from_ns = scrub->due_ns > context->now_ns ? scrub->due_ns : context->now_ns;
+    scrub->due_ns = from_ns + length_ns;
+    scrub->state_due = false;
+}
+
 /* ---- The walk. ---- */
 
 static bool suspect_is_due(const struct scrub *scrub, uint64_t now_ns)
@@ -240,6 +255,7 @@ static void begin_next(struct scrub *scrub, const struct scrub_context *context)
             return;
         }
         scrub->passing = true;
+        scrub->state_due = true;
         scrub->begun_ns = context->now_ns;
         scrub->pass = start_of(context);
     }

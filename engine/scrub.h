@@ -57,6 +57,7 @@ struct scrub {
     /* The pass, which waits while a suspect is looked at. */
     bool passing;
     struct scrub_place pass;
+    bool state_due; /* In this pass the small state at the start was not looked at yet. */
     uint64_t begun_ns;
     uint64_t next_ns; /* When the next one begins. */
     struct suspects suspects;
@@ -116,6 +117,13 @@ void scrub_read(struct scrub *scrub);
 MUST_USE bool scrub_wants_write(const struct scrub *scrub, uint8_t **entry, uint32_t *page);
 void scrub_writing(struct scrub *scrub, const struct scrub_context *context);
 void scrub_written(struct scrub *scrub);
+
+/* Whether the two copies of the small state at the log's start are to be looked at now, once a
+ * pass; what is wrong with one is put back by whoever looks. scrub_state_looked(), once it is under
+ * way.
+ */
+MUST_USE bool scrub_wants_state(const struct scrub *scrub, const struct scrub_context *context);
+void scrub_state_looked(struct scrub *scrub, const struct scrub_context *context);
 
 /* It was not possible now. */
 void scrub_blocked(struct scrub *scrub);

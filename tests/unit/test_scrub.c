@@ -1,7 +1,7 @@
 /* test_scrub.c: suspects; and replicas whose disks go bad under them, driven poll by poll. What
  * goes wrong at random is in tests/sim/rot.c. */
 #include "engine/suspects.h"
-#include "storage/segment.h"
+#include "storage/small_state.h"
 #include "tests/support/replica_world.h"
 
 #include <setjmp.h>
@@ -68,10 +68,16 @@ static void a_full_table_of_suspects_forgets_what_comes(void **state)
 
 /* ---- Replicas. ---- */
 
-static uint64_t offset_of(uint64_t position)
+static struct geometry geometry_of_world(void)
 {
     struct geometry geometry;
     assert_true(geometry_fit(&geometry, WORLD_DISK_BYTES, SEGMENT_BYTES_MIN, WRITE_WINDOW_BYTES));
+    return geometry;
+}
+
+static uint64_t offset_of(uint64_t position)
+{
+    struct geometry geometry = geometry_of_world();
     return geometry.ring_offset + position % geometry.ring_bytes;
 }
 
@@ -359,6 +365,64 @@ static void the_log_behind_places_that_nobody_can_mend_is_scrubbed_all_the_same(
     world_close(w);
 }
 
+/* ---- The small state at the start. ---- */
+
+static uint64_t state_offset(struct world *w, uint32_t node, uint32_t copy)
+{
+    struct geometry geometry = geometry_of_world();
+    struct replica_status status;
+    replica_status(w->replica[node], &status);
+    assert_true(status.log_start_position > 0);
+    return state_at(&geometry, segment_number(&geometry, status.log_start_position), copy);
+}
+
+static void state_get(struct world *w, uint32_t node, uint32_t copy, uint8_t page[PAGE_BYTES])
+{
+    uint64_t at = state_offset(w, node, copy);
+    assert_int_equal(disk_read(w->disk[node].inner, at, PAGE_BYTES, page), 0);
+}
+
+static void state_spoil(struct world *w, uint32_t node, uint32_t copy)
+{
+    static _Alignas(PAGE_BYTES) uint8_t page[PAGE_BYTES];
+    struct disk_io io = {.op = DISK_WRITE,
+                         .bytes = PAGE_BYTES,
+                         .offset = state_offset(w, node, copy),
+                         .buffer = page};
+    assert_int_equal(disk_transfer(w->disk[node].inner, &io), 0);
+}
+
+static void a_pass_puts_back_a_bad_copy_of_the_small_state_at_the_start(void **state)
+{
+    (void)state;
+    static _Alignas(PAGE_BYTES) uint8_t kept[PAGE_BYTES];
+    static _Alignas(PAGE_BYTES) uint8_t page[PAGE_BYTES];
+    struct world *w = world_open(8192, 1u << 20); /* Passes are 100 ms apart. */
+    uint32_t leader = world_wait_leader(w);
+    send_large(w, leader);
+    world_run_by(w, 500, WORLD_MS);
+    const struct replica_counters *counters = replica_counters(w->replica[leader]);
+    state_get(w, leader, 0, kept);
+    for (uint32_t copy = 0; copy < STATE_COPIES; copy++) {
+        state_spoil(w, leader, copy);
+        world_run_by(w, 500, WORLD_MS);
+        state_get(w, leader, copy, page);
+        assert_memory_equal(page, kept, PAGE_BYTES);
+        assert_int_equal(counters->states_bad, copy + 1);
+        assert_int_equal(counters->states_mended, copy + 1);
+    }
+    state_spoil(w, leader, 0);
+    state_spoil(w, leader, 1);
+    uint64_t passes = counters->scrub_passes;
+    world_run_by(w, 1500, WORLD_MS);
+    assert_true(counters->scrub_passes >= passes + 2); /* It goes on all the same. */
+    assert_true(counters->states_bad > 2);
+    assert_int_equal(counters->states_mended, 2);
+    uint32_t other = (leader + 1) % WORLD_NODES;
+    assert_int_equal(replica_counters(w->replica[other])->states_bad, 0);
+    world_close(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -372,6 +436,7 @@ int main(void)
         cmocka_unit_test(what_another_nodes_question_finds_bad_is_put_back_though_no_pass_is_due),
         cmocka_unit_test(other_nodes_questions_are_read_for_at_the_rate_of_the_catch_up),
         cmocka_unit_test(the_log_behind_places_that_nobody_can_mend_is_scrubbed_all_the_same),
+        cmocka_unit_test(a_pass_puts_back_a_bad_copy_of_the_small_state_at_the_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
