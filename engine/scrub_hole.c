@@ -79,17 +79,18 @@ static void close_hole(struct scrub *scrub, const struct scrub_context *context)
     scrub_go_on(scrub, context);
 }
 
-/* The more places wait, the longer each of them does, so that the walk goes on between. */
-static void wait_here(struct scrub *scrub, const struct scrub_context *context)
+/* The more places wait, the longer each of them does, so that the walk goes on between. For the
+ * same end the whole hole waits: the others, who ask for its entries, find them bad anywhere. */
+static void wait_here(struct scrub *scrub, const struct scrub_context *context, uint64_t end)
 {
     uint64_t wait_ns = SCRUB_AGAIN_NS * (1ull + suspects_waiting(&scrub->suspects));
-    suspects_wait(&scrub->suspects, scrub->at.position, context->now_ns + wait_ns);
+    suspects_wait(&scrub->suspects, scrub->at.position, end, context->now_ns + wait_ns);
 }
 
 /* Nobody has the entry, or what there is contradicts itself: on behind it. */
 static void give_up(struct scrub *scrub, const struct scrub_context *context)
 {
-    wait_here(scrub, context);
+    wait_here(scrub, context, scrub->hole.top.position);
     asker_want(&scrub->asker, NULL);
     close_hole(scrub, context);
 }
@@ -99,7 +100,8 @@ void scrub_hole_begin(struct scrub *scrub, const struct scrub_context *context)
     struct scrub_place *top = &scrub->hole.top;
     scrub->hole.open = true;
     if (!entry_find(scrub, context, top) && !top_find(scrub, context, top)) {
-        wait_here(scrub, context); /* Memory knows no entry above: it ends here. */
+        /* Memory knows no entry above: it ends here. */
+        wait_here(scrub, context, context->end_position);
         scrub->hole.open = false;
         scrub_finish(scrub, context);
         return;

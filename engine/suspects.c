@@ -25,17 +25,46 @@ static struct suspect *find_or_add(struct suspects *suspects, uint64_t position)
     return known;
 }
 
+static bool waits_within(const struct suspects *suspects, uint64_t position)
+{
+    for (uint32_t i = 0; i < suspects->count; i++) {
+        const struct suspect *known = &suspects->list[i];
+        if (known->waits && known->position <= position && position < known->end) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void suspects_note(struct suspects *suspects, uint64_t position)
 {
     ASSERT(position % PAGE_BYTES == 0);
-    (void)find_or_add(suspects, position);
+    if (!waits_within(suspects, position)) {
+        (void)find_or_add(suspects, position);
+    }
 }
 
-void suspects_wait(struct suspects *suspects, uint64_t position, uint64_t due_ns)
+/* What was noted within [position, end) has been looked at with it. */
+static void notes_drop(struct suspects *suspects, uint64_t position, uint64_t end)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < suspects->count; i++) {
+        const struct suspect known = suspects->list[i];
+        if (known.waits || known.position < position || known.position >= end) {
+            suspects->list[kept++] = known;
+        }
+    }
+    suspects->count = kept;
+}
+
+void suspects_wait(struct suspects *suspects, uint64_t position, uint64_t end, uint64_t due_ns)
 {
     ASSERT(position % PAGE_BYTES == 0);
+    ASSERT(position < end);
+    notes_drop(suspects, position, end);
     struct suspect *suspect = find_or_add(suspects, position);
     if (suspect != NULL) {
+        suspect->end = end;
         suspect->due_ns = due_ns;
         suspect->waits = true;
     }

@@ -14,7 +14,9 @@
 
 #define RECORDS       40u
 #define SMALL_RECORDS 8u
-#define FIRST_SMALL   2u  /* Its entry. */
+#define FIRST_SMALL   2u /* Its entry. */
+#define FIRST_LARGE   12u
+#define LARGE_PAGES   13u
 #define LARGE_RECORDS 70u /* More than memory holds. */
 #define LARGE_BYTES   50000u
 
@@ -26,9 +28,9 @@ static void a_suspect_is_known_once_and_the_one_due_first_comes_first(void **sta
     struct suspects suspects = {0};
     struct suspect first;
     assert_false(suspects_first(&suspects, &first));
-    suspects_wait(&suspects, PAGE_BYTES, 500);
+    suspects_wait(&suspects, PAGE_BYTES, 2 * PAGE_BYTES, 500);
     suspects_note(&suspects, PAGE_BYTES); /* It still waits. */
-    suspects_wait(&suspects, 3 * PAGE_BYTES, 300);
+    suspects_wait(&suspects, 3 * PAGE_BYTES, 4 * PAGE_BYTES, 300);
     assert_int_equal(suspects.count, 2);
     assert_int_equal(suspects_waiting(&suspects), 2);
     assert_true(suspects_first(&suspects, &first));
@@ -42,12 +44,34 @@ static void a_suspect_is_known_once_and_the_one_due_first_comes_first(void **sta
     assert_int_equal(suspects.count, 2);
 }
 
+static void what_is_found_bad_within_a_place_that_waits_is_not_new(void **state)
+{
+    (void)state;
+    struct suspects suspects = {0};
+    struct suspect first;
+    suspects_note(&suspects, 4 * PAGE_BYTES);
+    suspects_note(&suspects, 9 * PAGE_BYTES);
+    suspects_wait(&suspects, 2 * PAGE_BYTES, 9 * PAGE_BYTES, 500);
+    assert_int_equal(suspects.count, 2); /* The first note was looked at with it. */
+    suspects_note(&suspects, 3 * PAGE_BYTES);
+    suspects_note(&suspects, 8 * PAGE_BYTES);
+    assert_int_equal(suspects.count, 2);
+    assert_true(suspects_first(&suspects, &first));
+    assert_int_equal(first.position, 9 * PAGE_BYTES);
+    suspects_note(&suspects, PAGE_BYTES);
+    assert_int_equal(suspects.count, 3);
+    suspects_settle(&suspects, 2 * PAGE_BYTES, 500);
+    suspects_note(&suspects, 8 * PAGE_BYTES); /* Nothing waits there any more. */
+    assert_int_equal(suspects.count, 3);
+    assert_int_equal(suspects_waiting(&suspects), 0);
+}
+
 static void a_suspect_that_was_looked_at_is_forgotten_unless_it_waits_again(void **state)
 {
     (void)state;
     struct suspects suspects = {0};
-    suspects_wait(&suspects, PAGE_BYTES, 500);
-    suspects_wait(&suspects, PAGE_BYTES, 900);
+    suspects_wait(&suspects, PAGE_BYTES, 2 * PAGE_BYTES, 500);
+    suspects_wait(&suspects, PAGE_BYTES, 2 * PAGE_BYTES, 900);
     suspects_settle(&suspects, PAGE_BYTES, 600);
     assert_int_equal(suspects.count, 1);
     suspects_settle(&suspects, PAGE_BYTES, 900);
@@ -60,7 +84,7 @@ static void a_full_table_of_suspects_forgets_what_comes(void **state)
     struct suspects suspects = {0};
     for (uint64_t i = 0; i < 2 * SUSPECTS_MAX; i++) {
         suspects_note(&suspects, i * PAGE_BYTES);
-        suspects_wait(&suspects, i * PAGE_BYTES, i);
+        suspects_wait(&suspects, i * PAGE_BYTES, (i + 1) * PAGE_BYTES, i);
     }
     assert_int_equal(suspects.count, SUSPECTS_MAX);
     assert_int_equal(suspects_waiting(&suspects), SUSPECTS_MAX);
@@ -338,19 +362,19 @@ static void other_nodes_questions_are_read_for_at_the_rate_of_the_catch_up(void 
 
 /* ---- What nobody has. ---- */
 
-/* Each of these places costs a rest of the one who asks: looked at every second, they would take
- * all of its time. */
-static void the_log_behind_places_that_nobody_can_mend_is_scrubbed_all_the_same(void **state)
+/* Each of these places costs a rest of the one who asks: looked at every second, or at every
+ * question of another node, they would take all of its time. */
+static void scrub_behind(uint64_t first, uint32_t pages)
 {
-    (void)state;
     uint32_t leader;
     struct world *w = world_of_large_records(&leader, 100ull * WORLD_MS, false);
+    struct entry_header bad[SMALL_RECORDS];
     for (uint64_t i = 0; i < SMALL_RECORDS; i++) {
-        struct entry_header entry = entry_of(w, leader, FIRST_SMALL + i);
-        assert_int_equal(entry.pages, 1);
-        for (uint32_t n = 0; n < WORLD_NODES; n++) {
-            page_flip(w, n, entry.position, 300);
-        }
+        bad[i] = entry_of(w, leader, first + i);
+        assert_int_equal(bad[i].pages, pages);
+    }
+    for (uint64_t i = 0; i < SMALL_RECORDS * WORLD_NODES; i++) {
+        page_flip(w, (uint32_t)(i % WORLD_NODES), bad[i / WORLD_NODES].position, 300);
     }
     world_run_by(w, 10000, WORLD_MS);
     const struct replica_counters *counters = replica_counters(w->replica[leader]);
@@ -358,11 +382,25 @@ static void the_log_behind_places_that_nobody_can_mend_is_scrubbed_all_the_same(
     assert_int_equal(counters->entries_mended, 0);
     uint64_t behind = entry_of(w, leader, 30).position + 3ull * PAGE_BYTES;
     page_flip(w, leader, behind, 300);
-    world_run_by(w, 15000, WORLD_MS);
-    assert_int_equal(counters->scrub_waiting, SMALL_RECORDS);
+    for (uint32_t i = 0; i < 150; i++) {
+        ask_for(w, leader, (leader + 1) % WORLD_NODES, &bad[i % SMALL_RECORDS]);
+        world_run_by(w, 100, WORLD_MS);
+    }
     assert_int_equal(counters->entries_mended, 1);
     assert_true(page_is_as_on(w, leader, (leader + 1) % WORLD_NODES, behind));
     world_close(w);
+}
+
+static void the_log_behind_places_that_nobody_can_mend_is_scrubbed_all_the_same(void **state)
+{
+    (void)state;
+    scrub_behind(FIRST_SMALL, 1);
+}
+
+static void the_log_behind_long_entries_that_nobody_can_mend_is_scrubbed_all_the_same(void **state)
+{
+    (void)state;
+    scrub_behind(FIRST_LARGE, LARGE_PAGES);
 }
 
 /* ---- The small state at the start. ---- */
@@ -427,6 +465,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_suspect_is_known_once_and_the_one_due_first_comes_first),
+        cmocka_unit_test(what_is_found_bad_within_a_place_that_waits_is_not_new),
         cmocka_unit_test(a_suspect_that_was_looked_at_is_forgotten_unless_it_waits_again),
         cmocka_unit_test(a_full_table_of_suspects_forgets_what_comes),
         cmocka_unit_test(what_memory_holds_is_put_back_without_a_question),
@@ -436,6 +475,7 @@ int main(void)
         cmocka_unit_test(what_another_nodes_question_finds_bad_is_put_back_though_no_pass_is_due),
         cmocka_unit_test(other_nodes_questions_are_read_for_at_the_rate_of_the_catch_up),
         cmocka_unit_test(the_log_behind_places_that_nobody_can_mend_is_scrubbed_all_the_same),
+        cmocka_unit_test(the_log_behind_long_entries_that_nobody_can_mend_is_scrubbed_all_the_same),
         cmocka_unit_test(a_pass_puts_back_a_bad_copy_of_the_small_state_at_the_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
