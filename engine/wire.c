@@ -14,7 +14,7 @@
 _Static_assert(sizeof(struct header_layout) == WIRE_HEADER_BYTES, "no padding in the header");
 _Static_assert(offsetof(struct header_layout, cluster) == 24, "integers are aligned");
 _Static_assert(sizeof(struct vote_layout) == 24, "no padding");
-_Static_assert(sizeof(struct vote_reply_layout) == 16, "no padding");
+_Static_assert(sizeof(struct vote_reply_layout) == 32, "no padding");
 _Static_assert(sizeof(struct append_layout) == 40, "no padding");
 _Static_assert(sizeof(struct entry_layout) == 72, "no padding");
 _Static_assert(sizeof(struct ack_layout) == 96, "no padding");

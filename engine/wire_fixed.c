@@ -53,12 +53,17 @@ static enum wire_reason timeout_now_decode(const struct head_layout *head, struc
 static enum wire_reason vote_reply_decode(const struct head_layout *head, struct wire_frame *out)
 {
     const struct vote_reply_layout *fixed = &head->vote_reply;
+    if (fixed->regressed_term > head->header.term) {
+        return WIRE_DROP_bad_field;
+    }
     if (fixed->granted > 1 || (fixed->regressed & 1u) != 0 ||
         !wire_all_zero(fixed->reserved, sizeof fixed->reserved)) {
         return WIRE_DROP_bad_field;
     }
     out->message.vote_reply.granted = fixed->granted == 1;
     out->message.vote_reply.regressed = fixed->regressed;
+    out->message.vote_reply.regressed_term = fixed->regressed_term;
+    out->message.vote_reply.regressed_token = fixed->regressed_token;
     return WIRE_DROP_ok;
 }
 
@@ -335,6 +340,8 @@ void wire_fixed_encode(const struct wire_frame *frame, struct head_layout *head)
     case WIRE_VOTE_REPLY:
         head->vote_reply.granted = frame->message.vote_reply.granted ? 1 : 0;
         head->vote_reply.regressed = frame->message.vote_reply.regressed;
+        head->vote_reply.regressed_term = frame->message.vote_reply.regressed_term;
+        head->vote_reply.regressed_token = frame->message.vote_reply.regressed_token;
         return;
     case WIRE_APPEND:
         head->append.session = frame->message.append.session;

@@ -63,6 +63,8 @@ struct vote_reply_layout {
     uint8_t granted;
     uint8_t reserved[7];
     uint64_t regressed;
+    uint64_t regressed_term;
+    uint64_t regressed_token;
 };
 
 struct append_layout {

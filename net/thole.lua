@@ -66,7 +66,8 @@ local HEADER = {
     {"tag", 16, {zero = true}},
 }
 local VOTE = {{"last_term", 8}, {"last_index", 8}, {"transfer", 1}, zero(7)}
-local VOTE_REPLY = {{"granted", 1}, zero(7), {"regressed", 8, {set = true}}}
+local VOTE_REPLY = {{"granted", 1}, zero(7), {"regressed", 8, {set = true}},
+    {"regressed_term", 8}, {"regressed_token", 8, {hex = true}}}
 local ENTRY = {
     {"session", 4}, {"fragment_bytes", 2}, {"pages", 1}, zero(1), {"used_bytes", 4},
     {"offset", 4}, {"term", 8}, {"index", 8}, {"previous_term", 8}, {"position", 8},

@@ -138,7 +138,7 @@ static void drain_vote_replies(struct raft *r, struct drain *drain)
         struct raft_message *send = drain_add_send(r, drain, RAFT_VOTE_REPLY, to);
         send->token = owed->token;
         send->vote_reply.granted = owed->term == r->state.term && r->state.vote == to;
-        send->vote_reply.regressed = r->regressed;
+        regressed_tell(r, send);
         r->owed_vote_reply &= ~set_of(to);
     }
 }
@@ -159,7 +159,7 @@ static void drain_replies(struct raft *r, struct drain *drain)
         struct raft_message *send = drain_add_send(r, drain, RAFT_PRE_VOTE_REPLY, to);
         send->token = owed->token;
         send->vote_reply.granted = owed->granted && owed->term >= r->state.term;
-        send->vote_reply.regressed = r->regressed;
+        regressed_tell(r, send);
         send->term = send->vote_reply.granted ? owed->term : r->state.term;
     }
     for (; r->owed_stale_reply != 0 && !drain_full(drain);

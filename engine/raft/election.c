@@ -246,7 +246,7 @@ void election_on_pre_vote_reply(struct raft *r, const struct raft_message *m)
         return;
     }
     r->answered |= set_of(m->from);
-    regressed_learn(r, m->vote_reply.regressed);
+    regressed_learn(r, m);
     if (!m->vote_reply.granted || m->term != r->state.term + 1) {
         return;
     }
@@ -292,7 +292,7 @@ void election_on_vote_reply(struct raft *r, const struct raft_message *m)
     ASSERT(set_has(r->granted, r->config.self)); /* Nobody was asked before. */
     r->answered |= set_of(m->from);
     membership_pin(r, m->from, m->from_store);
-    regressed_learn(r, m->vote_reply.regressed);
+    regressed_learn(r, m);
     if (!m->vote_reply.granted) {
         return;
     }

@@ -58,6 +58,8 @@ struct peer {
     uint64_t boot_token;  /* Newest token made before `boot` was heard of. */
     uint64_t
         acked_index; /* Highest acked as durable to this leader, over all sessions and boots. */
+    uint64_t accused_boot; /* Regressed: heard first in this office; 0: not yet. */
+    uint64_t regain_token; /* Regaining: newest made before that was told. */
     uint64_t regain_index; /* Regressed: with so much it counts again; UINT64_MAX: first it has to
                               be started again. */
     struct owed_reply vote_reply;
@@ -143,8 +145,11 @@ struct raft {
     uint64_t read_token;     /* Newest made before the round began: only newer ones prove it. */
     raft_set read_heard;     /* Who has answered the round. */
 
-    raft_set members;   /* All of the configuration but this node. */
-    raft_set regressed; /* See raft_regressed(). */
+    raft_set members;        /* All of the configuration but this node. */
+    raft_set regressed;      /* See raft_regressed(). */
+    raft_set regaining;      /* A leader: of these, who has all again; a quorum is being told. */
+    uint64_t regressed_term; /* Of the leader's word that made it so, and the word's token. */
+    uint64_t regressed_token;
     struct raft_configuration configuration;
     struct raft_configuration configuration_before; /* In force again if the newer one is cut. */
     struct raft_counters counters;
@@ -262,10 +267,12 @@ void progress_build_append(struct raft *r, uint8_t id, struct raft_message *appe
 bool regressed_is(const struct raft *r, uint8_t id);
 void regressed_accuse(struct raft *r, uint8_t id);
 void regressed_follow(struct raft *r, const struct raft_message *m);
-void regressed_learn(struct raft *r, raft_set regressed);
+void regressed_learn(struct raft *r, const struct raft_message *m);
+void regressed_tell(const struct raft *r, struct raft_message *reply);
+raft_set regressed_word(struct raft *r, uint64_t token);
 void regressed_lead(struct raft *r);
 void regressed_started(struct raft *r, uint8_t id);
-void regressed_regain(struct raft *r);
+void regressed_heard(struct raft *r, uint8_t from);
 uint64_t regressed_quorum_value(const struct raft *r, const uint64_t *values, bool all);
 
 /* membership.c */

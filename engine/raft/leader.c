@@ -103,7 +103,7 @@ void leader_on_append_reply(struct raft *r, const struct raft_message *m)
         r->state.bootstrapped = true;
     }
     progress_on_reply(r, m, fresh);
-    regressed_regain(r);
+    regressed_heard(r, m->from);
     leader_update_commit(r);
     transfer_advance(r);
 }

@@ -155,6 +155,6 @@ void progress_build_append(struct raft *r, uint8_t id, struct raft_message *appe
     append->append.prev = (struct raft_entry_id){raft_term_of(r, index), index};
     append->append.commit_index = r->commit_index;
     append->append.heard_boot = (uint32_t)peer->boot;
-    append->append.regressed = r->regressed;
+    append->append.regressed = regressed_word(r, peer->sent_token);
     ASSERT((append->append.prev.term == 0) == (index == 0));
 }

@@ -127,7 +127,9 @@ struct raft_message {
         } vote;            /* PRE_VOTE, VOTE */
         struct {
             bool granted;
-            raft_set regressed; /* See raft_regressed(). */
+            raft_set regressed;      /* See raft_regressed(); known from the APPEND of ... */
+            uint64_t regressed_term; /* ... this term and token, or 0: from none. */
+            uint64_t regressed_token;
         } vote_reply; /* PRE_VOTE_REPLY, VOTE_REPLY. The term of a granted PRE_VOTE_REPLY is the
                          request's, that of every other message the sender's own. */
         struct {

@@ -3,15 +3,17 @@
  * A node that lacks what it has acknowledged, and does not say so, runs on an old copy of its disk,
  * or on a disk that lied. What it has promised, to whomever, is not known any more: so none of its
  * votes and acks counts, and it gets no vote. The leader that notices tells all with every APPEND,
- * and whoever votes tells the candidate. Only memory holds it: no disk is asked to vouch for
- * another. The accused node, which hears it too, takes a vote bound like one that has lost an end
- * of its log: a disk that is only old will keep that, even if all others are started anew.
+ * and whoever votes tells the candidate; the newest word of a leader counts. Only memory holds it:
+ * no disk is asked to vouch for another. The accused node, which hears it too, takes a vote bound
+ * like one that has lost an end of its log: a disk that is only old will keep that, even if all
+ * others are started anew.
  *
  * The leader goes on to bring it what it lacks. Once somebody has seen to its disk and started it
  * again, it counts again as soon as it holds, durably, all that this leader had when it heard of
  * that start, and a quorum without it has said since that it still follows this leader. All that is
  * committed lies below that then: whatever the accused one had acked to another leader, its ack
  * alone was not enough; and it is asked to vote only in later terms than those it has forgotten.
+ * But first a quorum is told: else a next leader might still believe the old word.
  */
 #include "engine/raft/internal.h"
 
@@ -26,7 +28,9 @@ void regressed_accuse(struct raft *r, uint8_t id)
     ASSERT(r->role == RAFT_LEADER);
     ASSERT(set_has(r->members, id));
     r->regressed |= set_of(id);
+    r->regaining &= ~set_of(id);
     r->peers[id].regain_index = UINT64_MAX;
+    r->peers[id].accused_boot = r->peers[id].boot;
     r->peers[id].acked_index = 0;
     r->counters.regressions++;
     r->owed_append |= r->members; /* All are to know. */
@@ -53,15 +57,45 @@ void regressed_follow(struct raft *r, const struct raft_message *m)
     ASSERT(r->role == RAFT_FOLLOWER);
     ASSERT(m->term == r->state.term);
     r->regressed = m->append.regressed;
+    r->regaining = 0;
+    r->regressed_term = m->term;
+    r->regressed_token = m->token;
     if (regressed_is(r, r->config.self) && !accused) {
         regressed_bind(r, m->append.commit_index);
     }
 }
 
-/* A voter's word to a candidate. It accuses nobody who asks it: it would not answer. */
-void regressed_learn(struct raft *r, raft_set regressed)
+/* What a voter knows from a leader, told to a candidate. It is never the candidate who is accused:
+ * that one would not be answered. */
+void regressed_learn(struct raft *r, const struct raft_message *m)
 {
-    r->regressed |= regressed & ~set_of(r->config.self);
+    uint64_t term = m->vote_reply.regressed_term;
+    uint64_t token = m->vote_reply.regressed_token;
+
+    if (term < r->regressed_term || (term == r->regressed_term && token <= r->regressed_token)) {
+        return;
+    }
+    r->regressed = m->vote_reply.regressed & ~set_of(r->config.self);
+    r->regaining = 0;
+    r->regressed_term = term;
+    r->regressed_token = token;
+}
+
+/* The newest word of a leader that this node knows, its own one too. */
+void regressed_tell(const struct raft *r, struct raft_message *reply)
+{
+    reply->vote_reply.regressed = r->regressed & ~r->regaining;
+    reply->vote_reply.regressed_term = r->regressed_term;
+    reply->vote_reply.regressed_token = r->regressed_token;
+}
+
+/* A leader tells all with every APPEND; this one has `token`. */
+raft_set regressed_word(struct raft *r, uint64_t token)
+{
+    ASSERT(r->role == RAFT_LEADER);
+    r->regressed_term = r->state.term;
+    r->regressed_token = token;
+    return r->regressed & ~r->regaining;
 }
 
 /* A leader has to see a start of each of them itself. */
@@ -69,16 +103,19 @@ void regressed_lead(struct raft *r)
 {
     ASSERT(r->role == RAFT_LEADER);
     ASSERT(!set_has(r->regressed, r->config.self));
+    r->regaining = 0;
     for (raft_set rest = r->regressed; rest != 0; rest &= rest - 1) {
         r->peers[set_first(rest)].regain_index = UINT64_MAX;
+        r->peers[set_first(rest)].accused_boot = 0;
     }
 }
 
-/* The leader hears it in a newer boot than the one that was accused. */
+/* The leader hears it in a newer boot. The first that it hears at all may be the accused one. */
 void regressed_started(struct raft *r, uint8_t id)
 {
     ASSERT(r->role == RAFT_LEADER);
-    if (regressed_is(r, id)) {
+    if (regressed_is(r, id) && r->peers[id].accused_boot != 0) {
+        r->regaining &= ~set_of(id);
         r->peers[id].regain_index = r->terms.last_index;
     }
 }
@@ -95,15 +132,34 @@ static bool regressed_led_since(const struct raft *r, uint64_t token)
     return quorum_agrees(&r->configuration, heard & ~r->regressed);
 }
 
-/* Something was heard: whoever has all again counts again. */
-void regressed_regain(struct raft *r)
+/* It holds all that it has to, and the office has outlived its start. */
+static bool regressed_has_all(const struct raft *r, uint8_t id)
+{
+    const struct peer *peer = &r->peers[id];
+
+    return r->match[id] >= peer->regain_index && peer->heard_token > peer->boot_token &&
+           regressed_led_since(r, peer->boot_token);
+}
+
+/* An answer of `from`: whoever has all again counts again, once a quorum has been told. */
+void regressed_heard(struct raft *r, uint8_t from)
 {
     ASSERT(r->role == RAFT_LEADER);
+    if (LIKELY(r->regressed == 0)) {
+        return;
+    }
+    if (r->peers[from].accused_boot == 0) {
+        r->peers[from].accused_boot = r->peers[from].boot;
+    }
     for (raft_set rest = r->regressed & r->members; rest != 0; rest &= rest - 1) {
         uint8_t id = set_first(rest);
-        const struct peer *peer = &r->peers[id];
-        if (r->match[id] >= peer->regain_index && peer->heard_token > peer->boot_token &&
-            regressed_led_since(r, peer->boot_token)) {
+        if (!set_has(r->regaining, id) && regressed_has_all(r, id)) {
+            r->regaining |= set_of(id);
+            r->peers[id].regain_token = r->token;
+            r->owed_append |= r->members;
+            r->dirty = true;
+        } else if (set_has(r->regaining, id) && regressed_led_since(r, r->peers[id].regain_token)) {
+            r->regaining &= ~set_of(id);
             r->regressed &= ~set_of(id);
             r->heard_ns[id] = r->now_ns;
             r->counters.regained++;

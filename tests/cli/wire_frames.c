@@ -136,6 +136,8 @@ static void put_message(const struct wire_frame *frame)
     case RAFT_VOTE_REPLY:
         put("vote_reply.granted", message->vote_reply.granted);
         put("vote_reply.regressed", message->vote_reply.regressed);
+        put("vote_reply.regressed_term", message->vote_reply.regressed_term);
+        put("vote_reply.regressed_token", message->vote_reply.regressed_token);
         return;
     case RAFT_APPEND:
         put("append.session", message->append.session);

@@ -408,6 +408,8 @@ void frame_random(struct prng *prng,
     case WIRE_VOTE_REPLY:
         frame->message.vote_reply.granted = prng_chance(prng, 500000);
         frame->message.vote_reply.regressed = prng_next(prng) & ~1ull;
+        frame->message.vote_reply.regressed_term = number(prng, 0, frame->header.term);
+        frame->message.vote_reply.regressed_token = prng_next(prng);
         return;
     case WIRE_APPEND:
         append_random(prng, &frame->message, frame->header.term);
@@ -523,7 +525,9 @@ static bool message_equal(const struct wire_frame *a, const struct wire_frame *b
     case RAFT_PRE_VOTE_REPLY:
     case RAFT_VOTE_REPLY:
         return x->vote_reply.granted == y->vote_reply.granted &&
-               x->vote_reply.regressed == y->vote_reply.regressed;
+               x->vote_reply.regressed == y->vote_reply.regressed &&
+               x->vote_reply.regressed_term == y->vote_reply.regressed_term &&
+               x->vote_reply.regressed_token == y->vote_reply.regressed_token;
     case RAFT_APPEND:
         return x->append.session == y->append.session &&
                memcmp(&x->append.prev, &y->append.prev, sizeof x->append.prev) == 0 &&

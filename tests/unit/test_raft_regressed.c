@@ -238,6 +238,11 @@ static void accused_peer_that_was_started_again_and_has_all_counts_again(void **
     acks(2, 3, 0);                                          /* Heard in the next one. */
     acks(2, 3, 4);
     assert_int_equal(raft_regressed(core.raft), set_of(2)); /* Does 3 still follow? */
+    acks(3, 1, 4); /* It does, and hears next that 2 has all. */
+    assert_int_equal(raft_regressed(core.raft), set_of(2));
+    assert_int_equal(core_heartbeat(&core, 2).append.regressed, 0);
+    acks(2, 3, 4); /* Its own answer is not one of a quorum without it. */
+    assert_int_equal(raft_regressed(core.raft), set_of(2));
     acks(3, 1, 4);
     assert_int_equal(raft_regressed(core.raft), 0);
     assert_int_equal(raft_counters(core.raft)->regained, 1);
@@ -259,6 +264,7 @@ static void accused_peer_that_was_started_again_counts_no_earlier_than_it_has_al
     acks(3, 1, 4);
     assert_int_equal(raft_regressed(core.raft), set_of(2)); /* Entry 5 was there at its start. */
     acks(2, 3, 5);
+    acks(3, 1, 4);
     assert_int_equal(raft_regressed(core.raft), 0);
 }
 
@@ -291,6 +297,7 @@ static void old_copy_is_spoken_to_in_its_older_boot(void **state)
     assert_true(raft_replication(core.raft, 2).active);
     acks(2, 7, 0); /* Started again; 7 was another life. */
     acks(2, 7, 4);
+    acks(3, 1, 4);
     acks(3, 1, 4);
     assert_int_equal(raft_regressed(core.raft), 0);
 }
@@ -371,19 +378,65 @@ static void leader_that_lets_somebody_count_again_is_believed(void **state)
     hear_of(2, 0);
 }
 
+/* Of two words of leaders the newer one counts; about itself a candidate believes nobody. */
 static void candidate_learns_from_its_voters(void **state)
 {
     (void)state;
     core_campaign(&core);
     struct raft_message yes = core_reply(core_sent(&core, RAFT_VOTE, 2), true);
-    yes.vote_reply.regressed = set_of(1) | set_of(2); /* About itself it believes nobody. */
+    yes.vote_reply.regressed = set_of(1) | set_of(2);
+    yes.vote_reply.regressed_term = 2;
+    yes.vote_reply.regressed_token = 7;
     core_receive(&core, &yes);
     assert_int_equal(raft_regressed(core.raft), set_of(2));
     assert_int_equal(raft_role(core.raft), RAFT_CANDIDATE);
     yes = core_reply(core_sent(&core, RAFT_VOTE, 3), true);
+    yes.vote_reply.regressed_term = 2;
+    yes.vote_reply.regressed_token = 6;
     core_receive(&core, &yes);
     assert_true(raft_is_leader(core.raft));
     assert_int_equal(raft_regressed(core.raft), set_of(2));
+}
+
+/* It may have known an older boot than that which was accused. */
+static void later_leader_waits_for_a_start_that_it_sees(void **state)
+{
+    (void)state;
+    core_campaign(&core);
+    struct raft_message yes = core_reply(core_sent(&core, RAFT_VOTE, 3), true);
+    yes.vote_reply.regressed = set_of(2);
+    yes.vote_reply.regressed_term = 2;
+    core_receive(&core, &yes);
+    core_settle(&core);
+    assert_true(raft_is_leader(core.raft));
+    assert_int_equal(raft_regressed(core.raft), set_of(2));
+    for (uint32_t i = 0; i < 4; i++) { /* Boot 1 was heard; it is in boot 2 since. */
+        acks(2, 2, 3);
+        acks(3, 1, 3);
+    }
+    assert_int_equal(raft_regressed(core.raft), set_of(2));
+    for (uint32_t i = 0; i < 4; i++) {
+        acks(2, 3, 3);
+        acks(3, 1, 3);
+    }
+    assert_int_equal(raft_regressed(core.raft), 0);
+}
+
+/* Node 3 has all again, and 2 was told; then the leader is gone. */
+static void newer_word_lets_somebody_vote_again(void **state)
+{
+    (void)state;
+    hear_of(1, set_of(3));
+    core_pre_campaign(&core);
+    struct raft_message no = core_reply(core_sent(&core, RAFT_PRE_VOTE, 2), false);
+    no.term = raft_term(core.raft);
+    no.vote_reply.regressed_term = raft_term(core.raft);
+    no.vote_reply.regressed_token = 2;
+    core_receive(&core, &no);
+    assert_int_equal(raft_regressed(core.raft), 0);
+    struct raft_message yes = core_reply(core_sent(&core, RAFT_PRE_VOTE, 3), true);
+    core_receive(&core, &yes);
+    assert_int_equal(raft_role(core.raft), RAFT_CANDIDATE);
 }
 
 int main(void)
@@ -422,6 +475,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(leader_that_lets_somebody_count_again_is_believed,
                                         three_nodes, fini),
         cmocka_unit_test_setup_teardown(candidate_learns_from_its_voters, three_nodes, fini),
+        cmocka_unit_test_setup_teardown(later_leader_waits_for_a_start_that_it_sees, three_nodes,
+                                        fini),
+        cmocka_unit_test_setup_teardown(newer_word_lets_somebody_vote_again, three_nodes, fini),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -177,7 +177,7 @@ static void messages_stand_where_the_protocol_says(void **state)
                                           .to = 2,
                                           .term = 5,
                                           .vote_reply = {.granted = true, .regressed = 10}}};
-    assert_int_equal(wire_encode(&said, head), 88 + 16);
+    assert_int_equal(wire_encode(&said, head), 88 + 32);
     assert_int_equal(bytes_le(head + 88, 8), 1);
     assert_int_equal(bytes_le(head + 96, 8), 10);
 
