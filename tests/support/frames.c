@@ -380,6 +380,14 @@ static void vote_random(struct prng *prng, enum wire_kind kind, struct wire_fram
     frame->message.vote.transfer = kind == WIRE_VOTE && prng_chance(prng, 500000);
 }
 
+static void vote_reply_random(struct prng *prng, struct raft_message *message, uint64_t term)
+{
+    message->vote_reply.granted = prng_chance(prng, 500000);
+    message->vote_reply.regressed = prng_next(prng) & ~1ull;
+    message->vote_reply.regressed_term = number(prng, 0, term);
+    message->vote_reply.regressed_token = prng_next(prng);
+}
+
 static void append_random(struct prng *prng, struct raft_message *message, uint64_t term)
 {
     message->append.session = (uint32_t)prng_next(prng);
@@ -406,10 +414,7 @@ void frame_random(struct prng *prng,
         return;
     case WIRE_PRE_VOTE_REPLY:
     case WIRE_VOTE_REPLY:
-        frame->message.vote_reply.granted = prng_chance(prng, 500000);
-        frame->message.vote_reply.regressed = prng_next(prng) & ~1ull;
-        frame->message.vote_reply.regressed_term = number(prng, 0, frame->header.term);
-        frame->message.vote_reply.regressed_token = prng_next(prng);
+        vote_reply_random(prng, &frame->message, frame->header.term);
         return;
     case WIRE_APPEND:
         append_random(prng, &frame->message, frame->header.term);
