@@ -527,8 +527,10 @@ static uint32_t take_frame(struct client *client,
         return 1;
     }
     if (frame.header.kind != WIRE_REPLY || frame.reply.session != 0) {
-        const struct listener *listener = listener_of(client, frame.header.kind);
-        if (listener->take == NULL) {
+        bool heard = frame.header.kind <= WIRE_TRANSFER_REPLY; /* Not of STATS: nobody asks here. */
+        const struct listener *listener = heard ? listener_of(client, frame.header.kind) : NULL;
+        if (listener == NULL || listener->take == NULL) {
+            client->counters.replies_unasked++;
             return 0; /* Of a kind that was not asked for. */
         }
         listener->take(listener->context, &frame, now_ns);

@@ -85,8 +85,8 @@ struct client_read {
 #define CLIENT_COUNTERS(X) \
     X(records_sent) X(records_answered) X(records_unanswered) X(requests_sent) X(frames_sent) \
     X(frames_dropped) X(replies) X(replies_repeated) X(replies_late) X(replies_unknown) \
-    X(leader_changes) X(reads_sent) X(reads_answered) X(reads_unanswered) X(reads_late) \
-    X(posts)
+    X(replies_unasked) X(leader_changes) X(reads_sent) X(reads_answered) X(reads_unanswered) \
+    X(reads_late) X(posts)
 /* clang-format on */
 COUNTERS_DECLARE(client, CLIENT_COUNTERS);
 

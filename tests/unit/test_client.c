@@ -344,6 +344,28 @@ static void reply_to_another_process_is_dropped(void **state)
     end(f);
 }
 
+/* Anybody who knows the cluster can send one: to a boot that it does not name. */
+static void reply_that_nobody_asked_for_is_dropped(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(1472, 10);
+    struct wire_frame frame = {.header = {.kind = WIRE_STATS_REPLY,
+                                          .from = 1,
+                                          .cluster = CLUSTER,
+                                          .from_store = 9,
+                                          .from_boot = 1},
+                               .stats_reply = {.total = 1, .first = 1}};
+    f->end.due_bytes[0] = wire_encode(&frame, f->end.due[0]);
+    frame.header.kind = WIRE_TRANSFER_REPLY;
+    frame.transfer_reply = (struct wire_transfer_reply){0};
+    f->end.due_bytes[1] = wire_encode(&frame, f->end.due[1]);
+    f->end.due_count = 2;
+    client_poll(f->client, 200, note, &f->fates);
+    assert_int_equal(client_wire_counters(f->client)->ok, 2);
+    assert_int_equal(client_counters(f->client)->replies_unasked, 2);
+    end(f);
+}
+
 static void unanswered_records_are_given_up_once_and_apart(void **state)
 {
     (void)state;
@@ -637,6 +659,7 @@ int main(void)
         cmocka_unit_test(records_of_the_same_times_complete_together),
         cmocka_unit_test(repeated_and_unknown_replies_change_counters_only),
         cmocka_unit_test(reply_to_another_process_is_dropped),
+        cmocka_unit_test(reply_that_nobody_asked_for_is_dropped),
         cmocka_unit_test(unanswered_records_are_given_up_once_and_apart),
         cmocka_unit_test(outstanding_records_are_bounded),
         cmocka_unit_test(busy_and_full_are_fates_of_their_own),
