@@ -37,13 +37,16 @@ void regressed_accuse(struct raft *r, uint8_t id)
     progress_probe(r, id, r->terms.last_index);
 }
 
-/* What it may have acknowledged, and lacks, is committed by now, or never will be by that ack. */
+/* What it may have acknowledged in this term, and lacks, is committed by now, or never will be by
+ * that ack. What it had of earlier terms, committed unknown to the leader as yet, whoever has an
+ * entry of this term has too. */
 static void regressed_bind(struct raft *r, uint64_t commit_index)
 {
     struct raft_entry_id *bound = &r->state.vote_bound;
+    uint64_t index = raft_max(commit_index, 1);
 
-    if (commit_index > 0 && (bound->term < r->state.term || bound->index < commit_index)) {
-        *bound = (struct raft_entry_id){r->state.term, commit_index};
+    if (bound->term < r->state.term || bound->index < index) {
+        *bound = (struct raft_entry_id){r->state.term, index};
     }
     r->bound_index = 0; /* A word of before does not meet it. */
     r->dirty = true;

@@ -353,6 +353,28 @@ static void accused_node_is_bound_by_what_is_committed(void **state)
     assert_int_equal(raft_vote_bound(core.raft).index, 9);
 }
 
+/* A leader that is new in office knows of no commit yet: what was lost may be committed all the
+ * same, and the vote of this term may be among it. */
+static void accused_node_is_bound_though_the_leader_knows_of_no_commit(void **state)
+{
+    (void)state;
+    struct raft_message append = core_append(&core, 2, id(2, 3));
+    append.term = 3;
+    append.append.regressed = set_of(1);
+    core_receive(&core, &append);
+    core_settle(&core);
+    assert_int_equal(raft_vote_bound(core.raft).term, 3);
+    assert_int_equal(raft_vote_bound(core.raft).index, 1);
+    core.recovered.term = 3; /* Started again: it has heard of no leader, nor how it had voted. */
+    core.recovered.vote_bound = raft_vote_bound(core.raft);
+    core.config.boot++;
+    core_start(&core);
+    struct raft_message request = core_vote_request(&core, 3, 3, id(2, 3));
+    core_receive(&core, &request);
+    core_settle(&core);
+    assert_false(core_sent(&core, RAFT_VOTE_REPLY, 3)->vote_reply.granted);
+}
+
 static void follower_knows_it_from_the_leader_and_tells_candidates(void **state)
 {
     (void)state;
@@ -470,6 +492,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(accused_node_neither_votes_nor_stands, three_nodes, fini),
         cmocka_unit_test_setup_teardown(accused_node_is_bound_by_what_is_committed, three_nodes,
                                         fini),
+        cmocka_unit_test_setup_teardown(accused_node_is_bound_though_the_leader_knows_of_no_commit,
+                                        three_nodes, fini),
         cmocka_unit_test_setup_teardown(follower_knows_it_from_the_leader_and_tells_candidates,
                                         three_nodes, fini),
         cmocka_unit_test_setup_teardown(leader_that_lets_somebody_count_again_is_believed,
