@@ -397,7 +397,7 @@ static void tell_durable(struct replica *r)
     if (hard.term != r->told_hard.term || hard.vote != r->told_hard.vote ||
         hard.entry_term != r->told_hard.entry_term ||
         hard.bootstrapped != r->told_hard.bootstrapped ||
-        hard.vote_bound.index != r->told_hard.vote_bound.index) {
+        log_id_compare(hard.vote_bound, r->told_hard.vote_bound) != 0) {
         r->told_hard = hard;
         tell(r, (struct raft_event){.kind = RAFT_EVENT_STATE_DURABLE,
                                     .state_durable = {.term = hard.term,

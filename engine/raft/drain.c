@@ -53,7 +53,8 @@ static bool drain_state_differs(const struct raft *r)
     return r->state.term != r->state_durable.term || r->state.vote != r->state_durable.vote ||
            r->state.entry_term != r->state_durable.entry_term ||
            r->state.bootstrapped != r->state_durable.bootstrapped ||
-           r->state.vote_bound.index != r->state_durable.vote_bound.index;
+           r->state.vote_bound.index != r->state_durable.vote_bound.index ||
+           r->state.vote_bound.term != r->state_durable.vote_bound.term;
 }
 
 static void drain_state(struct raft *r, struct drain *drain)

@@ -359,6 +359,7 @@ static void raft_on_state_durable(struct raft *r, const struct raft_event *event
     ASSERT(event->state_durable.term == r->state_writing.term);
     ASSERT(event->state_durable.vote == r->state_writing.vote);
     ASSERT(event->state_durable.entry_term == r->state_writing.entry_term);
+    ASSERT(event->state_durable.vote_bound.term == r->state_writing.vote_bound.term);
     ASSERT(event->state_durable.vote_bound.index == r->state_writing.vote_bound.index);
     r->state_in_flight = false;
     r->state_durable = r->state_writing;

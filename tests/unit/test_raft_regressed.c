@@ -375,6 +375,28 @@ static void accused_node_is_bound_though_the_leader_knows_of_no_commit(void **st
     assert_false(core_sent(&core, RAFT_VOTE_REPLY, 3)->vote_reply.granted);
 }
 
+/* A bound of before may have the same index, in an earlier term. */
+static void later_bound_with_the_index_of_an_earlier_one_goes_to_the_disk(void **state)
+{
+    (void)state;
+    core_fini(&core);
+    core_prepare_log(&core, 3, old_log, 3);
+    core.recovered.vote_bound = id(1, 9);
+    core_start(&core);
+    hear_of(1, 0); /* The term is on disk. */
+    struct raft_message append = core_append(&core, 2, id(2, 3));
+    append.token = 2;
+    append.append.commit_index = 9;
+    append.append.regressed = set_of(1);
+    core_receive(&core, &append);
+    core_drain(&core);
+    const struct raft_effect *write = core_effect(&core, RAFT_EFFECT_WRITE_STATE);
+    assert_non_null(write);
+    assert_int_equal(write->write_state.vote_bound.term, append.term);
+    assert_int_equal(write->write_state.vote_bound.index, 9);
+    core_state_durable(&core);
+}
+
 static void follower_knows_it_from_the_leader_and_tells_candidates(void **state)
 {
     (void)state;
@@ -494,6 +516,8 @@ int main(void)
                                         fini),
         cmocka_unit_test_setup_teardown(accused_node_is_bound_though_the_leader_knows_of_no_commit,
                                         three_nodes, fini),
+        cmocka_unit_test_setup_teardown(
+            later_bound_with_the_index_of_an_earlier_one_goes_to_the_disk, three_nodes, fini),
         cmocka_unit_test_setup_teardown(follower_knows_it_from_the_leader_and_tells_candidates,
                                         three_nodes, fini),
         cmocka_unit_test_setup_teardown(leader_that_lets_somebody_count_again_is_believed,
