@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <string.h>
 
+_Static_assert(WIRE_COMMIT_LIMIT <= LAYOUT_POSITION_LIMIT, "a superblock holds any vote bound");
+
 COUNTERS_DEFINE(replica, REPLICA_COUNTERS);
 
 static uint32_t peers_of(const struct replica_config *config)

@@ -24,6 +24,7 @@
 #define WIRE_MAGIC           0x464f4854u /* "THOF" */
 #define WIRE_VERSION         1u
 #define WIRE_HEADER_BYTES    88u
+#define WIRE_COMMIT_LIMIT    (1ull << 62) /* Of an APPEND: an accused node keeps it on disk. */
 #define WIRE_TAG_BYTES       16u
 #define WIRE_FIXED_BYTES_MAX 104u
 #define WIRE_HEAD_BYTES_MAX  (WIRE_HEADER_BYTES + WIRE_FIXED_BYTES_MAX)

@@ -70,7 +70,7 @@ static enum wire_reason vote_reply_decode(const struct head_layout *head, struct
 static enum wire_reason append_decode(const struct head_layout *head, struct wire_frame *out)
 {
     const struct append_layout *fixed = &head->append;
-    if (fixed->commit_index >= NUMBER_LIMIT || (fixed->regressed & 1u) != 0) {
+    if (fixed->commit_index >= WIRE_COMMIT_LIMIT || (fixed->regressed & 1u) != 0) {
         return WIRE_DROP_bad_field;
     }
     struct raft_entry_id prev = {fixed->prev_term, fixed->prev_index};

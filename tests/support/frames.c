@@ -394,7 +394,7 @@ static void append_random(struct prng *prng, struct raft_message *message, uint6
     message->append.heard_boot = (uint32_t)prng_next(prng);
     message->append.regressed = prng_next(prng) & ~1ull;
     message->append.prev = id_random(prng, term, true);
-    message->append.commit_index = number(prng, 0, NUMBER_LIMIT - 1);
+    message->append.commit_index = number(prng, 0, WIRE_COMMIT_LIMIT - 1);
 }
 
 void frame_random(struct prng *prng,

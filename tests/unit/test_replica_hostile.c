@@ -272,6 +272,38 @@ static void a_good_frame_behind_garbage_is_reached_by_the_same_poll(void **state
     world_close(w);
 }
 
+/* In the leader's name: the node would be bound to it, on its disk. */
+static void an_accusation_that_no_disk_can_hold_is_not_kept(void **state)
+{
+    (void)state;
+    uint32_t leader;
+    struct world *w = settled(&leader);
+    uint32_t node = (leader + 1) % WORLD_NODES;
+    const struct raft *raft = replica_raft(w->replica[node]);
+    struct wire_frame frame = {.header = {.kind = WIRE_APPEND, .cluster = WORLD_CLUSTER}};
+    frame.message = (struct raft_message){.kind = RAFT_APPEND,
+                                          .from = (uint8_t)(leader + 1),
+                                          .to = (uint8_t)(node + 1),
+                                          .from_boot = 1u << 20,
+                                          .term = raft_term(raft),
+                                          .token = 1ull << 60};
+    frame.message.from_store = raft_configuration(raft)->members[leader].store;
+    frame.message.append.commit_index = 1ull << 62;
+    frame.message.append.regressed = 1ull << (node + 1);
+    uint8_t bytes[FRAME_BYTES_MAX];
+    struct nic_send send = {
+        .to = w->net.ports[node].nic.self, .head = bytes, .head_bytes = wire_encode(&frame, bytes)};
+    w->net.lose = NULL;
+    assert_int_equal(nic_tx_burst(&w->net.ports[leader].nic, &send, 1), 1);
+    for (uint32_t i = 0; i < 100; i++) {
+        poll(w, node);
+    }
+    assert_int_equal(raft_vote_bound(raft).index, 0);
+    world_restart(w, 0);
+    (void)world_wait_leader(w);
+    world_close(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -279,6 +311,7 @@ int main(void)
         cmocka_unit_test(what_is_no_frame_of_this_cluster_is_answered_by_nothing),
         cmocka_unit_test(a_question_is_answered_by_one_frame_to_whoever_asked),
         cmocka_unit_test(a_request_is_answered_once_and_sends_its_entry_to_the_others),
+        cmocka_unit_test(an_accusation_that_no_disk_can_hold_is_not_kept),
         cmocka_unit_test(a_good_frame_behind_garbage_is_reached_by_the_same_poll),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
