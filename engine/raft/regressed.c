@@ -166,7 +166,6 @@ void regressed_heard(struct raft *r, uint8_t from)
             r->regressed &= ~set_of(id);
             r->heard_ns[id] = r->now_ns;
             r->counters.regained++;
-            r->owed_append |= r->members; /* All are to know: it may be needed for the next vote. */
         }
     }
 }
