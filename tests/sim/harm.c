@@ -147,7 +147,17 @@ static void load_small(struct harm *harm)
     harm->last_index = sim->commit_index;
 }
 
-/* Until the ring was written once and a part of it again; `before` is how it was in between. */
+/* Whether the image holds what lay at this position one lap of the ring ago. */
+static bool lap_holds(const struct sim_disk *disk, const uint8_t *image, uint64_t position)
+{
+    uint64_t ring_bytes = disk->geometry.ring_bytes;
+    uint64_t at = disk->geometry.ring_offset + position % ring_bytes;
+    uint64_t mark = page_mark_of(image + at).position;
+    return position >= ring_bytes && mark / PAGE_BYTES == (position - ring_bytes) / PAGE_BYTES;
+}
+
+/* Until the ring was written once and a part of it again; `before` is how it was in between. What
+ * is committed within a moment may fill the ring, so nothing is waited for before the image. */
 static void load_laps(struct harm *harm)
 {
     struct sim *sim = harm->sim;
@@ -155,14 +165,13 @@ static void load_laps(struct harm *harm)
     while (sim->commit_index == 0) {
         sim_step(sim);
     }
-    run_for(sim, HARM_QUIET_NS);
     harm->victim = follower(sim);
     const struct sim_disk *disk = &sim->nodes[harm->victim].disk;
     uint64_t ring_bytes = disk->geometry.ring_bytes;
     bool kept = false;
     while (end_position(disk, sim->commit_index) < ring_bytes + ring_bytes / 8) {
         sim_step(sim);
-        if (!kept && end_position(disk, sim->commit_index) > ring_bytes - ring_bytes / 8) {
+        if (!kept && end_position(disk, sim->commit_index) > ring_bytes / 2) {
             memcpy(lap_image, disk->image, SIM_DISK_BYTES);
             kept = true;
         }
@@ -378,6 +387,9 @@ static void harm_pages(struct harm *harm)
         put(harm, at, other->image + at);
         come_back_mended(harm, "a page is another node's");
         if (harm->before != NULL) {
+            if (!lap_holds(disk, harm->before, position)) {
+                sim_violation(harm->sim, "no older lap of position %" PRIu64 " was kept", position);
+            }
             go_down(harm);
             put(harm, at, harm->before + at);
             come_back_mended(harm, "a page is an older lap's");
