@@ -11,7 +11,7 @@
 
 /* The ring begins at one of these at the latest. */
 #define REMAINS_LOOKS_MAX                                                                          \
-    ((SEGMENTS_MAX + LAYOUT_STATES_EXTRA) / (LAYOUT_RING_ALIGN / STATE_BYTES) + 2u)
+    (STATE_COPIES * (SEGMENTS_MAX + LAYOUT_STATES_EXTRA) / (LAYOUT_RING_ALIGN / STATE_BYTES) + 2u)
 
 /* Whether this is the first page of an entry of whatever cluster. */
 static bool page_look(const uint8_t *page, struct remains *remains)
