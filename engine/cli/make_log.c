@@ -5,9 +5,11 @@
 #include "engine/base/mem.h"
 #include "storage/disk_content.h"
 #include "storage/disk_posix.h"
+#include "storage/remains.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -88,6 +90,52 @@ int make_log_refuse_strangers(const char *data, const char *known, struct fault 
     return stranger != NULL ? -ENOTEMPTY : 0;
 }
 
+int make_log_refuse_remains(const char *path, const char *way, struct fault *fault)
+{
+    struct mem mem;
+    if (mem_open(&mem, disk_posix_memory_bytes() + REMAINS_LOOK_BYTES + PAGE_BYTES) != 0) {
+        fault_set(fault, FAULT_ENVIRONMENT, "no memory to look at %s", path);
+        return -ENOMEM;
+    }
+    uint8_t *buffer = mem_take(&mem, "some pages", 1, REMAINS_LOOK_BYTES, PAGE_BYTES);
+    struct disk_posix_config config = {.path = path, .access = DISK_ACCESS_READ};
+    struct disk *disk = NULL;
+    bool closed = true;
+    int result = disk_posix_open(&disk, &mem, &config, fault);
+    if (result == 0) {
+        struct remains remains;
+        bool found = remains_find(disk, buffer, &remains);
+        result = disk_check(disk, fault);
+        if (result == 0 && found) {
+            char whose[24] = "";
+            if (remains.node != 0) {
+                (void)snprintf(whose, sizeof whose, "node %u of ", remains.node);
+            }
+            fault_set(fault, FAULT_ENVIRONMENT,
+                      "%s holds what is left of a log of %scluster %016" PRIx64
+                      ", whose superblocks are gone: %s",
+                      path, whose, remains.cluster, way);
+            result = -EEXIST;
+        }
+        closed = disk_close_unless_busy(disk);
+    }
+    if (closed) {
+        mem_close(&mem);
+    }
+    return result;
+}
+
+/* A device without --force: nothing may be on it. */
+static int device_refuse(const char *path, struct fault *fault)
+{
+    int result = disk_content_refuse(path, fault);
+    if (result != 0) {
+        return result;
+    }
+    return make_log_refuse_remains(
+        path, "keep a copy of it, give --force to destroy it, or name another device", fault);
+}
+
 /* What is in the way of a new log at `path`. */
 static int clear_place(const char *data, const char *path, bool force, struct fault *fault)
 {
@@ -96,7 +144,7 @@ static int clear_place(const char *data, const char *path, bool force, struct fa
         return force ? 0 : make_log_refuse_strangers(data, NULL, fault);
     }
     if (S_ISBLK(status.st_mode)) {
-        return force ? 0 : disk_content_refuse(path, fault);
+        return force ? 0 : device_refuse(path, fault);
     }
     if (!force) {
         fault_set(fault, FAULT_ENVIRONMENT,

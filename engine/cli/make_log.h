@@ -34,4 +34,8 @@ MUST_USE int make_log(const char *data,
  * NULL, may be a mistake. 0, or -errno with the fault told. */
 MUST_USE int make_log_refuse_strangers(const char *data, const char *known, struct fault *fault);
 
+/* Do entries of a log stand on the device, though its ends are zero? `way`: what to do then, for
+ * the message. Reads a few pages of each of its first MiB. 0, or -errno with the fault told. */
+MUST_USE int make_log_refuse_remains(const char *path, const char *way, struct fault *fault);
+
 #endif

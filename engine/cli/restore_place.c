@@ -37,6 +37,13 @@ static int device_look(const char *path, struct fault *fault)
         fault_mend(fault, "blkdiscard --zeroout %s", path);
         return -EEXIST;
     }
+    if (result == 0 && content == DISK_CONTENT_NONE) {
+        result = make_log_refuse_remains(
+            path, "keep a copy of it, and name another device, or clear this one with", fault);
+        if (result == -EEXIST) {
+            fault_mend(fault, "blkdiscard --zeroout %s", path);
+        }
+    }
     return result;
 }
 

@@ -195,6 +195,34 @@ class Content(Devices):
         made.wait_healthy()
         self.assertEqual(self.read(made, "--linearizable"), [])
 
+    def test_what_is_left_of_a_log_behind_a_beginning_that_is_gone_is_not_destroyed(self):
+        device = self.device("left", 4096)
+        made = self.on([device])
+        made[1].format()
+        made.start()
+        made.wait_healthy()
+        self.append(made, b"one\n")
+        backup = os.path.join(made.folder, "backup")
+        self.assert_exit(thole("backup", "-c", made.path, "--output", backup), 0)
+        self.assertEqual(made[1].stop(), 0)
+        device.write(0, bytes(MIB))
+        log = device.read(0, SIZE)
+        self.assert_exit(thole("start", "-c", made.path, "--node", "1"), 1, "superblocks are gone")
+        done = thole("format", "-c", made.path, "--node", "1")
+        self.assert_exit(done, 3, f"{device.path} holds what is left of a log of node 1 of cluster",
+                         "whose superblocks are gone", "give --force to destroy it")
+        other = self.on([device])
+        with open(other.path, encoding="ascii") as config:
+            text = config.read()
+        with open(other.path, "w", encoding="ascii") as config:
+            config.write(text.replace(cluster.CLUSTER_ID, "9f3c0a4e5b6d7799"))
+        self.assert_exit(thole("restore", "-c", other.path, backup), 3, "what is left of a log",
+                         f"`blkdiscard --zeroout {device.path}`")
+        self.assertEqual(device.read(0, SIZE), log)
+        made[1].format("--force")
+        made.start()
+        made.wait_healthy()
+
     def test_an_empty_device_is_told_as_not_formatted_and_a_small_one_as_too_small(self):
         device = self.device("empty", 4096)
         made = self.on([device])
