@@ -3,6 +3,7 @@
 
 #include "engine/base/entry.h"
 #include "storage/layout.h"
+#include "storage/superblock.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -12,6 +13,9 @@
 /* The ring begins at one of these at the latest. */
 #define REMAINS_LOOKS_MAX                                                                          \
     (STATE_COPIES * (SEGMENTS_MAX + LAYOUT_STATES_EXTRA) / (LAYOUT_RING_ALIGN / STATE_BYTES) + 2u)
+
+/* So many small states are looked at, if no entry is found: all of a log of fewer segments. */
+#define REMAINS_STATES_MAX 2048u
 
 /* Whether this is the first page of an entry of whatever cluster. */
 static bool page_look(const uint8_t *page, struct remains *remains)
@@ -45,9 +49,37 @@ static bool pages_look(
     return false;
 }
 
-bool remains_find(struct disk *disk, uint8_t *buffer, struct remains *remains)
+/* Whether this is a page beside the ring that tells of an entry. */
+static bool beside_look(const uint8_t *page, struct remains *remains)
 {
-    *remains = (struct remains){0};
+    struct watermark mark;
+    struct state_header state;
+    memcpy(&mark, page, sizeof mark);
+    memcpy(&state, page, sizeof state);
+    bool marks = mark.magic == WATERMARK_MAGIC && mark.last_index > 0;
+    bool states = state.magic == STATE_MAGIC && state.last_index > 0;
+    if ((!marks && !states) || !layout_page_valid(page)) {
+        return false;
+    }
+    *remains = (struct remains){.cluster = marks ? mark.cluster : state.cluster};
+    return true;
+}
+
+static bool beside_find(struct disk *disk, uint8_t *page, struct remains *remains)
+{
+    for (uint32_t i = 0; i < WATERMARK_PAGES + REMAINS_STATES_MAX; i++) {
+        uint64_t offset = i < WATERMARK_PAGES
+                              ? layout_watermark_at(i)
+                              : LAYOUT_STATES_AT + (uint64_t)(i - WATERMARK_PAGES) * STATE_BYTES;
+        if (disk_read(disk, offset, PAGE_BYTES, page) == 0 && beside_look(page, remains)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool entry_find(struct disk *disk, uint8_t *buffer, struct remains *remains)
+{
     for (uint64_t look = 1; look <= REMAINS_LOOKS_MAX; look++) {
         uint64_t offset = look * LAYOUT_RING_ALIGN;
         if (offset + PAGE_BYTES > disk->bytes) {
@@ -61,6 +93,12 @@ bool remains_find(struct disk *disk, uint8_t *buffer, struct remains *remains)
         }
     }
     return false;
+}
+
+bool remains_find(struct disk *disk, uint8_t *buffer, struct remains *remains)
+{
+    *remains = (struct remains){0};
+    return entry_find(disk, buffer, remains) || beside_find(disk, buffer, remains);
 }
 
 int remains_refuse(struct disk *disk, uint8_t *buffer, int result, struct fault *fault)
