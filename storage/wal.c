@@ -62,8 +62,8 @@ int wal_damage_refuse(const struct recovery *found, struct fault *fault)
         way = flag;
     }
     fault_set(fault, FAULT_FAILED,
-              "the log of node %u is %s: %s. Nothing was written and nothing was cut off. The "
-              "entries of other nodes cannot mend it, or there are none: %s",
+              "the log of node %u is %s: %.216s. Nothing was written. The entries of other nodes "
+              "cannot mend it, or there are none: %s",
               found->node, recover_kind_name(found->kind), found->what, way);
     return -EBADMSG;
 }

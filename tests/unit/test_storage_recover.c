@@ -372,9 +372,38 @@ static void a_scan_of_a_live_log_goes_on_where_it_grew(void **state)
     assert_int_equal(scan.last.index, 8);
 }
 
+/* What an operator may do stands at the end: it is not what is cut of a long message. */
+static void a_refusal_of_a_damaged_log_says_what_to_do_however_much_was_found(void **state)
+{
+    (void)state;
+    static const struct {
+        enum recover_kind kind;
+        bool beyond;
+        const char *end;
+    } cases[] = {
+        {RECOVER_DAMAGED, false, "and gives up what was durable above"},
+        {RECOVER_DAMAGED, true, "and let the others serve"},
+        {RECOVER_SUSPECT, false, "if anything was"},
+    };
+    for (uint32_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct recovery damaged = {
+            .node = NODE_ID_MAX,
+            .kind = cases[i].kind,
+            .beyond_entries = cases[i].beyond,
+            .last = {.index = LAYOUT_POSITION_LIMIT},
+        };
+        memset(damaged.what, 'x', sizeof damaged.what - 1);
+        assert_int_equal(wal_damage_refuse(&damaged, &fault), -EBADMSG);
+        const char *end = strstr(fault.text, cases[i].end);
+        assert_non_null(end);
+        assert_string_equal(end, cases[i].end);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_refusal_of_a_damaged_log_says_what_to_do_however_much_was_found),
         cmocka_unit_test_setup_teardown(recover_finds_a_clean_log_whole, fixture_open,
                                         fixture_close),
         cmocka_unit_test_setup_teardown(recover_refuses_another_cluster_and_another_node_by_name,
