@@ -57,7 +57,8 @@ struct scrub {
     /* The pass, which waits while a suspect is looked at. */
     bool passing;
     struct scrub_place pass;
-    bool state_due; /* In this pass the small state at the start was not looked at yet. */
+    bool state_due; /* Since this pass began, or the last one, the small state at the start was not
+                       looked at. */
     uint64_t begun_ns;
     uint64_t next_ns; /* When the next one begins. */
     struct suspects suspects;

@@ -1,5 +1,6 @@
 /* test_scrub.c: suspects; and replicas whose disks go bad under them, driven poll by poll. What
  * goes wrong at random is in tests/sim/rot.c. */
+#include "engine/scrub.h"
 #include "engine/suspects.h"
 #include "storage/small_state.h"
 #include "tests/support/replica_world.h"
@@ -141,6 +142,29 @@ static struct world *world_of_records(uint32_t *leader)
     world_run_by(w, 100, 1000000);
     assert_int_equal(w->answer_count, RECORDS);
     return w;
+}
+
+/* Then the pass is over at once. */
+static void a_pass_looks_at_the_state_though_nothing_stands_above_the_start(void **state)
+{
+    (void)state;
+    static struct scrub scrub;
+    static struct replica_counters counters;
+    const struct scrub_context context = {
+        .counters = &counters,
+        .now_ns = 1000,
+        .start = {.position = 8 * PAGE_BYTES, .last = {.term = 1, .index = 8}},
+        .end_position = 8 * PAGE_BYTES,
+        .bytes_per_s = 1u << 20,
+        .every_ns = 1000000000,
+    };
+    assert_int_equal(scrub_step(&scrub, &context), 0);
+    assert_int_equal(counters.scrub_passes, 1);
+    assert_true(scrub_wants_state(&scrub, &context));
+    scrub_state_looked(&scrub, &context);
+    assert_false(scrub_wants_state(&scrub, &context));
+    assert_int_equal(scrub_step(&scrub, &context), 0); /* Until the next pass. */
+    assert_false(scrub_wants_state(&scrub, &context));
 }
 
 static void what_memory_holds_is_put_back_without_a_question(void **state)
@@ -466,6 +490,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_suspect_is_known_once_and_the_one_due_first_comes_first),
         cmocka_unit_test(what_is_found_bad_within_a_place_that_waits_is_not_new),
+        cmocka_unit_test(a_pass_looks_at_the_state_though_nothing_stands_above_the_start),
         cmocka_unit_test(a_suspect_that_was_looked_at_is_forgotten_unless_it_waits_again),
         cmocka_unit_test(a_full_table_of_suspects_forgets_what_comes),
         cmocka_unit_test(what_memory_holds_is_put_back_without_a_question),
