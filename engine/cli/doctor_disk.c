@@ -180,6 +180,13 @@ static void judge_log(const struct doctor_facts *facts, struct doctor_rows *rows
                          "it has it",
                          recover_kind_name(found->kind), found->what);
         doctor_mend(row, "thole start -c %s --node %u", plan->config, plan->node);
+    } else if (facts->log_judged && recover_state_is_bad(found)) {
+        uint32_t copy = found->state_wrong[0] != NULL ? 0 : 1;
+        doctor_add(rows, name, DOCTOR_NOTE, required,
+                   "%s: %" PRIu64 " entries; copy %u of the small state at the log start is bad "
+                   "(%s): the next start puts it back from the other copy",
+                   recover_kind_name(found->kind), found->entry_count, copy,
+                   found->state_wrong[copy]);
     } else if (facts->log_judged) {
         doctor_add(rows, name, DOCTOR_OK, required, "%s: %" PRIu64 " entries",
                    recover_kind_name(found->kind), found->entry_count);

@@ -452,6 +452,10 @@ static void log_is_judged_as_its_start_judges_it(void **state)
     assert_string_equal(row_of(name)->current, "clean: 7 entries");
     facts.found.kind = RECOVER_TORN; /* By a power cut: nothing there was acknowledged. */
     expect(name, DOCTOR_OK, "");
+    facts.found.state_wrong[1] = "bytes damaged"; /* `thole log verify` calls it corrupt. */
+    expect(name, DOCTOR_NOTE, "");
+    assert_non_null(strstr(row_of(name)->current, "torn: 7 entries; copy 1 of the small state"));
+    assert_non_null(strstr(row_of(name)->current, "bytes damaged"));
     facts.found.kind = RECOVER_DAMAGED;
     (void)snprintf(facts.found.what, sizeof facts.found.what, "a page is rotten");
     expect(name, DOCTOR_WARNING, "thole start -c c.ini --node 1");
