@@ -48,6 +48,17 @@ static void note_faulty(struct health *health, uint32_t id, const struct wire_st
     }
 }
 
+/* Whether a node that does not answer runs all the same, as far as that is seen from here. */
+static bool find_process(const struct config *config, const struct ask_answer *answers)
+{
+    for (uint32_t i = 0; i < config->node_count; i++) {
+        if (answers[i].pid != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The leader of the highest term: an older one may not know yet that it was replaced. */
 static const struct wire_status_reply *
 find_leader(struct health *health, const struct config *config, const struct ask_answer *answers)
@@ -313,8 +324,9 @@ void health_judge(struct health *health,
     }
     if (health->reachable_count == 0) {
         char addresses[SILENCE_ADDRESSES_BYTES];
-        note(health, "no node answers at %s: nothing runs there, or not with this [cluster] id",
-             silence_addresses(config, 0, addresses));
+        note(health, "no node answers at %s%s", silence_addresses(config, 0, addresses),
+             find_process(config, answers) ? ""
+                                           : ": nothing runs there, or not with this [cluster] id");
     } else if (health->unnamed != 0) {
         note(health,
              "node %u leads, by the word of who answers, but the configuration file has no [node "

@@ -161,6 +161,11 @@ static void where_no_node_answers_that_is_said_and_who_was_asked(void **state)
     assert_true(says(&w, "no node answers at 200.200.200.200:50000, "));
     assert_true(says(&w, "127.0.0.1:7003: nothing runs there, or not with this [cluster] id"));
     assert_false(says(&w, "nobody leads"));
+    w.answers[1].pid = 4711; /* Something does run, on this machine. */
+    judge(&w);
+    assert_true(says(&w, "127.0.0.1:7003"));
+    assert_false(says(&w, "nothing runs there"));
+    assert_true(says(&w, "its process 4711"));
     w.answers[0].reachable = true;
     judge(&w);
     assert_true(says(&w, "nobody leads"));
