@@ -53,8 +53,9 @@ static enum wire_reason timeout_now_decode(const struct head_layout *head, struc
 static enum wire_reason vote_reply_decode(const struct head_layout *head, struct wire_frame *out)
 {
     const struct vote_reply_layout *fixed = &head->vote_reply;
-    if (fixed->regressed_term > head->header.term) {
-        return WIRE_DROP_bad_field;
+    /* It may be of a newer term than the sender's: a pre-vote brings news and moves no term. */
+    if (fixed->regressed_term >= NUMBER_LIMIT) {
+        return WIRE_DROP_absurd_term;
     }
     if (fixed->granted > 1 || (fixed->regressed & 1u) != 0 ||
         !wire_all_zero(fixed->reserved, sizeof fixed->reserved)) {

@@ -14,6 +14,7 @@
 
 #define COPY_GAP_ELECTIONS    4u   /* Mean time between a look at a disk and the next. */
 #define QUIET_ELECTIONS       4u   /* What was on its way arrives, and an office is settled. */
+#define SETTLE_ELECTIONS      40u  /* Of peace: somebody leads. */
 #define NOTICE_ELECTIONS      400u /* By then it must be noticed. */
 #define LEADER_DOWN_ELECTIONS 10u  /* Others may have to do without it. */
 
@@ -76,7 +77,8 @@ static bool follows(const struct sim_node *node, uint64_t term)
            raft_term(replica_raft(node->replica)) == term && node->disk.superblock.term == term;
 }
 
-/* Who leads, with a majority beside `number` and nobody in a newer term; NULL: nobody. */
+/* Who leads, with everybody there, a majority of followers beside `number` and nobody in a newer
+ * term; NULL: nobody. Who comes back is no follower yet, and may end the office. */
 static const struct raft *office(const struct sim *sim, uint32_t number)
 {
     const struct raft *leader = NULL;
@@ -84,6 +86,9 @@ static const struct raft *office(const struct sim *sim, uint32_t number)
     uint32_t followers = 0;
     for (uint32_t i = 0; i < sim->swarm.node_count; i++) {
         const struct sim_node *node = &sim->nodes[i];
+        if (node->state != SIM_UP && i != number) {
+            return NULL;
+        }
         uint64_t own_term = node->state == SIM_UP ? raft_term(replica_raft(node->replica)) : 0;
         term = own_term > term ? own_term : term;
     }
@@ -245,6 +250,11 @@ static void play(struct sim *sim)
         }
     }
     chaos_heal(sim);
+    /* Somebody sees to the disk, and starts the node again when a leader is there to see it. */
+    quiet_run(sim, SETTLE_ELECTIONS);
+    if (sim->nodes[number].state == SIM_UP) {
+        node_crash(sim, number, sim->swarm.election_min_ns);
+    }
     sim_prove_liveness(sim);
 }
 

@@ -380,11 +380,11 @@ static void vote_random(struct prng *prng, enum wire_kind kind, struct wire_fram
     frame->message.vote.transfer = kind == WIRE_VOTE && prng_chance(prng, 500000);
 }
 
-static void vote_reply_random(struct prng *prng, struct raft_message *message, uint64_t term)
+static void vote_reply_random(struct prng *prng, struct raft_message *message)
 {
     message->vote_reply.granted = prng_chance(prng, 500000);
     message->vote_reply.regressed = prng_next(prng) & ~1ull;
-    message->vote_reply.regressed_term = number(prng, 0, term);
+    message->vote_reply.regressed_term = number(prng, 0, NUMBER_LIMIT - 1);
     message->vote_reply.regressed_token = prng_next(prng);
 }
 
@@ -414,7 +414,7 @@ void frame_random(struct prng *prng,
         return;
     case WIRE_PRE_VOTE_REPLY:
     case WIRE_VOTE_REPLY:
-        vote_reply_random(prng, &frame->message, frame->header.term);
+        vote_reply_random(prng, &frame->message);
         return;
     case WIRE_APPEND:
         append_random(prng, &frame->message, frame->header.term);
