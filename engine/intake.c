@@ -97,10 +97,16 @@ bool intake_is_ripe(const struct intake *intake, const struct intake_context *co
     return intake->slot != NULL && gate_is_open(intake, context);
 }
 
-bool intake_is_full(const struct intake_context *context)
+/* Whether an entry of clients would lie beyond what the smallest log holds. */
+static bool log_is_used_up(const struct intake_context *context)
 {
     uint64_t end = context->log->end_position + ENTRY_BYTES_MAX;
-    return end + LOG_RESERVE_BYTES > context->space_position && !context->trims;
+    return end + LOG_RESERVE_BYTES > context->space_position;
+}
+
+bool intake_is_full(const struct intake_context *context)
+{
+    return log_is_used_up(context) && !context->trims;
 }
 
 /* Claim the slot behind the log's end for a new open entry. */
@@ -108,11 +114,8 @@ static enum wire_status open_entry(struct intake *intake, const struct intake_co
 {
     struct log *log = context->log;
     uint64_t end = log->end_position + ENTRY_BYTES_MAX;
-    if (intake_is_full(context)) {
-        return WIRE_FULL;
-    }
-    if (end + LOG_RESERVE_BYTES > context->space_position) {
-        return WIRE_BUSY; /* A trim makes room soon. */
+    if (log_is_used_up(context)) {
+        return intake_is_full(context) ? WIRE_FULL : WIRE_BUSY; /* Busy: a trim makes room soon. */
     }
     if (end + LOG_RESERVE_BYTES > context->durable_position + log->ring_bytes) {
         return WIRE_BUSY;

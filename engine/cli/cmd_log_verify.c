@@ -45,8 +45,7 @@ static const struct argp verify_argp = {
         "judge it, and what of it is damaged: the entries, or the bytes in which no entry can "
         "be recognised. A bad copy of the state at its start counts, though the next start puts it "
         "back from the other one. With --from or --to, damage above the range does not count; "
-        "damage "
-        "below it does, for what follows cannot be proven then."
+        "damage below it does, for what follows cannot be proven then."
         "\vExit codes: 0 clean, or torn by a power cut where nothing was acknowledged; 1 "
         "corrupt; 3 not a log, of another version, or open in a running node.\n\n"
         "Example:\n  thole log verify n1",

@@ -186,6 +186,22 @@ static void acks(uint8_t peer, uint64_t boot, uint64_t index)
     core_receive(&core, &reply);
 }
 
+/* Node 2 alone answers, in a boot of it: that is no quorum. */
+static void loses_office_with(uint64_t boot)
+{
+    for (uint32_t i = 0; i < 40 && raft_is_leader(core.raft); i++) {
+        core_elapse(&core, HEARTBEAT_NS);
+        core_settle(&core);
+        const struct raft_message *append = core_sent(&core, RAFT_APPEND, 2);
+        if (append != NULL) {
+            struct raft_message reply = core_ack(append, true, 4);
+            reply.from_boot = boot;
+            core_receive(&core, &reply);
+        }
+    }
+    assert_false(raft_is_leader(core.raft));
+}
+
 static void accused_peer_proves_no_office(void **state)
 {
     (void)state;
@@ -197,17 +213,7 @@ static void accused_peer_proves_no_office(void **state)
     assert_int_equal(raft_read_state(core.raft, ticket), RAFT_READ_PENDING);
     acks(3, 1, 4);
     assert_int_equal(raft_read_state(core.raft, ticket), RAFT_READ_CONFIRMED);
-    for (uint32_t i = 0; i < 40 && raft_is_leader(core.raft); i++) { /* It alone answers. */
-        core_elapse(&core, HEARTBEAT_NS);
-        core_settle(&core);
-        const struct raft_message *append = core_sent(&core, RAFT_APPEND, 2);
-        if (append != NULL) {
-            struct raft_message reply = core_ack(append, true, 4);
-            reply.from_boot = 2;
-            core_receive(&core, &reply);
-        }
-    }
-    assert_false(raft_is_leader(core.raft));
+    loses_office_with(2);
 }
 
 static void accused_peer_is_not_handed_the_office(void **state)
@@ -495,17 +501,7 @@ static void two_nodes_have_no_leader_while_one_is_accused(void **state)
     core_start(&core);
     go_back(2, id(0, 0));
     assert_int_equal(raft_regressed(core.raft), set_of(2));
-    for (uint32_t i = 0; i < 40 && raft_is_leader(core.raft); i++) {
-        core_elapse(&core, HEARTBEAT_NS);
-        core_settle(&core);
-        const struct raft_message *append = core_sent(&core, RAFT_APPEND, 2);
-        if (append != NULL) {
-            struct raft_message reply = core_ack(append, true, 4);
-            reply.from_boot = 3;
-            core_receive(&core, &reply);
-        }
-    }
-    assert_false(raft_is_leader(core.raft));
+    loses_office_with(3);
     core_pre_campaign(&core);
     struct raft_message yes = core_reply(core_sent(&core, RAFT_PRE_VOTE, 2), true);
     yes.from_boot = 4;
